@@ -1,0 +1,82 @@
+"""Tiny random backbones of many architectures, written to disk as save_pretrained writes real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+WORDS = "good great fine bad awful poor film phone plot screen the a was is very not really it i".split()
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SMALL = {
+    "vocab_size": len(WORDS) + len(SPECIAL),
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 66,
+    "pad_token_id": 0,
+    "cls_token_id": 2,
+    "sep_token_id": 3,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+}
+DISTILBERT = {"vocab_size": SMALL["vocab_size"], "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
+#: name -> (config class, settings, whether the checkpoint is of the masked-language model: no pooler)
+ARCHITECTURES = {
+    "bert_without_pooler": ("BertConfig", SMALL, True),
+    "bert": ("BertConfig", SMALL, False),
+    "roberta": ("RobertaConfig", SMALL, True),
+    "deberta_v2": ("DebertaV2Config", {**SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}, True),
+    "albert": ("AlbertConfig", {**SMALL, "embedding_size": 8}, True),
+    "distilbert": ("DistilBertConfig", {**DISTILBERT, "max_position_embeddings": 66}, True),
+    "mpnet": ("MPNetConfig", SMALL, True),
+    "electra": ("ElectraConfig", {**SMALL, "embedding_size": 8}, True),
+    "modernbert": ("ModernBertConfig", {**SMALL, "global_attn_every_n_layers": 2, "local_attention": 8}, True),
+}
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Write a word-level fast tokenizer over `WORDS`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL, *WORDS])}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+    PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(folder)
+
+
+def write_backbone(folder: Path, architecture: str = "bert", seed: int = 0) -> Path:
+    """Write a random checkpoint with its tokenizer and return the folder."""
+    import torch
+    import transformers
+
+    config_name, settings, masked = ARCHITECTURES[architecture]
+    config = getattr(transformers, config_name)(**settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        maker = transformers.AutoModelForMaskedLM if masked else transformers.AutoModel
+        model = maker.from_config(config)
+        for parameter in model.parameters():  # larger than the usual .02, so that differences show
+            parameter.data.normal_(0, 0.3)
+    model.save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+def snippets(n: int = 40, seed: int = 0) -> list[dict[str, str]]:
+    """Return n labeled texts over `WORDS` that a linear head can tell apart."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        label = ("negative", "positive")[i % 2]
+        mood = rng.choice(WORDS[:3] if label == "positive" else WORDS[3:6], 2)
+        rest = rng.choice(WORDS[6:], rng.integers(1, 8))
+        words = rng.permutation([*mood, *rest])
+        rows.append({"id": f"r{i}", "text": " ".join(words) + f" {i}", "label": label, "stars": str(i % 5)})
+    return rows

@@ -1,0 +1,107 @@
+import json
+
+import pytest
+import yaml
+
+from textlabel.errors import ExportError
+from textlabel.report.cards import dataset_card, model_card
+
+NASTY = 'a: "b" | <i> `c` $d\n---\n- e #f \x7f \u2028 😀 \U000e0001'
+
+
+@pytest.fixture
+def record():
+    return {
+        "format": 1,
+        "textlabel": "0.1.0",
+        "created": "2026-11-21",
+        "schema": {"kind": "single", "names": ["good", NASTY]},
+        "backbone": {"name": "tiny", "sha256": "ab" * 32, "source": "local", "license": "Apache-2.0"},
+        "recipe": {"name": "head", "stages": [{"tune": "head"}]},
+        "seed": 7,
+        "versions": {"torch": "2.13.0", "numpy": "2.4"},
+        "labels": {"train": 64, "calibration": "out-of-fold 5", "audit": 0},
+        "calibrator": {"name": "temperature", "temperature": 1.5},
+        "rows": 3600,
+        "certificate": None,
+        "evaluation": None,
+    }
+
+
+def _head(card):
+    _, head, _ = card.split("---\n", 2)
+    return yaml.safe_load(head)
+
+
+def test_model_card_says_what_it_knows(record):
+    card = model_card(record)
+    head = _head(card)
+    assert head["license"] == "apache-2.0"
+    assert head["pipeline_tag"] == "text-classification"
+    assert "model-index" not in head
+    for fact in (
+        "ab" * 32,
+        "2026-11-21",
+        "torch 2.13.0",
+        "out-of-fold 5",
+        "none yet",
+        "| seed | 7 |",
+        "| rows | 3600 |",
+    ):
+        assert fact in card
+    assert "None: no gold labels" in card
+    assert "$" not in card.replace("\\$", "")  # every placeholder filled, user text escaped
+
+
+def test_dataset_card_names_its_file_and_size(record):
+    head = _head(dataset_card(record | {"language": ["en"]}, "annotations.parquet"))
+    assert head["license"] == "unknown"
+    assert head["language"] == ["en"]
+    assert head["task_categories"] == ["text-classification"]
+    assert head["size_categories"] == ["1K<n<10K"]
+    assert head["configs"] == [{"config_name": "default", "data_files": "annotations.parquet"}]
+    assert "given by a model, not by people" in dataset_card(record)
+
+
+@pytest.mark.parametrize("rows", [(None, "n<1K"), (999, "n<1K"), (100_000, "100K<n<1M"), (5_000_000, "n>1M")])
+def test_sizes(record, rows):
+    assert _head(dataset_card(record | {"rows": rows[0]}))["size_categories"] == [rows[1]]
+
+
+def test_evaluation_makes_a_results_block(record):
+    evaluation = {"n": 50, "rows": 60, "accuracy": 0.875, "pearson": None, "per_class": {"good": {"f1": 0.5}}}
+    card = model_card(record | {"evaluation": evaluation})
+    (result,) = _head(card)["model-index"][0]["results"]
+    assert result["metrics"] == [{"type": "accuracy", "value": 0.875}]
+    assert "On 50 rows" in card
+    assert "| `accuracy` | 0.8750 |" in card
+
+
+def test_hostile_text_stays_text(record):
+    hostile = record | {"license": NASTY, "backbone": record["backbone"] | {"license": NASTY, "name": NASTY}}
+    for card in (model_card(hostile | {"evaluation": {"n": 1, "accuracy": 1.0}}), dataset_card(hostile)):
+        assert _head(card)["license_name"] == NASTY
+        assert _head(card)["license"] == "other"
+        assert "<i>" not in card.split("---\n", 2)[2].replace("\\<i\\>", "")
+    assert _head(model_card(hostile | {"evaluation": {"n": 1, "accuracy": 1.0}}))["model-index"][0][
+        "name"
+    ].endswith(NASTY)
+
+
+def test_uncalibrated_confidence_and_scores_are_said_to_be_so(record):
+    assert "not calibrated" in model_card(record | {"calibrator": {"name": "none"}})
+    scores = record | {"schema": {"kind": "score", "names": []}, "calibrator": {"name": "none"}}
+    assert "without a confidence" in dataset_card(scores)
+    assert "`probabilities`" not in dataset_card(scores)
+
+
+def test_a_certificate_is_shown(record):
+    assert json.dumps("hypergeometric") in model_card(
+        record | {"certificate": {"rule": "hypergeometric"}}
+    ).replace("\\", "")
+
+
+def test_a_record_without_a_key_is_refused(record):
+    del record["backbone"]
+    with pytest.raises(ExportError, match=r"lacks \['backbone'\]"):
+        model_card(record)

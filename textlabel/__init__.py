@@ -1,0 +1,49 @@
+"""textlabel: a few labels and a pile of text in; a labeled corpus you can defend out.
+
+Public names are imported on first use (PEP 562), so ``import textlabel`` loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from textlabel.corpus.load import load_corpus
+    from textlabel.errors import TextlabelError
+    from textlabel.labeler import Labeler
+    from textlabel.recipe import Recipe, Stage
+    from textlabel.types import LabelSchema, Predictions
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "LabelSchema": "textlabel.types",
+    "Labeler": "textlabel.labeler",
+    "Predictions": "textlabel.types",
+    "Recipe": "textlabel.recipe",
+    "Stage": "textlabel.recipe",
+    "TextlabelError": "textlabel.errors",
+    "load_corpus": "textlabel.corpus.load",
+}
+
+__all__ = [
+    "LabelSchema",
+    "Labeler",
+    "Predictions",
+    "Recipe",
+    "Stage",
+    "TextlabelError",
+    "__version__",
+    "load_corpus",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'textlabel' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

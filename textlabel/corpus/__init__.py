@@ -1,0 +1,1 @@
+"""Text in: load, check, de-duplicate, split."""

@@ -1,0 +1,192 @@
+"""What makes a row unusable, and how that is told.
+
+The checks are pure functions of columns. Those of one column return ``{row: problem}`` with rows
+counted from 0 in the column; an empty dictionary means that all is well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from textlabel.errors import CorpusError, nearest
+from textlabel.types import LabelKind, LabelSchema
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
+
+OnBadRow = Literal["fail", "skip"]
+Problems = dict[int, str]
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that cannot be used.
+
+    Parameters
+    ----------
+    file : the file, or what else the row came from.
+    row : where a person finds it: the line it starts on, in a text file as an editor counts;
+        elsewhere its number, from 1.
+    column : the column at fault; None where the whole row is.
+    problem : what is wrong with it.
+    original : the row as it was read.
+    """
+
+    file: str
+    row: int
+    column: str | None
+    problem: str
+    original: Any
+
+    def __str__(self) -> str:
+        column = "" if self.column is None else f", column {self.column!r}"
+        return f"{self.file}, row {self.row}{column}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class Rejects:
+    """Takes every bad row: the first one is an error (``"fail"``), or all are kept (``"skip"``)."""
+
+    on_bad_row: OnBadRow
+    rows: list[Reject] = field(default_factory=list)
+
+    def add(self, rejects: Iterable[Reject]) -> None:
+        """Keep ``rejects``, or raise a `CorpusError` that names the first of them."""
+        if self.on_bad_row == "skip":
+            self.rows.extend(rejects)
+            return
+        for reject in rejects:
+            raise CorpusError(f"{reject}. Mend the row, or leave such rows out with on_bad_row='skip'")
+
+
+def write_rejects(rejects: Sequence[Reject], path: str | Path) -> None:
+    """Write one JSON object per rejected row: file, row, column, problem, original."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(asdict(reject), default=str) + "\n" for reject in rejects)
+    target.write_text("".join(lines), encoding="utf-8")
+
+
+def blank_values(column: pa.ChunkedArray, what: str) -> Problems:
+    """Return the rows where a string column is null, empty or only white space.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> blank_values(pa.chunked_array([["fine", " ", None]]), "text")
+    {1: 'the text is empty', 2: 'the text is missing'}
+    """
+    import pyarrow.compute as pc
+
+    blank = pc.equal(pc.utf8_trim_whitespace(column), "")
+    suspects = np.flatnonzero(pc.fill_null(blank, True).to_numpy())
+    missing = column.is_null().to_numpy()
+    return {int(i): f"the {what} is {'missing' if missing[i] else 'empty'}" for i in suspects}
+
+
+def unknown_labels(labels: pa.ChunkedArray, names: Sequence[str]) -> Problems:
+    """Return the rows whose label is none of ``names``; missing labels are left to `blank_values`.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> unknown_labels(pa.chunked_array([["good", "godo", None]]), ["bad", "good"])
+    {1: "unknown label 'godo': did you mean 'good'?"}
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = pc.is_in(labels, value_set=pa.array(names, labels.type))
+    rows = np.flatnonzero(pc.invert(pc.or_(known, labels.is_null())).to_numpy())
+    words = ((int(i), labels[int(i)].as_py()) for i in rows)
+    return {i: f"unknown label {word!r}: {nearest(word, names)}" for i, word in words}
+
+
+def bad_scores(scores: pa.ChunkedArray) -> Problems:
+    """Return the rows of a float column that are missing, NaN or infinite.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> bad_scores(pa.chunked_array([[0.5, float("nan"), None]]))
+    {1: 'expected a finite number, got nan', 2: 'the score is missing'}
+    """
+    import pyarrow.compute as pc
+
+    rows = np.flatnonzero(pc.invert(pc.fill_null(pc.is_finite(scores), False)).to_numpy())
+    values = ((int(i), scores[int(i)].as_py()) for i in rows)
+    return {
+        i: "the score is missing" if v is None else f"expected a finite number, got {v}" for i, v in values
+    }
+
+
+def repeated_ids(ids: pa.ChunkedArray) -> dict[int, int]:
+    """Return ``{row: first row of the same id}`` for every row whose id an earlier row has.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> repeated_ids(pa.chunked_array([["a", "b", "a"]]))
+    {2: 0}
+    """
+    import pyarrow.compute as pc
+
+    if pc.count_distinct(ids, mode="all").as_py() == len(ids):
+        return {}
+    first: dict[str, int] = {}
+    rows = enumerate(ids.to_pylist())
+    return {i: first[name] for i, name in rows if first.setdefault(name, i) != i}
+
+
+def infer_schema(dataset: datasets.Dataset, label_kind: LabelKind) -> LabelSchema:
+    """Return the schema of a loaded corpus: its class names sorted, or a score.
+
+    Raises
+    ------
+    CorpusError : there is no label column, no row, or only one class.
+    """
+    import pyarrow.compute as pc
+
+    if "label" not in dataset.column_names:
+        raise CorpusError(
+            f"the corpus has no column 'label' but {dataset.column_names}; "
+            "load it with label_column=... naming the column that holds the labels"
+        )
+    if label_kind == "score":
+        return LabelSchema("score")
+    column = dataset.select_columns("label").with_format("arrow")[:].column("label")
+    names = sorted(pc.unique(column).to_pylist())
+    if len(names) < 2:
+        raise CorpusError(
+            f"column 'label' holds {len(names)} class{'' if names else 'es'} {names} in {len(column)} rows; "
+            "expected at least two: add labeled rows of another class"
+        )
+    return LabelSchema("single", tuple(names))
+
+
+def require_rows_per_class(labels: Sequence[str], schema: LabelSchema, folds: int) -> None:
+    """Raise a `CorpusError` if a class of ``schema`` has fewer rows than ``folds``.
+
+    Examples
+    --------
+    >>> schema = LabelSchema("single", ("bad", "good"))
+    >>> require_rows_per_class(["good", "bad", "good"], schema, folds=2)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    textlabel.errors.CorpusError: class 'bad' has 1 row, 2 folds need at least 2: label more rows of it...
+    """
+    counts: Mapping[str, int] = Counter(labels)
+    for name in schema.names:
+        if counts[name] < folds:
+            raise CorpusError(
+                f"class {name!r} has {counts[name]} row{'' if counts[name] == 1 else 's'}, "
+                f"{folds} folds need at least {folds}: label more rows of it, use fewer folds, "
+                "or leave the class out"
+            )

@@ -1,0 +1,1 @@
+"""The loop that fits, and the pass that predicts."""

@@ -1,0 +1,127 @@
+"""From predictions to rows with labels: numpy on saved arrays, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textlabel.errors import RecipeError
+from textlabel.models.bundle import Bundle
+from textlabel.trust.sets import lac_sets
+from textlabel.types import Predictions
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+#: columns that textlabel writes; an input column of such a name is carried as ``input_NAME``
+COLUMNS = (
+    "id",
+    "text",
+    "label",
+    "confidence",
+    "probabilities",
+    "margin",
+    "prediction_set",
+    "ood_score",
+    "decision",
+    "source",
+)
+
+
+def annotate(
+    corpus: Dataset, predictions: Predictions, bundle: Bundle, min_confidence: float = 0.9
+) -> Dataset:
+    """Return the corpus with labels, one row for each input row, in input order.
+
+    Parameters
+    ----------
+    corpus : columns ``id`` and ``text``, and any others, which are carried through.
+    predictions : logits of the same rows in the same order.
+    min_confidence : rows at least this sure are "accepted", the others are for "review".
+
+    Raises
+    ------
+    RecipeError : ``min_confidence`` is not a probability.
+    """
+    from datasets import Dataset, concatenate_datasets
+
+    if not 0 <= min_confidence <= 1:
+        raise RecipeError(f"min_confidence = {min_confidence}: expected a probability in [0, 1]")
+    make = _scores if predictions.schema.kind == "score" else _classes
+    columns = make(predictions, bundle, min_confidence)
+    columns["ood_score"] = predictions.ood_score
+    columns["source"] = ["model"] * len(predictions.ids)
+    corpus = carry(corpus, keep=("id", "text"))
+    features = _features(predictions)
+    made = Dataset.from_dict({name: columns[name] for name in COLUMNS[2:]}, features=features)
+    both = concatenate_datasets([corpus, made], axis=1)
+    rest = [name for name in corpus.column_names if name not in COLUMNS]
+    return both.select_columns([*COLUMNS, *rest])
+
+
+def carry(corpus: Dataset, keep: Iterable[str]) -> Dataset:
+    """Return the corpus with input columns out of the way of ours: ``label`` becomes ``input_label``."""
+    taken = set(corpus.column_names)
+    renamed: dict[str, str] = {}
+    for name in corpus.column_names:
+        if name in COLUMNS and name not in keep:
+            new = f"input_{name}"
+            while new in taken:
+                new = f"input_{new}"
+            taken.add(new)
+            renamed[name] = new
+    return corpus.rename_columns(renamed) if renamed else corpus
+
+
+def _classes(predictions: Predictions, bundle: Bundle, min_confidence: float) -> dict[str, Any]:
+    assert bundle.calibrator is not None
+    probabilities = bundle.calibrator.apply(predictions.logits.astype(np.float64))
+    best = probabilities.argmax(axis=1)
+    top = np.sort(probabilities, axis=1)[:, ::-1]
+    sets = lac_sets(probabilities, bundle.set_quantile)
+    names = np.array(predictions.schema.names, dtype=object)
+    return {
+        "label": best,
+        "confidence": top[:, 0],
+        "probabilities": probabilities.astype(np.float32),
+        "margin": top[:, 0] - top[:, 1],
+        "prediction_set": [names[row].tolist() for row in sets],
+        "decision": np.where(top[:, 0] >= min_confidence, "accepted", "review").tolist(),
+    }
+
+
+def _scores(predictions: Predictions, bundle: Bundle, min_confidence: float) -> dict[str, Any]:
+    """A score has an interval instead of a confidence; nothing says that it is right, so: review."""
+    n = len(predictions.ids)
+    values = predictions.logits[:, 0].astype(np.float64)
+    half = bundle.set_quantile
+    return {
+        "label": values,
+        "confidence": [None] * n,
+        "probabilities": [[] for _ in range(n)],
+        "margin": [None] * n,
+        "prediction_set": np.stack([values - half, values + half], axis=1),
+        "decision": ["review"] * n,
+    }
+
+
+def _features(predictions: Predictions) -> Any:
+    from datasets import ClassLabel, Features, List, Value
+
+    schema = predictions.schema
+    score = schema.kind == "score"
+    label = Value("float64") if score else ClassLabel(names=list(schema.names))
+    return Features(
+        {
+            "label": label,
+            "confidence": Value("float64"),
+            "probabilities": List(Value("float32")),
+            "margin": Value("float64"),
+            "prediction_set": List(Value("float64" if score else "string")),  # a score's interval
+            "ood_score": Value("float32"),
+            "decision": Value("string"),
+            "source": Value("string"),
+        }
+    )

@@ -1,0 +1,1 @@
+"""What runs the forward pass: one file, one backend."""

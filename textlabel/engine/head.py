@@ -1,0 +1,95 @@
+"""The linear head on cached features: strength by cross-validation, logits out of fold."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from textlabel import registry
+from textlabel.corpus.split import folds as make_folds
+from textlabel.errors import RecipeError
+from textlabel.models.heads import Linear
+from textlabel.recipe import Plugin, Stage, options_of
+from textlabel.types import FloatArray, IntArray
+
+#: ridge strengths tried, in nats per squared standardized weight, for `REFERENCE_ROWS` rows
+STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+REFERENCE_ROWS = 100
+#: rows that choosing the strength looks at; more would cost minutes and change nothing
+CHOOSING_ROWS = 4000
+
+
+class HeadFit(NamedTuple):
+    """A fitted head, and each row's logits (n, k) from a head that did not see its fold."""
+
+    head: Linear
+    out_of_fold: FloatArray
+    l2: float
+
+
+def solver(stage: Stage) -> tuple[ModuleType, Plugin] | None:
+    """Return the objective module that solves this stage's head directly, or None: train by gradient."""
+    if stage.tune.name != "head" or len(stage.objective) != 1:
+        return None
+    module = registry.load("objective", stage.objective[0].name)
+    return (module, stage.objective[0]) if hasattr(module, "fit_linear") else None
+
+
+def fit_head(
+    features: FloatArray,
+    targets: IntArray | FloatArray,
+    groups: IntArray,
+    classes: int,
+    stage: Stage,
+    seed: int,
+) -> HeadFit:
+    """Return the head of a solvable stage, fitted on all rows, with its out-of-fold logits.
+
+    Parameters
+    ----------
+    features : (n, d) pooled features.
+    targets : (n,) class indices or scores.
+    groups : (n,) equal where texts are equal; such rows share a fold.
+    classes : number of outputs k.
+
+    Raises
+    ------
+    RecipeError : the stage has no direct solver.
+    """
+    found = solver(stage)
+    if found is None:
+        raise RecipeError("this stage has no direct solver; expected tune = 'head' with cross_entropy or mse")
+    module, chosen = found
+    options, tune = options_of("objective", chosen), options_of("tune", stage.tune)
+    fold = make_folds(targets, groups, tune.folds, seed)
+
+    def fit(rows: FloatArray, y: Any, l2: float) -> Linear:
+        head: Linear = module.fit_linear(rows, y, classes, l2 * REFERENCE_ROWS / len(rows), options)
+        return head
+
+    def out_of_fold(rows: IntArray, l2: float) -> FloatArray:
+        logits = np.zeros((len(rows), classes))
+        for k in range(tune.folds):
+            held = fold[rows] == k
+            logits[held] = fit(features[rows[~held]], targets[rows[~held]], l2)(features[rows[held]])
+        return logits
+
+    everything = np.arange(len(targets))
+    if len(everything) > CHOOSING_ROWS:
+        some = np.sort(np.random.default_rng(seed).permutation(everything)[:CHOOSING_ROWS])
+    else:
+        some = everything
+    tried = [tune.l2] if tune.l2 else list(STRENGTHS)
+    risks: list[float] = []
+    kept: list[FloatArray] = []
+    for l2 in sorted(tried, reverse=True):
+        kept.append(out_of_fold(some, l2))
+        risks.append(module.risk(kept[-1], targets[some]))
+        if len(risks) > 2 and risks[-1] > risks[-2] > risks[-3]:
+            break  # the risk is convex enough in the strength: twice worse means past the best
+    best = int(np.argmin(risks))
+    l2 = sorted(tried, reverse=True)[best]
+    logits = kept[best] if some is everything else out_of_fold(everything, l2)
+    return HeadFit(fit(features, targets, l2), logits, l2)

@@ -1,0 +1,347 @@
+"""The one training loop: a stage's objectives, by gradient, under Accelerate.
+
+No DistributedDataParallel: each process computes its share of a global batch, gradients are added
+in one buffer, and every process takes the same step. With the losses scaled by the global batch
+(see `textlabel.protocols`) this is the single-process gradient to rounding, also for an uneven
+last batch, and unused or frozen parameters need no special case.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textlabel import registry
+from textlabel.batching import micro, share
+from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
+from textlabel.engine.process import accelerator, derive_seed, seeded
+from textlabel.errors import TrainingError
+from textlabel.protocols import MODEL, Batch, Context, Objective
+from textlabel.recipe import Stage, Training, options_of
+from textlabel.types import IntArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from textlabel.models.classifier import Classifier
+
+
+@dataclass
+class Player:
+    """One side of a (possibly adversarial) objective: its parameters and their optimizer."""
+
+    parameters: dict[str, nn.Parameter]
+    optimizer: Any
+    rates: list[float]
+
+
+@dataclass
+class State:
+    """Where the loop is; everything that a resumed run needs beside the tensors."""
+
+    step: int = 0
+    best: float = math.inf
+    best_epoch: int = -1
+    losses: list[float] = field(default_factory=list)
+
+
+def train(
+    classifier: Classifier,
+    stage: Stage,
+    context: Context,
+    seed: int,
+    *,
+    checkpoint: Checkpoint | NoCheckpoint | None = None,
+    validate: Callable[[], float] | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> State:
+    """Train ``classifier`` in place for one stage and return how it went.
+
+    Parameters
+    ----------
+    context : rows, schema and device, as objectives read them.
+    seed : decides order, dropout and new weights; same seed and machine, same result.
+    checkpoint : where progress is saved and found again.
+    validate : returns the validation loss; called after each epoch if the stage has ``patience``.
+    progress : called with (step, steps, loss) after each step, on every process.
+
+    Raises
+    ------
+    TrainingError : the loss is not a finite number; the message says at which step.
+    """
+    checkpoint = checkpoint or NoCheckpoint()
+    training = stage.training
+    with seeded(seed, "new weights"):
+        registry.load("tune", stage.tune.name).apply(classifier, options_of("tune", stage.tune))
+        objectives = _objectives(stage, context)
+    classifier.to(context.device)
+    players = _players(classifier, [o for o, _ in objectives], training)
+    batches = _epoch_batches(objectives, training, seed)
+    steps = training.epochs * sum(1 for _ in batches(0))
+    keeper = _Keeper(players, training.patience)
+    state = checkpoint.resume(players, keeper) or State()
+    with _training_mode(classifier, training.dropout):
+        for epoch, step, batch in _schedule(batches, training.epochs, steps // training.epochs, state.step):
+            with seeded(seed, "step", step, accelerator().process_index):
+                loss = _step(objectives, players, batch, rate_factor(step, steps, training.warmup), training)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at step {step + 1}; lower learning_rate or max_grad_norm"
+                )
+            state.step = step + 1
+            state.losses.append(loss)
+            if progress:
+                progress(state.step, steps, loss)
+            if validate and training.patience and state.step % (steps // training.epochs) == 0:
+                classifier.eval()
+                keeper.consider(state, epoch, validate())
+                classifier.train()
+                if keeper.exhausted(state, epoch):
+                    break
+            checkpoint.maybe_save(state, players, keeper)
+    keeper.restore_best()
+    checkpoint.finish(state, players, keeper)
+    return state
+
+
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Return the learning-rate factor of a step: linear warm-up, then linear decay to 0.
+
+    Examples
+    --------
+    >>> [rate_factor(s, 10, 0.2) for s in (0, 1, 2, 9)]
+    [0.5, 1.0, 1.0, 0.125]
+    """
+    rising = math.ceil(steps * warmup)
+    if step < rising:
+        return (step + 1) / rising
+    return (steps - step) / max(steps - rising, 1)
+
+
+def _objectives(stage: Stage, context: Context) -> list[tuple[Objective, float]]:
+    found = []
+    for chosen in stage.objective:
+        module = registry.load("objective", chosen.name)
+        found.append((module.Objective(options_of("objective", chosen), context), chosen.weight))
+    return found
+
+
+def _epoch_batches(
+    objectives: list[tuple[Objective, float]], training: Training, seed: int
+) -> Callable[[int], Iterable[list[Mapping[str, IntArray]]]]:
+    """Return a function of the epoch: steps, each with one global batch an objective."""
+
+    def batches(epoch: int) -> Iterator[list[Mapping[str, IntArray]]]:
+        streams = []
+        for number, (objective, _) in enumerate(objectives):
+            rng = np.random.default_rng(derive_seed(seed, "order", epoch, number))
+            streams.append(objective.batches(training.batch_size, rng))
+        for first in streams[0]:
+            rest = [next(s, None) for s in streams[1:]]
+            if any(r is None for r in rest):
+                return
+            yield [first, *(r for r in rest if r is not None)]
+
+    return batches
+
+
+def _schedule(
+    batches: Callable[[int], Iterable[list[Mapping[str, IntArray]]]], epochs: int, per_epoch: int, done: int
+) -> Iterator[tuple[int, int, list[Mapping[str, IntArray]]]]:
+    """Yield (epoch, step, batches) from step ``done`` on."""
+    for epoch in range(done // per_epoch if per_epoch else epochs, epochs):
+        for number, batch in enumerate(batches(epoch)):
+            step = epoch * per_epoch + number
+            if step >= done:
+                yield epoch, step, batch
+
+
+def _players(classifier: Classifier, objectives: list[Objective], training: Training) -> dict[str, Player]:
+    order: dict[str, dict[str, nn.Parameter]] = {}
+    for objective in objectives:
+        for name in objective.players:
+            order.setdefault(name, {})
+    order.setdefault(MODEL, {})
+    rates: dict[str, float] = {}
+    for name, parameter in classifier.named_parameters():
+        if parameter.requires_grad:
+            order[MODEL][name] = parameter
+    depths = classifier.depths()
+    for name in order[MODEL]:
+        rates[name] = _rate(name, depths, training)
+    for number, objective in enumerate(objectives):
+        for player, module in objective.modules().items():
+            module.to(next(classifier.parameters()).device)
+            for name, parameter in module.named_parameters():
+                order[player][f"objective{number}.{name}"] = parameter
+    return {name: _player(found, rates, training) for name, found in order.items()}
+
+
+def _rate(name: str, depths: Mapping[str, int], training: Training) -> float:
+    """Return the peak rate of one parameter: ``layer_decay`` per layer below the top, head on its own."""
+    if name.startswith("head."):
+        return training.head_learning_rate or training.learning_rate
+    top = max(depths.values(), default=0)
+    return float(training.learning_rate * training.layer_decay ** (top - depths[name.removeprefix("body.")]))
+
+
+def _player(parameters: dict[str, nn.Parameter], rates: Mapping[str, float], training: Training) -> Player:
+    import torch
+
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        # biases and norms are vectors; decaying them only shrinks what normalization needs
+        decay = training.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rates.get(name, training.learning_rate), decay), []).append(parameter)
+    tables = [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
+    if not tables:
+        return Player(parameters, None, [])
+    if training.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(tables, momentum=0.9)
+    else:
+        optimizer = torch.optim.AdamW(tables)
+    return Player(parameters, accelerator().prepare(optimizer), [rate for rate, _ in groups])
+
+
+def _step(
+    objectives: list[tuple[Objective, float]],
+    players: dict[str, Player],
+    batch: list[Mapping[str, IntArray]],
+    factor: float,
+    training: Training,
+) -> float:
+    """Take one step of every player in turn; return the model's global loss."""
+    value = 0.0
+    for name, player in players.items():
+        taking_part = [(o, w, b) for (o, w), b in zip(objectives, batch, strict=True) if name in o.players]
+        if player.optimizer is None or not taking_part:
+            continue
+        with _only(name, players):
+            loss = _accumulate(name, taking_part, training.micro_batch_size)
+            accelerator().unscale_gradients(player.optimizer)
+            loss = _add_gradients(player, loss)
+        if not math.isfinite(loss):
+            return loss
+        import torch
+
+        torch.nn.utils.clip_grad_norm_(list(player.parameters.values()), training.max_grad_norm)
+        for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
+            group["lr"] = rate * factor
+        player.optimizer.step()
+        player.optimizer.zero_grad()
+        value = loss if name == MODEL else value
+    return value
+
+
+class _only:  # noqa: N801 - reads as a sentence: with _only(name, players)
+    """Freeze every other player while one takes its step: no gradient reaches them."""
+
+    def __init__(self, name: str, players: dict[str, Player]) -> None:
+        self.others = [p for n, player in players.items() if n != name for p in player.parameters.values()]
+
+    def __enter__(self) -> None:
+        for parameter in self.others:
+            parameter.requires_grad_(False)
+
+    def __exit__(self, *exc: object) -> None:
+        for parameter in self.others:
+            parameter.requires_grad_(True)
+
+
+def _accumulate(
+    player: str, objectives: list[tuple[Objective, float, Mapping[str, IntArray]]], micro_size: int
+) -> float:
+    """Run backward over this process's micro-batches and return its share of the loss."""
+    this = accelerator()
+    total = 0.0
+    for objective, weight, rows in objectives:
+        for batch in _shares(
+            rows, this.process_index, this.num_processes, micro_size if objective.splits else 0
+        ):
+            with this.autocast():
+                loss: Tensor = weight * objective.loss(player, batch)
+            this.backward(loss)
+            total += float(loss.detach())
+    return total
+
+
+def _shares(rows: Mapping[str, IntArray], rank: int, world: int, micro_size: int) -> Iterator[Batch]:
+    total = {role: len(index) for role, index in rows.items()}
+    mine = {role: micro(share(index, rank, world), micro_size) for role, index in rows.items()}
+    for number in range(max(len(parts) for parts in mine.values())):
+        index = {role: parts[number] for role, parts in mine.items() if number < len(parts)}
+        if any(len(i) for i in index.values()):
+            yield Batch(index, total)
+
+
+def _add_gradients(player: Player, loss: float) -> float:
+    """Sum gradients and loss over processes in one buffer; return the global loss."""
+    import torch
+
+    this = accelerator()
+    if this.num_processes == 1:
+        return loss
+    parameters = [p for p in player.parameters.values()]
+    flat = [torch.zeros_like(p).ravel() if p.grad is None else p.grad.ravel() for p in parameters]
+    buffer = torch.cat([*flat, torch.tensor([loss], device=flat[0].device)])
+    buffer = this.reduce(buffer, reduction="sum")
+    start = 0
+    for parameter in parameters:
+        stop = start + parameter.numel()
+        parameter.grad = buffer[start:stop].view_as(parameter).clone()
+        start = stop
+    return float(buffer[-1])
+
+
+class _Keeper:
+    """Remembers the best parameters by validation loss, if the stage has patience."""
+
+    def __init__(self, players: dict[str, Player], patience: int) -> None:
+        self.parameters = players[MODEL].parameters
+        self.patience = patience
+        self.best: dict[str, torch.Tensor] = {}
+
+    def consider(self, state: State, epoch: int, loss: float) -> None:
+        if loss < state.best:
+            state.best, state.best_epoch = loss, epoch
+            self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    def exhausted(self, state: State, epoch: int) -> bool:
+        return epoch - state.best_epoch >= self.patience
+
+    def restore_best(self) -> None:
+        for name, value in self.best.items():
+            self.parameters[name].data.copy_(value)
+
+
+class _training_mode:  # noqa: N801 - reads as a sentence
+    """Dropout on, at the recipe's rate if it has one; eval mode and the old rates afterwards."""
+
+    def __init__(self, classifier: Classifier, dropout: float) -> None:
+        from torch.nn import Dropout
+
+        self.classifier = classifier
+        layers = [m for m in classifier.body.modules() if isinstance(m, Dropout)] if dropout >= 0 else []
+        self.old = [(layer, layer.p) for layer in layers]
+        self.rate = dropout
+
+    def __enter__(self) -> None:
+        for layer, _ in self.old:
+            layer.p = self.rate
+        self.classifier.train()
+
+    def __exit__(self, *exc: object) -> None:
+        for layer, p in self.old:
+            layer.p = p
+        self.classifier.eval()
+
+
+def now() -> float:
+    """Return seconds on a clock that never goes backwards."""
+    return time.monotonic()

@@ -1,0 +1,252 @@
+"""The facade: fit, annotate, evaluate, save, publish. It delegates and holds no logic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textlabel.errors import BundleError
+from textlabel.recipe import Recipe
+from textlabel.types import LabelSchema, Predictions
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from textlabel.models.bundle import Bundle
+    from textlabel.report.evaluation import Evaluation
+
+#: chosen by recipes/benchmarks/backbones.py; its table is in README
+DEFAULT_BACKBONE = "bge-small-en-v1.5-int8"
+
+Source = Any  # path, glob, Hub id, datasets.Dataset, or list of dicts: see textlabel.corpus.load
+
+
+class Labeler:
+    """Adapt a backbone to a few labels, then label a corpus with calibrated confidence.
+
+    Parameters
+    ----------
+    backbone : registered name (`textlabel backbones`), local folder, or Hub id.
+    recipe : shipped name (`textlabel recipes`), path of a TOML file, or `Recipe`.
+    seed : decides folds, order, dropout and new weights.
+    backend : what runs the forward pass.
+    calibration : "auto", "holdout", "folds=K" or "none": which rows, unseen in training, calibrate.
+    pooling, normalize, max_length : how features are read; None: as the backbone says of itself.
+
+    Examples
+    --------
+    >>> from textlabel import Labeler
+    >>> labeler = Labeler(backbone="all-MiniLM-L6-v2", recipe="head", seed=0)
+    >>> labeler.fit("reviews.csv").annotate("unlabeled.csv").save_to_disk("out")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        backbone: str | Path = DEFAULT_BACKBONE,
+        recipe: str | Path | Recipe = "head",
+        *,
+        seed: int = 0,
+        backend: str = "torch",
+        calibration: str = "auto",
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.recipe = Recipe.load(recipe)
+        self.seed = seed
+        self.backend = backend
+        self.calibration = calibration
+        self._reading = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+        self._bundle: Bundle | None = None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The trained classifier; a `BundleError` before `fit` or `load`."""
+        if self._bundle is None:
+            raise BundleError(
+                "this labeler has not learned anything yet: call fit(train) or Labeler.load(folder)"
+            )
+        return self._bundle
+
+    @property
+    def schema(self) -> LabelSchema:
+        """What a label is."""
+        return self.bundle.classifier.schema
+
+    def fit(
+        self,
+        train: Source,
+        unlabeled: Source | None = None,
+        validation: Source | None = None,
+        *,
+        text_column: str | Sequence[str] = "text",
+        label_column: str = "label",
+        checkpoint: str | Path | None = None,
+        **loading: Any,
+    ) -> Labeler:
+        """Adapt to labeled rows and return this labeler.
+
+        Parameters
+        ----------
+        train : labeled rows: path, glob, Hub id, Dataset or list of dicts.
+        unlabeled : rows of the target domain without labels, for recipes that read them.
+        validation : labeled rows for early stopping; never trained on.
+        checkpoint : folder in which a killed fit resumes when it is repeated.
+        loading : further options of `textlabel.load_corpus`.
+
+        Raises
+        ------
+        CorpusError, RecipeError, BackboneError, TrainingError
+        """
+        from textlabel.corpus.check import infer_schema
+        from textlabel.corpus.load import load_corpus
+        from textlabel.engine.adapt import Task, adapt
+        from textlabel.models.backbone import load_backbone
+        from textlabel.report.record import complete_record
+
+        kind = "score" if "score" in self.recipe.kinds else "single"
+        columns = {"text_column": text_column, "label_column": label_column, "label_kind": kind, **loading}
+        rows = load_corpus(train, **columns)
+        schema = infer_schema(rows, kind)
+        held = None if validation is None else load_corpus(validation, **columns)
+        more = (
+            []
+            if unlabeled is None
+            else list(load_corpus(unlabeled, text_column=text_column, **loading)["text"])
+        )
+        task = Task(
+            list(rows["text"]),
+            targets(rows, schema),
+            schema,
+            more,
+            None if held is None else (list(held["text"]), targets(held, schema)),
+        )
+        backbone = load_backbone(self.backbone, **self._reading)
+        bundle = adapt(
+            backbone,
+            task,
+            self.recipe,
+            self.seed,
+            calibration=self.calibration,
+            backend=self.backend,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+        )
+        bundle.record = complete_record(bundle)
+        self._bundle = bundle
+        return self
+
+    def predict(
+        self, corpus: Source, *, text_column: str | Sequence[str] = "text", **loading: Any
+    ) -> Predictions:
+        """Return logits, features and off-the-map scores of a corpus, in input order."""
+        from textlabel.corpus.load import load_corpus
+
+        return self._predict(load_corpus(corpus, text_column=text_column, **loading))
+
+    def _predict(self, rows: Dataset) -> Predictions:
+        from textlabel.engine.predict import predict
+        from textlabel.progress import bar
+
+        with bar("annotate") as update:
+            texts = list(rows["text"])
+            logits, features = predict(self.bundle.classifier, texts, backend=self.backend, progress=update)
+        moments = self.bundle.moments
+        ood = None if moments is None else moments.ood_score(features)
+        return Predictions(list(rows["id"]), logits, self.schema, features, ood)
+
+    def annotate(
+        self,
+        corpus: Source,
+        *,
+        text_column: str | Sequence[str] = "text",
+        min_confidence: float = 0.9,
+        **loading: Any,
+    ) -> Dataset:
+        """Return the corpus with label, confidence and the rest of the exported row, in input order.
+
+        Parameters
+        ----------
+        corpus : path, glob, Hub id, Dataset or list of dicts; every other column is carried through.
+        min_confidence : rows at least this sure are "accepted", the others are for "review".
+        loading : further options of `textlabel.load_corpus`.
+        """
+        from textlabel.corpus.load import load_corpus
+        from textlabel.engine.annotate import annotate
+
+        rows = load_corpus(corpus, text_column=text_column, **loading)
+        return annotate(rows, self._predict(rows), self.bundle, min_confidence)
+
+    def evaluate(self, annotations: Dataset, gold: Source, **loading: Any) -> Evaluation:
+        """Return how well annotations agree with gold labels, joined by id."""
+        from textlabel.corpus.load import load_corpus
+        from textlabel.report.evaluation import evaluate_labels
+
+        loading = {"label_column": "label", "label_kind": self.schema.kind, **loading}
+        return evaluate_labels(annotations, load_corpus(gold, **loading))
+
+    def record(self, rows: int | None = None) -> dict[str, Any]:
+        """Return the provenance record that exports and cards carry."""
+        return {**self.bundle.record, "rows": rows}
+
+    def save(self, folder: str | Path, *, self_contained: bool = False) -> Path:
+        """Write the classifier (safetensors, JSON, model card) and return its folder.
+
+        Parameters
+        ----------
+        self_contained : also copy a backbone that could be had by its name.
+        """
+        from textlabel.engine.process import accelerator
+        from textlabel.report.cards import model_card
+
+        if accelerator().is_main_process:
+            path = self.bundle.save(folder, self_contained)
+            (path / "README.md").write_text(model_card(self.bundle.record), encoding="utf-8")
+        accelerator().wait_for_everyone()
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, backend: str = "torch") -> Labeler:
+        """Return a labeler from a folder that `save` wrote; it gives the same labels."""
+        from textlabel.models.bundle import Bundle
+
+        bundle = Bundle.load(folder)
+        recipe = Recipe.from_dict(bundle.record["recipe"], where=str(folder))
+        labeler = cls(bundle.classifier.info.name, recipe, seed=bundle.record["seed"], backend=backend)
+        labeler._bundle = bundle
+        return labeler
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, self_contained: bool = True) -> str:
+        """Upload the classifier as a Hub model repository and return its address."""
+        import tempfile
+
+        from textlabel.export.hub import push_folder
+
+        with tempfile.TemporaryDirectory() as folder:
+            return push_folder(
+                self.save(Path(folder) / "model", self_contained=self_contained), repo_id, private
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls, ref: str | Path, *, revision: str | None = None, backend: str = "torch"
+    ) -> Labeler:
+        """Return a labeler from a local folder or a Hub repository."""
+        if Path(ref).is_dir():
+            return cls.load(ref, backend=backend)
+        from textlabel.models.backbone import download
+
+        return cls.load(download(str(ref), revision), backend=backend)
+
+
+def targets(rows: Dataset, schema: LabelSchema) -> np.ndarray[Any, Any]:
+    """Return class indices (int64) or scores (float64) of loaded rows."""
+    if schema.kind == "score":
+        return np.asarray(rows["label"], dtype=np.float64)
+    position: Mapping[str, int] = {name: i for i, name in enumerate(schema.names)}
+    for name in set(rows["label"]) - set(position):
+        schema.index(name)
+    return np.array([position[name] for name in rows["label"]], dtype=np.int64)

@@ -1,0 +1,274 @@
+"""A backbone: a pretrained encoder with its tokenizer, from a registered name, a path or a Hub id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textlabel.errors import BackboneError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: used when neither the registry, the folder nor the user says otherwise
+DEFAULT_MAX_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """Which backbone this is, and how its features are read.
+
+    Parameters
+    ----------
+    name : registered name, local path or Hub id, as the user gave it.
+    sha256 : of the weights file.
+    kind : "transformer" or "static" (one vector a token, no context).
+    pooling : "mean" (over real tokens) or "cls" (first token).
+    normalize : whether the pooled vector is scaled to unit length.
+    max_length : tokens kept of a text, special tokens included.
+    origin : "registered", "path" or "hub".
+    license : licence of the weights as far as known.
+    """
+
+    name: str
+    sha256: str
+    kind: str
+    pooling: str
+    normalize: bool
+    max_length: int
+    origin: str
+    license: str = "unknown"
+
+
+@dataclass
+class Backbone:
+    """Weights in memory. ``encode`` turns texts into truncated token ids without padding."""
+
+    info: BackboneInfo
+    folder: Path
+    body: nn.Module
+    tokenizer: Any
+
+    @property
+    def name(self) -> str:
+        """The name the user gave."""
+        return self.info.name
+
+    @property
+    def pad_id(self) -> int:
+        """Token id used for padding (masked, so any valid id does)."""
+        if self.info.kind == "static":
+            return 0
+        pad = self.tokenizer.pad_token_id
+        return 0 if pad is None else int(pad)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return one list of token ids a text, cut to ``max_length``."""
+        return encode(self.tokenizer, self.info, texts)
+
+
+def encode(tokenizer: Any, info: BackboneInfo, texts: Sequence[str]) -> list[list[int]]:
+    """Return token ids of each text, special tokens included, cut to ``info.max_length``, not padded."""
+    if not texts:
+        return []
+    if info.kind == "static":
+        from textlabel.models.static import token_ids
+
+        return token_ids(tokenizer, texts, info.max_length)
+    out = tokenizer(
+        list(texts), truncation=True, max_length=info.max_length, padding=False, return_attention_mask=False
+    )
+    return list(out["input_ids"])
+
+
+def locate(ref: str | Path) -> tuple[Path, str]:
+    """Return the local folder of a backbone and its origin: "registered", "path" or "hub".
+
+    A registered name wins over a folder of the same name; write ``./name`` for the folder.
+
+    Raises
+    ------
+    BackboneError : nothing by that name can be had; the message lists the ways out.
+    """
+    from textlabel.models import catalog, fetch
+
+    name = str(ref)
+    if name in catalog.entries():
+        return fetch.get(name), "registered"
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file() and not (path / "textlabel_backbone.json").is_file():
+            raise BackboneError(f"{path}: no config.json here; expected a folder that save_pretrained wrote")
+        return path, "path"
+    if name.count("/") == 1 and not name.startswith((".", "~", "/")):
+        return download(name), "hub"
+    raise BackboneError(
+        f"unknown backbone {name!r}: {nearest(name, catalog.entries())}. Give a registered name "
+        "(`textlabel backbones`), a local folder, or a Hub id such as 'BAAI/bge-small-en-v1.5'"
+    )
+
+
+def download(ref: str, revision: str | None = None) -> Path:
+    """Return the local folder of a Hub repository: safetensors, JSON and vocabularies, nothing that runs.
+
+    Raises
+    ------
+    BackboneError : the Hub did not give it; the message says why and what works without it.
+    """
+    from huggingface_hub import snapshot_download
+
+    repo, _, tag = ref.partition("@")
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md"]
+    unwanted = ["onnx/*", "openvino/*"]
+    try:
+        found = snapshot_download(
+            repo, revision=revision or tag or None, allow_patterns=wanted, ignore_patterns=unwanted
+        )
+    except Exception as error:  # the client raises a dozen unrelated types: offline, 404, gated, disk
+        raise BackboneError(
+            f"{ref}: not a folder here, and the Hub did not give it ({type(error).__name__}: {error}). "
+            "Without the Hub, use a registered backbone (`textlabel backbones`) or a local folder"
+        ) from error
+    return Path(found)
+
+
+def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> BackboneInfo:
+    """Return how to read the backbone in ``folder``; ``chosen`` (pooling, normalize, max_length) wins.
+
+    The order is: what the user chose, the registry's record, sentence-transformers' own files,
+    mean pooling without normalization and 256 tokens.
+    """
+    from textlabel.models.fetch import weights_sha256
+
+    found: dict[str, Any] = {
+        "kind": "transformer",
+        "pooling": "mean",
+        "normalize": False,
+        "license": "unknown",
+    }
+    found |= _sentence_transformers(folder)
+    record = folder / "textlabel_backbone.json"
+    if record.is_file():
+        saved = json.loads(record.read_text(encoding="utf-8"))
+        found |= {
+            k: saved[k] for k in ("kind", "pooling", "normalize", "max_length", "license") if k in saved
+        }
+    found |= {k: v for k, v in chosen.items() if v is not None}
+    if found["pooling"] not in ("mean", "cls"):
+        raise BackboneError(f"pooling = {found['pooling']!r}: expected 'mean' or 'cls'")
+    limit = position_limit(folder) if found["kind"] == "transformer" else 1 << 20
+    found["max_length"] = min(int(found.get("max_length", DEFAULT_MAX_LENGTH)), limit)
+    return BackboneInfo(name=str(ref), sha256=weights_sha256(folder), origin=origin, **found)
+
+
+def _sentence_transformers(folder: Path) -> dict[str, Any]:
+    """Return pooling and length from sentence-transformers' files, where a folder has them."""
+    found: dict[str, Any] = {}
+    pooling = folder / "1_Pooling" / "config.json"
+    if pooling.is_file() and json.loads(pooling.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
+        found["pooling"] = "cls"
+    length = folder / "sentence_bert_config.json"
+    if length.is_file() and (tokens := json.loads(length.read_text(encoding="utf-8")).get("max_seq_length")):
+        found["max_length"] = tokens
+    return found
+
+
+def position_limit(folder: Path) -> int:
+    """Return how many tokens the position table bears; RoBERTa's family starts counting at pad + 1."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    positions = int(config.get("max_position_embeddings") or 512)
+    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"):
+        positions -= int(config.get("pad_token_id", 1)) + 1
+    return positions
+
+
+def load_backbone(ref: str | Path, **chosen: Any) -> Backbone:
+    """Return a backbone in fp32 and eval mode.
+
+    Parameters
+    ----------
+    ref : registered name, local folder, or Hub id (``owner/name`` or ``owner/name@revision``).
+    chosen : pooling, normalize, max_length; None keeps what the backbone says of itself.
+
+    Raises
+    ------
+    BackboneError : it cannot be had, or its weights do not belong to its configuration.
+    """
+    folder, origin = locate(ref)
+    return open_folder(folder, describe(folder, ref, origin, **chosen))
+
+
+def open_folder(folder: Path, info: BackboneInfo) -> Backbone:
+    """Return the backbone that lies in ``folder``, read as ``info`` says."""
+    if info.kind == "static":
+        from textlabel.models.static import load_static
+
+        body, tokenizer = load_static(folder)
+        return Backbone(info, folder, body.eval(), tokenizer)
+    return Backbone(info, folder, _load_body(folder).eval(), _load_tokenizer(folder))
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"{folder}: its tokenizer cannot be loaded: {error}") from error
+
+
+def _load_body(folder: Path) -> nn.Module:
+    import torch
+    from transformers import AutoModel
+
+    quiet = _Quiet()
+    try:
+        with quiet:
+            # fp32 whatever the checkpoint holds: transformers 5 would keep fp16 even on a CPU
+            body, report = AutoModel.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BackboneError(f"{folder}: cannot be loaded as an encoder: {error}") from error
+    # Only a pooler may be missing: we never use it. Anything else would be random weights.
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise BackboneError(
+            f"{folder}: the checkpoint lacks {len(missing)} weights of its own encoder, first "
+            f"{missing[0]!r}; they would be random. Expected an encoder that save_pretrained wrote"
+        )
+    return drop_pooler(body)
+
+
+def drop_pooler(body: nn.Module) -> nn.Module:
+    """Remove a pooler that features never pass through, so that it is neither trained nor saved."""
+    for name in ("pooler", "pooler_activation"):
+        if getattr(body, name, None) is not None:
+            setattr(body, name, None)
+    return body
+
+
+class _Quiet:
+    """Silences transformers' table of missing and unexpected keys; we check them ourselves."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self.level = logging.get_verbosity()
+        self.bar = logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *exc: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self.level)
+        if self.bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,194 @@
+"""The classifier on disk: safetensors and JSON, never pickle; parameters and class moments only.
+
+textlabel.json          schema, backbone (name, sha256), calibrator, provenance record
+head.safetensors        linear head and class moments
+adapter-0/ ...          LoRA updates in peft's own layout, in the order of their training
+body/                   the encoder itself, only where it changed or cannot be had by name
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from textlabel.errors import BundleError
+from textlabel.models.backbone import Backbone, BackboneInfo, locate, open_folder
+from textlabel.models.classifier import Adapter, Classifier
+from textlabel.models.fetch import weights_sha256
+from textlabel.trust.calibration import Calibrator, from_json
+from textlabel.trust.moments import Moments
+from textlabel.types import LabelSchema
+
+FORMAT = 1
+RECORD = "textlabel.json"
+
+
+@dataclass
+class Bundle:
+    """A trained classifier with everything that labeling needs.
+
+    Parameters
+    ----------
+    classifier : body and head.
+    calibrator : from logits to probabilities; None for scores.
+    moments : class moments of the training features, for the out-of-scope score.
+    set_quantile : split-conformal quantile of prediction sets (or of absolute residuals, for scores).
+    record : provenance, as it goes into cards.
+    """
+
+    classifier: Classifier
+    calibrator: Calibrator | None
+    moments: Moments | None
+    set_quantile: float
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path, self_contained: bool = False) -> Path:
+        """Write the bundle; the old one of that name is replaced once the new one is complete.
+
+        Parameters
+        ----------
+        self_contained : also copy an unchanged backbone that has a name of its own.
+
+        Raises
+        ------
+        BundleError : ``folder`` exists and is not a bundle.
+        """
+        target = Path(folder)
+        if target.exists() and any(target.iterdir()) and not (target / RECORD).is_file():
+            raise BundleError(f"{target} exists and is not a textlabel model; choose another folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            self._write(temporary, self_contained)
+            replace_folder(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return target
+
+    def _write(self, folder: Path, self_contained: bool) -> None:
+        from safetensors.torch import save_file
+
+        model = self.classifier
+        head = {"head.weight": model.head.weight, "head.bias": model.head.bias}
+        tensors = {k: v.detach().cpu().contiguous() for k, v in head.items()}
+        if self.moments is not None:
+            import torch
+
+            tensors |= {f"moments.{k}": torch.from_numpy(v) for k, v in self.moments.arrays().items()}
+        save_file(tensors, folder / "head.safetensors")
+        for number, adapter in enumerate([] if model.body_changed else model.adapters):
+            _write_adapter(folder / f"adapter-{number}", adapter)
+        if model.body_changed:
+            model.body.save_pretrained(folder / "body")  # type: ignore[operator,union-attr]
+            model.tokenizer.save_pretrained(folder / "body")
+        elif self_contained or model.info.origin == "path":
+            _copy_backbone(model.folder, folder / "body")
+        (folder / RECORD).write_text(
+            json.dumps(self._json(), indent=2, allow_nan=True) + "\n", encoding="utf-8"
+        )
+
+    def _json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "schema": self.classifier.schema.to_json(),
+            "backbone": asdict(self.classifier.info),
+            "adapters": 0 if self.classifier.body_changed else len(self.classifier.adapters),
+            "calibrator": None if self.calibrator is None else self.calibrator.to_json(),
+            "set_quantile": str(self.set_quantile),  # infinity is not JSON
+            "record": self.record,
+        }
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Bundle:
+        """Return the bundle in ``folder``, with the very logits that it was saved with.
+
+        Raises
+        ------
+        BundleError : no bundle, another format, or a backbone that is not the one it was trained on.
+        """
+        from safetensors.torch import load_file
+
+        path = Path(folder)
+        data = _read_record(path)
+        info = BackboneInfo(**data["backbone"])
+        backbone = open_folder(_backbone_folder(path, info), info)
+        model = Classifier(backbone, LabelSchema.from_json(data["schema"]))
+        for number in range(data["adapters"]):
+            model.add_adapter(_read_adapter(path / f"adapter-{number}"))
+        tensors = load_file(path / "head.safetensors")
+        model.head.load_state_dict({k: tensors.pop(f"head.{k}") for k in ("weight", "bias")})
+        model.body_changed = (path / "body").is_dir() and weights_sha256(path / "body") != info.sha256
+        arrays = {k.removeprefix("moments."): v.numpy() for k, v in tensors.items()}
+        calibrator = from_json(data["calibrator"]) if data["calibrator"] else None
+        moments = Moments.from_arrays(arrays) if arrays else None
+        return cls(model.eval(), calibrator, moments, float(data["set_quantile"]), data["record"])
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if not (path / RECORD).is_file():
+        raise BundleError(f"{path}: no {RECORD} here; expected a folder that `textlabel fit --out` wrote")
+    try:
+        data: dict[str, Any] = json.loads((path / RECORD).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleError(f"{path / RECORD} is damaged ({error}); fit again or restore it") from None
+    if data.get("format") != FORMAT or "backbone" not in data:
+        raise BundleError(
+            f"{path}: expected a model of format {FORMAT}, found {data.get('format')!r}; "
+            "use the textlabel version that wrote it, or fit again"
+        )
+    return data
+
+
+def _backbone_folder(path: Path, info: BackboneInfo) -> Path:
+    if (path / "body").is_dir():
+        return path / "body"
+    folder, _ = locate(info.name)
+    found = weights_sha256(folder)
+    if found != info.sha256:
+        raise BundleError(
+            f"{path} was trained on {info.name!r} with sha256 {info.sha256[:12]}..., but {folder} holds "
+            f"{found[:12]}...; its labels would be wrong. Restore that backbone or fit again"
+        )
+    return folder
+
+
+def _write_adapter(folder: Path, adapter: Adapter) -> None:
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    save_file(dict(adapter.tensors), folder / "adapter_model.safetensors")
+    text = json.dumps(adapter.config, indent=2, sort_keys=True, default=str)
+    (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _read_adapter(folder: Path) -> Adapter:
+    from safetensors.torch import load_file
+
+    config: Mapping[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    return Adapter(dict(config), load_file(folder / "adapter_model.safetensors"))
+
+
+def _copy_backbone(source: Path, target: Path) -> None:
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt", ".model"):
+            shutil.copyfile(path, target / path.name)
+
+
+def replace_folder(temporary: Path, target: Path) -> None:
+    """Move a complete folder into place, whatever was there; the old one goes last."""
+    if not target.exists():
+        temporary.replace(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    target.replace(old / "was")
+    temporary.replace(target)
+    shutil.rmtree(old)
+
+
+__all__ = ["Backbone", "Bundle", "replace_folder"]

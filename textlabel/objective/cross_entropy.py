@@ -1,0 +1,116 @@
+"""Objective ``cross_entropy``: single-label classification, with class weights and label smoothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from textlabel.errors import RecipeError
+from textlabel.models.heads import Linear, softmax_regression
+from textlabel.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from textlabel.protocols import Batch, Context
+
+NAME = "cross_entropy"
+ROLES = frozenset({"labeled"})
+LABEL_KINDS = frozenset({"single"})
+NEEDS_PARTS = frozenset({"head"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """How rows and classes count.
+
+    Parameters
+    ----------
+    class_weights : "none", or "balanced" (each class counts the same in total).
+    label_smoothing : share of the target spread over all classes, in [0, 1).
+    """
+
+    class_weights: str = "none"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.class_weights not in ("none", "balanced"):
+            raise RecipeError(f"class_weights = {self.class_weights!r}; expected 'none' or 'balanced'")
+        if not 0 <= self.label_smoothing < 1:
+            raise RecipeError(f"label_smoothing = {self.label_smoothing}; expected a share in [0, 1)")
+
+
+def class_weights(targets: IntArray, classes: int, options: Options) -> FloatArray:
+    """Return one weight a class (classes,), with mean 1 over the given rows.
+
+    Examples
+    --------
+    >>> class_weights(np.array([0, 0, 0, 1]), 2, Options("balanced")).round(3).tolist()
+    [0.667, 2.0]
+    """
+    if options.class_weights == "none":
+        return np.ones(classes)
+    counts = np.bincount(targets, minlength=classes)
+    present = counts > 0
+    weights = np.ones(classes)
+    weights[present] = len(targets) / (present.sum() * counts[present])
+    return weights
+
+
+def fit_linear(features: FloatArray, targets: IntArray, classes: int, l2: float, options: Options) -> Linear:
+    """Return the softmax head that minimizes the weighted, smoothed cross-entropy plus ridge."""
+    soft = np.eye(classes)[targets] * (1 - options.label_smoothing) + options.label_smoothing / classes
+    return softmax_regression(features, soft, class_weights(targets, classes, options)[targets], l2)
+
+
+def risk(logits: FloatArray, targets: IntArray) -> float:
+    """Return the mean negative log-likelihood (nats), by which the ridge strength is chosen."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logsum = np.log(np.exp(shifted).sum(axis=1))
+    return float(np.mean(logsum - shifted[np.arange(len(targets)), targets]))
+
+
+class Objective:
+    """Mean weighted cross-entropy over the labeled rows of a batch."""
+
+    players: ClassVar[tuple[str, ...]] = ("model",)
+    splits: ClassVar[bool] = True
+
+    def __init__(self, options: Options, context: Context) -> None:
+        import torch
+
+        self.options = options
+        self.context = context
+        targets = np.asarray(context.rows["labeled"].targets)
+        weights = class_weights(targets, context.schema.outputs, options)
+        self.row_weights = weights[targets]
+        self.class_weights = torch.tensor(weights, dtype=torch.float32, device=context.device)
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Return no extra modules."""
+        return {}
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
+        """Return one shuffled epoch."""
+        from textlabel.batching import shuffled
+
+        for index in shuffled(len(self.row_weights), size, rng):
+            yield {"labeled": index}
+
+    def loss(self, player: str, batch: Batch) -> Tensor:
+        """Return this share of the mean over the global batch.
+
+        The mean is over rows, not over weights: a batch of rare rows counts for more, as it should.
+        """
+        from torch.nn.functional import cross_entropy
+
+        index = batch.index["labeled"]
+        logits = self.context.classifier(*self.context.inputs("labeled", index)).logits
+        targets = self.context.targets("labeled", index)
+        losses = cross_entropy(
+            logits.float(), targets, reduction="none", label_smoothing=self.options.label_smoothing
+        )
+        return (losses * self.class_weights[targets]).sum() / batch.total["labeled"]

@@ -1,0 +1,66 @@
+"""Objective ``mse``: squared error of a real-valued score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from textlabel.models.heads import Linear, ridge
+from textlabel.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from textlabel.protocols import Batch, Context
+
+NAME = "mse"
+ROLES = frozenset({"labeled"})
+LABEL_KINDS = frozenset({"score"})
+NEEDS_PARTS = frozenset({"head"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Squared error has no options."""
+
+
+def fit_linear(
+    features: FloatArray, targets: FloatArray, classes: int, l2: float, options: Options
+) -> Linear:
+    """Return the ridge head with an unpenalized intercept."""
+    return ridge(features, targets, l2)
+
+
+def risk(values: FloatArray, targets: FloatArray) -> float:
+    """Return the mean squared error, by which the ridge strength is chosen."""
+    return float(np.mean((values[:, 0] - targets) ** 2))
+
+
+class Objective:
+    """Mean squared error over the labeled rows of a batch."""
+
+    players: ClassVar[tuple[str, ...]] = ("model",)
+    splits: ClassVar[bool] = True
+
+    def __init__(self, options: Options, context: Context) -> None:
+        self.context = context
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Return no extra modules."""
+        return {}
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
+        """Return one shuffled epoch."""
+        from textlabel.batching import shuffled
+
+        for index in shuffled(len(self.context.rows["labeled"]), size, rng):
+            yield {"labeled": index}
+
+    def loss(self, player: str, batch: Batch) -> Tensor:
+        """Return this share of the mean over the global batch."""
+        index = batch.index["labeled"]
+        values = self.context.classifier(*self.context.inputs("labeled", index)).logits[:, 0]
+        return ((values.float() - self.context.targets("labeled", index)) ** 2).sum() / batch.total["labeled"]

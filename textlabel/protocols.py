@@ -1,0 +1,120 @@
+"""What a tune and an objective must offer: the one protocol through which they meet.
+
+A *tune* module (``textlabel/tune/NAME.py``) has ``NAME``, a frozen dataclass ``Options``, ``PARTS``
+(which of "body" and "head" it trains) and ``apply(classifier, options)``, which sets
+``requires_grad``. An *objective* module has ``NAME``, ``Options``, the constants of `Objective`'s
+docstring and a class ``Objective``.
+
+Losses are sums scaled by the *global* batch: each process returns its own share of the global mean,
+so that adding gradients over processes and micro-batches gives exactly the gradient of one process,
+whatever the size of the last batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from textlabel.types import IntArray, LabelSchema
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from textlabel.models.classifier import Classifier
+
+#: the player that owns the classifier; others (discriminator, generator) own extra modules only
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Tokenized rows of one role: "labeled" or "unlabeled".
+
+    Parameters
+    ----------
+    tokens : n lists of token ids, truncated, not padded.
+    targets : (n,) class index or score; None where there is no label.
+    """
+
+    tokens: list[list[int]]
+    targets: Any = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, index: IntArray) -> Rows:
+        """Return the rows at ``index``, in that order."""
+        targets = None if self.targets is None else np.asarray(self.targets)[index]
+        return Rows([self.tokens[i] for i in index], targets)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This process's share of one global batch.
+
+    Parameters
+    ----------
+    index : {role: row numbers of this process}.
+    total : {role: rows of the global batch, over all processes and micro-batches}.
+    """
+
+    index: Mapping[str, IntArray]
+    total: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an objective may read: rows by role, the schema, the model, the device."""
+
+    rows: Mapping[str, Rows]
+    schema: LabelSchema
+    classifier: Classifier
+    device: torch.device
+
+    def inputs(self, role: str, index: IntArray) -> tuple[Tensor, Tensor]:
+        """Return padded ``input_ids`` and ``attention_mask`` (b, t) of some rows, on the device."""
+        from textlabel.batching import pad
+
+        tokens = [self.rows[role].tokens[i] for i in index]
+        ids, mask = pad(tokens, self.classifier.pad_id)
+        return ids.to(self.device), mask.to(self.device)
+
+    def targets(self, role: str, index: IntArray) -> Tensor:
+        """Return class indices (int64) or scores (float32) of some rows, on the device."""
+        import torch
+
+        dtype = np.float32 if self.schema.kind == "score" else np.int64
+        return torch.from_numpy(np.asarray(self.rows[role].targets)[index].astype(dtype)).to(self.device)
+
+
+class Objective(Protocol):
+    """What a stage minimizes.
+
+    The module beside the class carries three constants: ``ROLES`` (row roles it reads),
+    ``LABEL_KINDS`` (schema kinds it can learn from) and ``NEEDS_PARTS`` (parts that must train).
+    A linear head on cached features has no gradient loop: an objective that has a closed form or a
+    convex solver for it also offers ``fit_linear(features, targets, classes, l2, options)``.
+    """
+
+    #: players in the order of their steps; each has its own optimizer
+    players: ClassVar[tuple[str, ...]]
+    #: whether a global batch may be split into micro-batches (not where rows interact)
+    splits: ClassVar[bool]
+
+    def __init__(self, options: Any, context: Context) -> None: ...
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Return extra modules by the player that trains them."""
+        ...
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
+        """Return one epoch of global batches: {role: row numbers}."""
+        ...
+
+    def loss(self, player: str, batch: Batch) -> Tensor:
+        """Return this process's share of the global mean loss of one player (scalar)."""
+        ...

@@ -1,0 +1,291 @@
+"""Recipes: a method is a list of stages, read from TOML or built in Python.
+
+A stage is three independent choices, what trains (``tune``), what it minimizes (``objective``) and
+on which rows (``rows``), plus the numbers of the training loop. Everything is checked when it is
+parsed: unknown keys, unknown plugins, values out of range and pairs that make no sense are refused
+before a model is loaded, and each refusal says why.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from textlabel import registry
+from textlabel.errors import RecipeError, nearest
+from textlabel.resources import resource
+
+#: the parts of a classifier that a tune may train and an objective may need
+PARTS = frozenset({"body", "head"})
+#: which rows a stage may read
+ROWS = ("labeled", "unlabeled", "both")
+
+
+@dataclass(frozen=True)
+class Training:
+    """The numbers of the gradient loop; ignored by closed-form heads.
+
+    Parameters
+    ----------
+    epochs : passes over the stage's rows.
+    batch_size : rows a step, over all processes together.
+    micro_batch_size : rows in one forward pass of one process (gradient accumulation); 0: no limit.
+    learning_rate : peak rate of the topmost trained layer.
+    head_learning_rate : peak rate of the head; 0: the same as ``learning_rate``.
+    layer_decay : factor in (0, 1] per layer downwards (ULMFiT, Howard & Ruder 2018, arXiv 1801.06146).
+    weight_decay : decoupled decay, not applied to biases and norms.
+    warmup : share of the steps with a rising rate, in [0, 1); it then falls linearly to 0.
+    optimizer : "adamw" or "sgd" (momentum 0.9).
+    max_grad_norm : global gradient norm is clipped to this.
+    dropout : probability set on every dropout layer of the body while training; -1: the backbone's own.
+    patience : epochs without a better validation loss before stopping; 0: never stop early.
+    """
+
+    epochs: int = 5
+    batch_size: int = 16
+    micro_batch_size: int = 0
+    learning_rate: float = 2e-4
+    head_learning_rate: float = 0.0
+    layer_decay: float = 1.0
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    optimizer: str = "adamw"
+    max_grad_norm: float = 1.0
+    dropout: float = -1.0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {
+            "epochs": self.epochs >= 1,
+            "batch_size": self.batch_size >= 1,
+            "micro_batch_size": self.micro_batch_size >= 0,
+            "learning_rate": self.learning_rate > 0,
+            "head_learning_rate": self.head_learning_rate >= 0,
+            "layer_decay": 0 < self.layer_decay <= 1,
+            "weight_decay": self.weight_decay >= 0,
+            "warmup": 0 <= self.warmup < 1,
+            "optimizer": self.optimizer in ("adamw", "sgd"),
+            "max_grad_norm": self.max_grad_norm > 0,
+            "dropout": self.dropout == -1 or 0 <= self.dropout < 1,
+            "patience": self.patience >= 0,
+        }
+        for name, good in limits.items():
+            if not good:
+                raise RecipeError(
+                    f"{name} = {getattr(self, name)!r} is out of range; see `textlabel recipes --keys`"
+                )
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One chosen plugin with its options, and its weight where several objectives are summed."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What trains, what it minimizes, on which rows, and how long.
+
+    Examples
+    --------
+    >>> Stage.of(tune="lora", objective="cross_entropy", epochs=3).training.epochs
+    3
+    """
+
+    tune: Plugin
+    objective: tuple[Plugin, ...]
+    rows: str = "labeled"
+    training: Training = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        if self.rows not in ROWS:
+            raise RecipeError(f"rows = {self.rows!r}: {nearest(self.rows, ROWS)}")
+        if not self.objective:
+            raise RecipeError("a stage needs at least one objective")
+        tune = registry.load("tune", self.tune.name)
+        options_of("tune", self.tune)
+        for chosen in self.objective:
+            objective = registry.load("objective", chosen.name)
+            options_of("objective", chosen)
+            for part in sorted(objective.NEEDS_PARTS - tune.PARTS):
+                raise RecipeError(
+                    f"objective {chosen.name!r} trains the {part}, but tune {self.tune.name!r} "
+                    f"trains only the {' and '.join(sorted(tune.PARTS))}; choose another tune"
+                )
+            if "unlabeled" in objective.ROLES and self.rows == "labeled":
+                raise RecipeError(f'objective {chosen.name!r} reads unlabeled rows; set rows = "both"')
+
+    @classmethod
+    def of(cls, tune: Any, objective: Any, rows: str = "labeled", **training: Any) -> Stage:
+        """Return a stage from plain values: names, tables with a ``name``, or lists of them."""
+        objectives = objective if isinstance(objective, list | tuple) else [objective]
+        return cls(_plugin(tune), tuple(map(_plugin, objectives)), rows, build(Training, training, "stage"))
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Label kinds that every objective of the stage can learn from."""
+        kinds = [registry.load("objective", chosen.name).LABEL_KINDS for chosen in self.objective]
+        return frozenset.intersection(*kinds)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named list of stages: a whole adaptation method.
+
+    Examples
+    --------
+    >>> Recipe.load("head").stages[0].tune.name
+    'head'
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise RecipeError(f"recipe {self.name!r} has no [[stage]]; expected at least one")
+        if not self.kinds:
+            raise RecipeError(f"recipe {self.name!r}: its stages learn from different kinds of labels")
+        if not any("head" in registry.load("tune", stage.tune.name).PARTS for stage in self.stages):
+            raise RecipeError(f"recipe {self.name!r}: no stage trains the head")
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Label kinds that every stage can learn from."""
+        return frozenset.intersection(*(stage.kinds for stage in self.stages))
+
+    @property
+    def trains_body(self) -> bool:
+        """Whether any stage changes the backbone (otherwise its features can be cached)."""
+        return any("body" in registry.load("tune", stage.tune.name).PARTS for stage in self.stages)
+
+    @classmethod
+    def load(cls, source: str | Path | Recipe) -> Recipe:
+        """Return a recipe by shipped name, by path of a TOML file, or as given.
+
+        Raises
+        ------
+        RecipeError : no such recipe, not TOML, or anything in it that makes no sense.
+        """
+        if isinstance(source, Recipe):
+            return source
+        path = Path(source)
+        if path.suffix != ".toml":
+            known = shipped()
+            if str(source) not in known:
+                raise RecipeError(
+                    f"unknown recipe {str(source)!r}: {nearest(str(source), known)}; "
+                    "or give a path ending in .toml"
+                )
+            path = known[str(source)]
+        return cls.from_dict(read_toml(path), where=str(path))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """Return a recipe from parsed TOML or JSON; ``where`` names its origin in errors."""
+        unknown_keys(data, {"name", "description", "stage"}, where)
+        try:
+            stages = tuple(Stage.of(**_stage_keys(table, where)) for table in data.get("stage", ()))
+            return cls(str(data.get("name", Path(where).stem)), stages, str(data.get("description", "")))
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads, every default written out."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "stage": [
+                {
+                    "tune": {"name": s.tune.name, **s.tune.options},
+                    "objective": [{"name": o.name, "weight": o.weight, **o.options} for o in s.objective],
+                    "rows": s.rows,
+                    **asdict(s.training),
+                }
+                for s in self.stages
+            ],
+        }
+
+
+def shipped() -> dict[str, Path]:
+    """Return ``{name: path}`` of the recipes that come with textlabel."""
+    return {path.stem: path for path in sorted(resource("recipes").glob("*.toml"))}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the parsed file; a missing or malformed one is a `RecipeError` naming file and line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a TOML file: {error}") from None
+
+
+def options_of(kind: str, chosen: Plugin) -> Any:
+    """Return the plugin's own frozen ``Options`` built from the recipe; unknown keys are refused."""
+    return build(registry.load(kind, chosen.name).Options, chosen.options, f"{kind} {chosen.name!r}")
+
+
+def build(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """Return dataclass ``cls`` from a table, with unknown keys and wrong types named.
+
+    Examples
+    --------
+    >>> build(Training, {"epoch": 3}, "stage")
+    Traceback (most recent call last):
+    textlabel.errors.RecipeError: stage: unknown key 'epoch': did you mean 'epochs'?
+    """
+    assert is_dataclass(cls)
+    known = {f.name: f for f in fields(cls)}
+    unknown_keys(values, known, where)
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        default = known[key].default
+        checked[key] = _typed(value, default, f"{where}: {key}") if default is not MISSING else value
+    return cls(**checked)
+
+
+def unknown_keys(values: Mapping[str, Any], known: Mapping[str, Any] | set[str], where: str) -> None:
+    """Raise a `RecipeError` naming the nearest known key if ``values`` has one that is not known."""
+    for key in values:
+        if key not in known:
+            raise RecipeError(f"{where}: unknown key {key!r}: {nearest(key, known)}")
+
+
+def _typed(value: Any, default: Any, where: str) -> Any:
+    """Return ``value`` in the type of ``default``: TOML's integers are floats where one is expected."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    if default is not None and type(value) is not type(default):
+        raise RecipeError(f"{where} = {value!r}: expected {type(default).__name__}, like {default!r}")
+    return value
+
+
+def _plugin(value: Any) -> Plugin:
+    if isinstance(value, Plugin):
+        return value
+    if isinstance(value, str):
+        return Plugin(value)
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        rest = {k: v for k, v in value.items() if k not in ("name", "weight")}
+        return Plugin(value["name"], rest, float(value.get("weight", 1.0)))
+    raise RecipeError(f"expected a plugin name or a table with a name, got {value!r}")
+
+
+def _stage_keys(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    known: Sequence[str] = ["tune", "objective", "rows", *(f.name for f in fields(Training))]
+    unknown_keys(table, set(known), f"{where}: [[stage]]")
+    for key in ("tune", "objective"):
+        if key not in table:
+            raise RecipeError(f"[[stage]] has no {key!r}")
+    return dict(table)

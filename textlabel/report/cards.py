@@ -1,0 +1,214 @@
+"""Model card and dataset card: Markdown with a YAML head, written from the provenance record.
+
+A record has the keys ``format``, ``textlabel``, ``created``, ``schema``, ``backbone``, ``recipe``, ``seed``,
+``versions``, ``labels``, ``calibrator``, ``rows``, ``certificate`` and ``evaluation``; it may add ``license``
+(of the texts) and ``language``. The cards claim nothing that is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from textlabel.errors import ExportError
+
+_KEYS = (
+    "format textlabel created schema backbone recipe seed versions labels calibrator rows certificate evaluation"
+).split()
+
+#: license names that the Hub knows and that weights of encoders commonly have
+_LICENSES = (
+    "apache-2.0 mit bsd-2-clause bsd-3-clause cc0-1.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-4.0 "
+    "cc-by-nc-sa-4.0 gpl-3.0 lgpl-3.0 mpl-2.0 openrail unknown"
+).split()
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+_CLASS_COLUMNS = {
+    "id": "row id",
+    "text": "the text that was labeled",
+    "label": "the most likely class",
+    "confidence": "probability that the label is right, in [0, 1]",
+    "probabilities": "probability of each class, in class order",
+    "margin": "largest minus second largest probability",
+    "prediction_set": "classes that cannot be ruled out",
+    "ood_score": "how far the text lies from the training texts; higher is further",
+    "decision": "accepted, review or out_of_scope",
+    "source": "who gave the label: model, human or rule",
+}
+_SCORE_COLUMNS = {key: _CLASS_COLUMNS[key] for key in ("id", "text", "ood_score", "decision", "source")} | {
+    "label": "the predicted score"
+}
+
+
+def model_card(record: Mapping[str, Any]) -> str:
+    """Return the card of a classifier bundle: Markdown with a YAML head that the Hub accepts.
+
+    Raises
+    ------
+    ExportError : the record lacks a key.
+    """
+    _check(record)
+    head = {
+        **_license(record["backbone"].get("license")),
+        **_language(record),
+        "library_name": "textlabel",
+        "pipeline_tag": "text-classification",
+        "tags": ["textlabel", "text-classification"],
+        **_model_index(record),
+    }
+    return _fill("model_card.md", head, record)
+
+
+def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str:
+    """Return the card of an annotated corpus: Markdown with a YAML head that the Hub accepts.
+
+    ``data_file`` names the file beside the card that `datasets.load_dataset` shall read.
+
+    Raises
+    ------
+    ExportError : the record lacks a key.
+    """
+    _check(record)
+    size = next((name for limit, name in _SIZES if (record["rows"] or 0) < limit), "n>1M")
+    head = {
+        **_license(record.get("license")),
+        **_language(record),
+        "task_categories": ["text-classification"],
+        "tags": ["textlabel", "machine-labeled"],
+        "size_categories": [size],
+    }
+    if data_file:
+        head["configs"] = [{"config_name": "default", "data_files": data_file}]
+    columns = _CLASS_COLUMNS if record["schema"]["kind"] == "single" else _SCORE_COLUMNS
+    return _fill("dataset_card.md", head, record, columns=_table(("column", "meaning"), _coded_keys(columns)))
+
+
+def _check(record: Mapping[str, Any]) -> None:
+    if missing := [key for key in _KEYS if key not in record]:
+        raise ExportError(f"the provenance record lacks {missing}; expected the keys {_KEYS}")
+
+
+def _fill(template: str, head: Mapping[str, Any], record: Mapping[str, Any], **more: str) -> str:
+    text = (Path(__file__).parent / "templates" / template).read_text(encoding="utf-8")
+    return Template(text).substitute(
+        front_matter="\n".join(f"{key}: {_yaml(value)}" for key, value in head.items()),
+        task=_task(record["schema"]),
+        confidence=_confidence(record),
+        evaluation=_evaluation(record["evaluation"]),
+        provenance=_table(("what", "value"), _provenance(record)),
+        **more,
+    )
+
+
+# --- the YAML head --------------------------------------------------------------------------------
+
+
+def _yaml(value: Any) -> str:
+    """Return ``value`` as one line of YAML: JSON, with what a YAML reader refuses escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
+
+
+def _license(name: str | None) -> dict[str, str]:
+    known = (name or "unknown").strip().lower()
+    return {"license": known} if known in _LICENSES else {"license": "other", "license_name": str(name)}
+
+
+def _language(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {"language": record["language"]} if record.get("language") else {}
+
+
+def _model_index(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Hub's results block; nothing where nothing was measured."""
+    numbers = _headline(record["evaluation"] or {})
+    if not numbers:
+        return {}
+    result = {
+        "task": {"type": "text-classification"},
+        "dataset": {"name": "gold labels of the user", "type": "custom"},
+        "metrics": [{"type": name, "value": value} for name, value in numbers.items()],
+    }
+    return {"model-index": [{"name": f"textlabel {record['backbone']['name']}", "results": [result]}]}
+
+
+# --- the text -------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> str:
+    """Return ``value`` as one line in which Markdown and HTML signs mean themselves."""
+    return re.sub(r"([\\`*_{}\[\]<>#|$&~])", r"\\\1", " ".join(str(value).split()))
+
+
+def _table(head: tuple[str, str], rows: Mapping[str, str]) -> str:
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
+    return "\n".join(lines + [f"| {key} | {value} |" for key, value in rows.items()])
+
+
+def _coded_keys(rows: Mapping[str, str]) -> dict[str, str]:
+    return {f"`{key}`": value for key, value in rows.items()}
+
+
+def _task(schema: Mapping[str, Any]) -> str:
+    if schema["kind"] == "score":
+        return "Each text gets a score, a real number."
+    return f"Each text gets one of {len(schema['names'])} classes: {', '.join(map(_plain, schema['names']))}."
+
+
+def _confidence(record: Mapping[str, Any]) -> str:
+    if record["schema"]["kind"] == "score":
+        return "A score comes without a confidence."
+    calibrator = record["calibrator"]
+    if calibrator["name"] == "none":
+        return (
+            "The confidence is the model's own probability. **It was not calibrated**: read it as an order "
+            "of rows, not as a chance of being right."
+        )
+    settings = {key: value for key, value in calibrator.items() if key != "name"}
+    return (
+        f"The confidence is a probability calibrated by {_plain(calibrator['name'])} "
+        f"({_plain(json.dumps(settings))}) on labeled rows that the scoring model had not seen "
+        f"({_plain(record['labels']['calibration'])}). It is right on average over texts like those rows; "
+        "it is no guarantee for a single text, and it can be wrong for texts of another kind."
+    )
+
+
+def _headline(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of an evaluation that are defined, without counts and class tables."""
+    return {k: v for k, v in evaluation.items() if isinstance(v, float)}
+
+
+def _evaluation(evaluation: Mapping[str, Any] | None) -> str:
+    if not evaluation:
+        return "None: no gold labels of rows outside training were given."
+    rows = {f"`{name}`": f"{value:.4f}" for name, value in _headline(evaluation).items()}
+    return f"On {evaluation['n']:,} rows with gold labels:\n\n{_table(('metric', 'value'), rows)}"
+
+
+def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
+    backbone, labels, certificate = record["backbone"], record["labels"], record["certificate"]
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    facts = {
+        "textlabel": f"{record['textlabel']} (record format {record['format']})",
+        "created": record["created"],
+        "schema": json.dumps(record["schema"], ensure_ascii=False),
+        "backbone": backbone["name"],
+        "backbone sha256": backbone["sha256"],
+        "backbone source": backbone["source"],
+        "backbone license": backbone["license"],
+        "recipe": json.dumps(record["recipe"], ensure_ascii=False),
+        "seed": record["seed"],
+        "library versions": versions,
+        "labels for training": labels["train"],
+        "labels for calibration": labels["calibration"],
+        "labels for audit": labels["audit"],
+        "calibrator": json.dumps(record["calibrator"], ensure_ascii=False),
+        "rows": record["rows"],
+    }
+    shown = {key: "unknown" if value is None else _plain(value) for key, value in facts.items()}
+    none_yet = "none yet: no bound on the share of wrong labels has been established"
+    return shown | {"certificate": _plain(json.dumps(certificate)) if certificate else none_yet}

@@ -1,0 +1,54 @@
+"""The provenance record: what was done, by which versions, on how many labels."""
+
+from __future__ import annotations
+
+import datetime
+from importlib import metadata
+from typing import Any
+
+from textlabel import __version__
+from textlabel.models.bundle import Bundle
+
+FORMAT = 1
+LIBRARIES = ("torch", "transformers", "datasets", "peft", "accelerate", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide a result, read from package metadata without importing.
+
+    Examples
+    --------
+    >>> sorted(versions())[:2]
+    ['accelerate', 'datasets']
+    """
+    import platform
+
+    found = {"python": platform.python_version(), "textlabel": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def complete_record(bundle: Bundle) -> dict[str, Any]:
+    """Return the bundle's record with everything that a card needs to say."""
+    info = bundle.classifier.info
+    return {
+        "format": FORMAT,
+        "textlabel": __version__,
+        "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "schema": bundle.classifier.schema.to_json(),
+        "backbone": {
+            "name": info.name,
+            "sha256": info.sha256,
+            "source": info.origin,
+            "license": info.license,
+        },
+        "versions": versions(),
+        "calibrator": None if bundle.calibrator is None else bundle.calibrator.to_json(),
+        "certificate": None,
+        "evaluation": None,
+        **bundle.record,
+    }

@@ -1,0 +1,1 @@
+"""Calibration, scores and metrics on arrays; nothing here knows torch."""

@@ -1,0 +1,1 @@
+"""From logits to probabilities: one file, one calibrator."""

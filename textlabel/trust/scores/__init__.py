@@ -1,0 +1,1 @@
+"""From probabilities to one confidence number: one file, one score."""

@@ -1,0 +1,1 @@
+"""What trains: one file, one way to make parameters trainable."""

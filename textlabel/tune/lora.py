@@ -1,0 +1,67 @@
+"""Tune ``lora``: low-rank updates beside every chosen linear layer (Hu et al. 2021, arXiv 2106.09685).
+
+peft's own defaults have no targets for several architectures and silently re-randomize layers that
+were newly initialized at loading. Both cannot happen here: targets are found by structure, poolers
+are never among them, and the head is ours and outside of peft.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textlabel.errors import RecipeError
+
+if TYPE_CHECKING:
+    from textlabel.models.classifier import Classifier
+
+NAME = "lora"
+PARTS = frozenset({"body", "head"})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Size and place of the update.
+
+    Parameters
+    ----------
+    rank : rank r of each update.
+    alpha : scale; the update is multiplied by alpha / rank. 0: twice the rank.
+    dropout : dropout on the input of the update.
+    targets : "all" linear layers of the encoder, or "attention" only.
+    rslora : scale by alpha / sqrt(rank) instead (Kalajdzievski 2023, arXiv 2312.03732).
+    """
+
+    rank: int = 8
+    alpha: float = 0.0
+    dropout: float = 0.1
+    targets: str = "all"
+    rslora: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.alpha < 0 or not 0 <= self.dropout < 1:
+            raise RecipeError(
+                f"lora: rank {self.rank}, alpha {self.alpha}, dropout {self.dropout} out of range"
+            )
+        if self.targets not in ("all", "attention"):
+            raise RecipeError(f"lora: targets = {self.targets!r}; expected 'all' or 'attention'")
+
+
+def apply(classifier: Classifier, options: Options) -> None:
+    """Wrap the body with peft; the update and the head train, everything else is frozen."""
+    from peft import LoraConfig, get_peft_model
+
+    classifier.requires_grad_(False)
+    names = classifier.linear_layers(attention_only=options.targets == "attention")
+    if not names:
+        raise RecipeError(f"lora: backbone {classifier.info.name!r} has no linear layers; use recipe 'head'")
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha or 2 * options.rank,
+        lora_dropout=options.dropout,
+        use_rslora=options.rslora,
+        target_modules=names,
+        bias="none",
+    )
+    classifier.wrap_adapter(lambda body: get_peft_model(body, config))
+    classifier.head.requires_grad_(True)
