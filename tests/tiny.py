@@ -61,7 +61,8 @@ def write_backbone(folder: Path, architecture: str = "bert", seed: int = 0) -> P
         maker = transformers.AutoModelForMaskedLM if masked else transformers.AutoModel
         model = maker.from_config(config)
         for parameter in model.parameters():  # larger than the usual .02, so that differences show
-            parameter.data.normal_(0, 0.3)
+            if parameter.ndim > 1:
+                parameter.data.normal_(0, 0.3)
     model.save_pretrained(folder)
     write_tokenizer(folder)
     return folder

@@ -10,7 +10,7 @@ import numpy as np
 
 from textlabel.errors import BundleError
 from textlabel.recipe import Recipe
-from textlabel.types import LabelSchema, Predictions
+from textlabel.types import LabelKind, LabelSchema, Predictions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -108,7 +108,7 @@ class Labeler:
         from textlabel.models.backbone import load_backbone
         from textlabel.report.record import complete_record
 
-        kind = "score" if "score" in self.recipe.kinds else "single"
+        kind: LabelKind = "score" if "score" in self.recipe.kinds else "single"
         columns = {"text_column": text_column, "label_column": label_column, "label_kind": kind, **loading}
         rows = load_corpus(train, **columns)
         schema = infer_schema(rows, kind)

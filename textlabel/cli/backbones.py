@@ -43,7 +43,7 @@ def backbones(
 @app.command("get")
 def get(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Names that `textlabel backbones` lists.")
+        list[str], typer.Argument(metavar="NAME", help="Names that `textlabel backbones` lists.")
     ],
 ) -> None:
     """Fetch backbones and print the folder of each.
@@ -67,8 +67,8 @@ def _rows() -> list[dict[str, Any]]:
     """Return what is known of each backbone, as `--json` prints it."""
     from textlabel.models import catalog, fetch
 
-    plain = ("name", "summary", "kind", "parameters", "dimension", "layers", "pooling", "normalize")
-    plain += ("max_length", "license", "megabytes", "sha256")
+    plain = ["name", "summary", "kind", "parameters", "dimension", "layers", "pooling", "normalize"]
+    plain += ["max_length", "license", "megabytes", "sha256"]
     rows = []
     for entry in catalog.entries().values():
         noted = fetch.record(entry.name)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from textlabel.errors import TrainingError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -19,15 +22,28 @@ def accelerator() -> Accelerator:
     """Return this process's one Accelerator.
 
     Mixed precision is what `accelerate launch` asked for; otherwise bf16 where a GPU has it.
-    """
-    import os
 
+    Raises
+    ------
+    TrainingError : a launcher started several processes, but they do not see each other.
+    """
     import torch
     from accelerate import Accelerator
 
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    # Without this Accelerate 1.15 lets every process of a CPU launch believe that it is alone.
+    cpu = world > 1 and not torch.accelerator.is_available()
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION")
     able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return Accelerator(mixed_precision=asked or ("bf16" if able else "no"))
+    this = Accelerator(mixed_precision=asked or ("bf16" if able else "no"), cpu=cpu)
+    if this.num_processes != world:
+        raise TrainingError(
+            f"the launcher started {world} processes, but Accelerate sees {this.num_processes}; "
+            "each would do all of the work. Start with torchrun, or with a file of recipes/accelerate"
+        )
+    if world > 1 and this.mixed_precision == "fp16":
+        raise TrainingError("fp16 works in one process only; expected --mixed_precision bf16 or no")
+    return this
 
 
 def sum_over_processes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

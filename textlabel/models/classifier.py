@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -88,7 +89,10 @@ class Classifier(nn.Module):
 
     def wrap_adapter(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
         """Replace the body by a peft model around it, until `merge` folds the update in."""
-        self.body = wrap(self.body)
+        with warnings.catch_warnings():
+            # peft 0.21 asks transformers 5.23 by a name that is going away; nothing a user can mend
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            self.body = wrap(self.body)
 
     def merge(self) -> None:
         """Fold a trained peft update into the body (in fp32) and remember it in ``adapters``."""
@@ -97,10 +101,9 @@ class Classifier(nn.Module):
         if not isinstance(self.body, PeftModel):
             return
         tensors = get_peft_model_state_dict(self.body, save_embedding_layers=False)
-        config = {
-            k: sorted(v) if isinstance(v, set) else v
-            for k, v in self.body.peft_config["default"].to_dict().items()
-        }
+        options = self.body.peft_config["default"].to_dict()
+        config = {k: sorted(v) if isinstance(v, set) else v for k, v in options.items()}
+        config["base_model_name_or_path"] = None  # a path of this machine says nothing elsewhere
         self.adapters.append(Adapter(config, {k: v.detach().cpu().clone() for k, v in tensors.items()}))
         self.body = self.body.merge_and_unload()
 
@@ -111,7 +114,7 @@ class Classifier(nn.Module):
         config = LoraConfig(
             **{k: v for k, v in adapter.config.items() if k in LoraConfig.__dataclass_fields__}
         )
-        self.body = get_peft_model(self.body, config)
+        self.wrap_adapter(lambda body: get_peft_model(body, config))
         set_peft_model_state_dict(self.body, adapter.tensors)
         self.merge()
 

@@ -91,17 +91,19 @@ def _linear_layers(graph: Mapping[int, list[int | memoryview]]) -> Iterator[tupl
 def _dequantized(tensors: Tensors) -> dict[str, FloatTensor]:
     """Return every float weight: those stored as such, and those stored as 8-bit integers."""
     weights = {name: array for name, array in tensors.items() if array.dtype == np.float32}
-    for name in tensors:
+    for name, array in tensors.items():
         base = name.removesuffix("_quantized")
         if base == name:
             continue
-        try:
-            zero, scale = (tensors[base + part].astype(np.float32) for part in ("_zero_point", "_scale"))
-            weights[base] = (tensors[name].astype(np.float32) - zero) * scale
-        except (KeyError, ValueError) as error:
+        terms = [tensors[key] for part in ("_zero_point", "_scale") if (key := base + part) in tensors]
+        # One pair a tensor, or one a column: anything else could broadcast to any size.
+        if len(terms) < 2 or any(term.size != 1 and term.shape != array.shape[-1:] for term in terms):
             raise BackboneError(
-                f"damaged ONNX file: {name} needs {base}_zero_point and {base}_scale, of one shape: {error}"
-            ) from error
+                f"damaged ONNX file: {name} needs {base}_zero_point and {base}_scale, "
+                "of one number or one a column"
+            )
+        zero, scale = (term.astype(np.float32) for term in terms)
+        weights[base] = (array.astype(np.float32) - zero) * scale
     return weights
 
 

@@ -63,4 +63,5 @@ class Objective:
         """Return this share of the mean over the global batch."""
         index = batch.index["labeled"]
         values = self.context.classifier(*self.context.inputs("labeled", index)).logits[:, 0]
-        return ((values.float() - self.context.targets("labeled", index)) ** 2).sum() / batch.total["labeled"]
+        errors = values.float() - self.context.targets("labeled", index)
+        return errors.square().sum() / batch.total["labeled"]

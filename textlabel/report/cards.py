@@ -1,8 +1,9 @@
 """Model card and dataset card: Markdown with a YAML head, written from the provenance record.
 
 A record has the keys ``format``, ``textlabel``, ``created``, ``schema``, ``backbone``, ``recipe``, ``seed``,
-``versions``, ``labels``, ``calibrator``, ``rows``, ``certificate`` and ``evaluation``; it may add ``license``
-(of the texts) and ``language``. The cards claim nothing that is not in it.
+``versions``, ``labels``, ``calibrator`` (None for scores), ``certificate`` and ``evaluation``; that of a
+corpus adds ``rows``, and may add ``license`` (of the texts) and ``language``. The cards claim nothing
+that is not in it.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from typing import Any
 
 from textlabel.errors import ExportError
 
-_KEYS = (
-    "format textlabel created schema backbone recipe seed versions labels calibrator rows certificate evaluation"
-).split()
+_KEYS = {
+    *("format", "textlabel", "created", "schema", "backbone", "recipe", "seed", "versions"),
+    *("labels", "calibrator", "certificate", "evaluation"),
+}
 
-#: license names that the Hub knows and that weights of encoders commonly have
-_LICENSES = (
-    "apache-2.0 mit bsd-2-clause bsd-3-clause cc0-1.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-4.0 "
-    "cc-by-nc-sa-4.0 gpl-3.0 lgpl-3.0 mpl-2.0 openrail unknown"
-).split()
+#: license names that the Hub knows, of those that texts and weights of encoders commonly have
+_LICENSES = {
+    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "lgpl-3.0", "mpl-2.0", "openrail"),
+    *("cc0-1.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "unknown"),
+}
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -74,7 +76,7 @@ def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str
     ExportError : the record lacks a key.
     """
     _check(record)
-    size = next((name for limit, name in _SIZES if (record["rows"] or 0) < limit), "n>1M")
+    size = next((name for limit, name in _SIZES if (record.get("rows") or 0) < limit), "n>1M")
     head = {
         **_license(record.get("license")),
         **_language(record),
@@ -89,8 +91,8 @@ def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str
 
 
 def _check(record: Mapping[str, Any]) -> None:
-    if missing := [key for key in _KEYS if key not in record]:
-        raise ExportError(f"the provenance record lacks {missing}; expected the keys {_KEYS}")
+    if missing := sorted(_KEYS - record.keys()):
+        raise ExportError(f"the provenance record lacks {missing}; expected the keys {sorted(_KEYS)}")
 
 
 def _fill(template: str, head: Mapping[str, Any], record: Mapping[str, Any], **more: str) -> str:
@@ -162,7 +164,7 @@ def _task(schema: Mapping[str, Any]) -> str:
 def _confidence(record: Mapping[str, Any]) -> str:
     if record["schema"]["kind"] == "score":
         return "A score comes without a confidence."
-    calibrator = record["calibrator"]
+    calibrator = record["calibrator"] or {"name": "none"}
     if calibrator["name"] == "none":
         return (
             "The confidence is the model's own probability. **It was not calibrated**: read it as an order "
@@ -207,8 +209,9 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         "labels for calibration": labels["calibration"],
         "labels for audit": labels["audit"],
         "calibrator": json.dumps(record["calibrator"], ensure_ascii=False),
-        "rows": record["rows"],
     }
+    if record.get("rows") is not None:
+        facts["rows annotated"] = record["rows"]
     shown = {key: "unknown" if value is None else _plain(value) for key, value in facts.items()}
     none_yet = "none yet: no bound on the share of wrong labels has been established"
     return shown | {"certificate": _plain(json.dumps(certificate)) if certificate else none_yet}

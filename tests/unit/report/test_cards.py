@@ -46,7 +46,7 @@ def test_model_card_says_what_it_knows(record):
         "out-of-fold 5",
         "none yet",
         "| seed | 7 |",
-        "| rows | 3600 |",
+        "| rows annotated | 3600 |",
     ):
         assert fact in card
     assert "None: no gold labels" in card
@@ -90,9 +90,14 @@ def test_hostile_text_stays_text(record):
 
 def test_uncalibrated_confidence_and_scores_are_said_to_be_so(record):
     assert "not calibrated" in model_card(record | {"calibrator": {"name": "none"}})
-    scores = record | {"schema": {"kind": "score", "names": []}, "calibrator": {"name": "none"}}
+    scores = record | {"schema": {"kind": "score", "names": []}, "calibrator": None}
     assert "without a confidence" in dataset_card(scores)
     assert "`probabilities`" not in dataset_card(scores)
+
+
+def test_a_model_has_no_rows(record):
+    del record["rows"]
+    assert "rows annotated" not in model_card(record)
 
 
 def test_a_certificate_is_shown(record):

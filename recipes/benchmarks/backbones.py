@@ -1,0 +1,65 @@
+"""Which backbone is the default: accuracy of the head recipe at 8 and 64 labels a class, speed, size.
+
+    python recipes/benchmarks/backbones.py --data FOLDER [--backbones NAME ...]
+
+Test rows are never seen in training or in the choice of the ridge strength.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from _bench import Split, arguments, draw, every_set, write
+
+from textlabel.corpus.dedup import groups
+from textlabel.engine.head import fit_head
+from textlabel.engine.predict import predict
+from textlabel.models.backbone import load_backbone
+from textlabel.models.catalog import entries
+from textlabel.models.classifier import Classifier
+from textlabel.recipe import Recipe
+from textlabel.types import LabelSchema
+
+
+def accuracy(split: Split, pool: np.ndarray, test: np.ndarray, per_class: int, seed: int) -> float:
+    index = draw(split.pool_labels, per_class, seed)
+    texts = [split.pool[i] for i in index]
+    stage = Recipe.load("head").stages[0]
+    fitted = fit_head(pool[index], split.pool_labels[index], groups(texts), len(split.classes), stage, seed)
+    return float(np.mean(fitted.head(test).argmax(axis=1) == split.test_labels))
+
+
+def measure(name: str, splits: list[Split], seeds: int) -> dict[str, Any]:
+    entry = entries()[name]
+    classifier = Classifier(load_backbone(name), LabelSchema("single", ("a", "b")))
+    result: dict[str, Any] = {"megabytes": entry.megabytes, "parameters": entry.parameters, "sets": {}}
+    rows = seconds = 0.0
+    for split in splits:
+        start = time.perf_counter()
+        features = predict(classifier, split.pool + split.test)[1].astype(np.float64)
+        seconds += time.perf_counter() - start
+        rows += len(features)
+        pool, test = features[: len(split.pool)], features[len(split.pool) :]
+        result["sets"][split.name] = {
+            str(n): [round(accuracy(split, pool, test, n, seed), 4) for seed in range(seeds)] for n in (8, 64)
+        }
+        print(name, split.name, {n: round(float(np.mean(a)), 3) for n, a in result["sets"][split.name].items()})
+    return {**result, "texts_per_second": round(rows / seconds, 1)}
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "", seeds=10)
+    parser.add_argument("--backbones", nargs="+", default=list(entries()))
+    chosen = parser.parse_args()
+    splits = every_set(chosen.data, cap=(1200, 600))
+    found = {name: measure(name, splits, chosen.seeds) for name in chosen.backbones}
+    for name, result in found.items():
+        means = [np.mean([np.mean(s[n]) for s in result["sets"].values()]) for n in ("8", "64")]
+        print(f"{name:28} {means[0]:.3f} {means[1]:.3f} {result['texts_per_second']:8.1f} texts/s")
+    write(chosen.out, "backbones", {"seeds": chosen.seeds, "backbones": found})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What test_hub.py runs in a process of its own, because the Hub's address is read at import."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import datasets
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+from textlabel.errors import ExportError
+from textlabel.export import hub
+
+RECORD = {
+    "format": 1,
+    "textlabel": "0.1.0",
+    "created": "2026-11-21",
+    "schema": {"kind": "single", "names": ["no", "yes"]},
+    "backbone": {"name": "tiny", "sha256": "0" * 64, "source": "local", "license": "mit"},
+    "recipe": {"name": "head"},
+    "seed": 0,
+    "versions": {},
+    "labels": {"train": 8, "calibration": "out-of-fold 5", "audit": 0},
+    "calibrator": {"name": "temperature", "temperature": 1.5},
+    "certificate": None,
+    "evaluation": None,
+}
+
+
+def _rows() -> datasets.Dataset:
+    text = datasets.Value("string")
+    features = datasets.Features(
+        {"id": text, "text": text, "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    columns = {"id": ["a", "b"], "text": ["eins", "zwei"], "label": [1, 0]}
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+def push_dataset(_: Path) -> None:
+    rows, repo = _rows(), "tester/reviews"
+    hub.push(rows.select([0]), repo, RECORD)
+    address = hub.push(rows, repo, RECORD)  # the second push replaces the rows of the first
+    assert address.endswith("/datasets/tester/reviews"), address
+    again = datasets.load_dataset(repo, split="train")
+    assert again.features == rows.features, again.features
+    assert again.to_list() == rows.to_list()
+
+    def read(name: str) -> str:
+        return Path(hf_hub_download(repo, name, repo_type="dataset")).read_text(encoding="utf-8")
+
+    assert json.loads(read("textlabel.json")) == {**RECORD, "rows": 2}
+    card = read("README.md")
+    assert "given by a model, not by people" in card, card
+    assert "machine-labeled" in card and "dataset_info" in card, card
+
+
+def push_branch(_: Path) -> None:
+    rows, repo = _rows(), "tester/branches"
+    hub.push(rows, repo, RECORD)
+    hub.push(rows.select([1]), repo, RECORD, revision="trial")
+    assert datasets.load_dataset(repo, split="train", revision="trial")["id"][:] == ["b"]
+    assert datasets.load_dataset(repo, split="train")["id"][:] == ["a", "b"]
+    assert {ref.name for ref in HfApi().list_repo_refs(repo, repo_type="dataset").branches} == {
+        "main",
+        "trial",
+    }
+
+
+def push_folder(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "README.md").write_text("---\nlicense: mit\n---\na card")
+    (folder / "model.safetensors").write_bytes(bytes(range(256)))
+    hub.push_folder(folder, "tester/model")
+    again = Path(snapshot_download("tester/model"))
+    held = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert {file.name: file.read_bytes() for file in again.iterdir()} == held
+
+
+def refused(_: Path) -> None:
+    try:
+        hub.push(_rows(), "tester/bad name", RECORD)
+    except ExportError as error:
+        assert "cannot push to 'tester/bad name'" in str(error), error
+        assert "hf auth login" in str(error), error
+    else:
+        raise AssertionError("a bad name was accepted")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,36 @@
+"""Push to a Hub on loopback and load it back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    script = str(HERE / "hub_server.py")
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize("action", ["push_dataset", "push_branch", "push_folder", "refused"])
+def test_round_trip(action, endpoint, tmp_path):
+    settings = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_TOKEN": "hf_test",
+    }
+    command = [sys.executable, str(HERE / "hub_client.py"), action, str(tmp_path / "model")]
+    run = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,149 @@
+"""Saving and reloading changes no logit, on every architecture and with every kind of trained part."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tiny import ARCHITECTURES, snippets, write_backbone
+
+from textlabel import Labeler
+from textlabel.errors import BackboneError, BundleError
+from textlabel.recipe import Recipe
+
+TRAIN = snippets(40)
+TEXTS = [{"text": row["text"]} for row in snippets(30, seed=1)]
+
+
+def recipe(tune):
+    head = {"tune": {"name": "head", "folds": 2}, "objective": "cross_entropy"}
+    if tune == "head":
+        return Recipe.from_dict({"name": "head", "stage": [head]})
+    stage = {"tune": tune, "objective": "cross_entropy", "epochs": 1, "learning_rate": 1e-2}
+    return Recipe.from_dict({"name": str(tune), "stage": [head, stage]})
+
+
+def fitted(backbone, tune="head", **options):
+    return Labeler(backbone, recipe(tune), calibration="none", **options).fit(TRAIN)
+
+
+def same_after_reload(labeler, folder):
+    before = labeler.predict(TEXTS)
+    after = Labeler.load(labeler.save(folder)).predict(TEXTS)
+    np.testing.assert_array_equal(before.logits, after.logits)
+    np.testing.assert_array_equal(before.ood_score, after.ood_score)
+    return before
+
+
+@pytest.mark.parametrize("tune", ["head", "lora", "full"])
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_reloading_changes_no_logit(architecture, tune, tmp_path):
+    backbone = write_backbone(tmp_path / "backbone", architecture)
+    labeler = fitted(backbone, tune)
+    trained = same_after_reload(labeler, tmp_path / "model")
+    if tune != "head":  # something beside the head was trained, or the comparison would mean little
+        assert np.abs(trained.logits - fitted(backbone).predict(TEXTS).logits).max() > 1e-3
+
+
+@pytest.mark.parametrize("tune", ["partial", {"name": "lora", "targets": "attention", "rslora": True}])
+def test_reloading_other_parts(tiny_backbone, tune, tmp_path):
+    same_after_reload(fitted(tiny_backbone, tune), tmp_path / "model")
+
+
+def test_two_adapters_one_after_the_other(tiny_backbone, tmp_path):
+    stage = {"tune": "lora", "objective": "cross_entropy", "epochs": 1}
+    plan = Recipe.from_dict({"name": "two", "stage": [stage, {**stage, "learning_rate": 1e-3}]})
+    labeler = Labeler(tiny_backbone, plan, calibration="none").fit(TRAIN)
+    assert len(labeler.bundle.classifier.adapters) == 2
+    same_after_reload(labeler, tmp_path / "model")
+    assert (tmp_path / "model/adapter-1/adapter_model.safetensors").is_file()
+
+
+def test_a_second_generation_saves_the_same(tiny_backbone, tmp_path):
+    labeler = fitted(tiny_backbone, "lora")
+    labeler.save(tmp_path / "one")
+    again = Labeler.load(tmp_path / "one")
+    again.save(tmp_path / "two")
+    for name in ("head.safetensors", "adapter-0/adapter_model.safetensors", "textlabel.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_cls_pooling_and_normalization_survive(tiny_backbone, tmp_path):
+    labeler = fitted(tiny_backbone, pooling="cls", normalize=True, max_length=5)
+    same_after_reload(labeler, tmp_path / "model")
+    info = Labeler.load(tmp_path / "model").bundle.classifier.info
+    assert (info.pooling, info.normalize, info.max_length) == ("cls", True, 5)
+
+
+def test_no_training_row_is_in_the_bundle(tiny_backbone, tmp_path):
+    rows = [{**row, "id": f"secret-id-{i}", "text": f"{row['text']} zanzibar{i}"} for i, row in enumerate(TRAIN)]
+    folder = Labeler(tiny_backbone, recipe("head"), calibration="none").fit(rows).save(tmp_path / "model")
+    assert [p.name for p in folder.rglob("*.pt")] == [p.name for p in folder.rglob("*.pkl")] == []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert b"zanzibar" not in path.read_bytes()
+            assert b"secret-id" not in path.read_bytes()
+
+
+def test_the_bundle_stands_alone_without_its_backbone_folder(tmp_path):
+    backbone = write_backbone(tmp_path / "backbone")
+    labeler = fitted(backbone)
+    before = labeler.predict(TEXTS).logits
+    folder = labeler.save(tmp_path / "model")
+    (tmp_path / "backbone").rename(tmp_path / "gone")
+    np.testing.assert_array_equal(before, Labeler.load(folder).predict(TEXTS).logits)
+
+
+def test_a_foreign_folder_is_not_overwritten(tiny_backbone, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="is not a textlabel model; choose another folder"):
+        fitted(tiny_backbone).save(tmp_path / "mine")
+    assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
+
+
+def test_saving_again_replaces_the_old_model_whole(tiny_backbone, tmp_path):
+    fitted(tiny_backbone, "lora").save(tmp_path / "model")
+    fitted(tiny_backbone).save(tmp_path / "model")
+    assert not (tmp_path / "model/adapter-0").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_is_no_model_or_damaged_is_said(tiny_backbone, tmp_path):
+    with pytest.raises(BundleError, match=r"no textlabel\.json here"):
+        Labeler.load(tmp_path)
+    folder = fitted(tiny_backbone).save(tmp_path / "model")
+    record = folder / "textlabel.json"
+    good = record.read_text()
+    record.write_text(good[:50])
+    with pytest.raises(BundleError, match="is damaged"):
+        Labeler.load(folder)
+    record.write_text(json.dumps({**json.loads(good), "format": 99}))
+    with pytest.raises(BundleError, match="expected a model of format 1, found 99"):
+        Labeler.load(folder)
+
+
+def test_another_backbone_under_the_same_name_is_refused(tiny_backbone, tmp_path):
+    folder = fitted(tiny_backbone).save(tmp_path / "model")
+    import shutil
+
+    shutil.rmtree(folder / "body")
+    other = write_backbone(tmp_path / "other", seed=5)
+    record = json.loads((folder / "textlabel.json").read_text())
+    record["backbone"]["name"] = str(other)
+    (folder / "textlabel.json").write_text(json.dumps(record))
+    with pytest.raises(BundleError, match="its labels would be wrong"):
+        Labeler.load(folder)
+
+
+def test_a_checkpoint_with_missing_layers_is_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = write_backbone(tmp_path / "broken")
+    tensors = load_file(folder / "model.safetensors")
+    lost = next(key for key in tensors if "layer.1.output.dense.weight" in key)
+    del tensors[lost]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BackboneError, match="lacks 1 weights of its own encoder"):
+        fitted(folder)

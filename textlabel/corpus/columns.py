@@ -1,0 +1,141 @@
+"""Columns of an input to `id`, `text` and `label`, with what is wrong in which row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from textlabel.corpus.check import Problems, bad_scores, blank_values, unknown_labels
+from textlabel.corpus.sources import Rows
+from textlabel.errors import CorpusError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: a number as files write it; narrower than ``float()``, which also takes "1_000" and "nan"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
+class Column(NamedTuple):
+    """Converted values, the input column they are from, and the rows where that failed."""
+
+    values: pa.ChunkedArray
+    source: str
+    problems: Problems
+
+
+def texts(rows: Rows, names: Sequence[str]) -> Column:
+    """Return the text: one string column, or several joined by newlines where they are not blank."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = [_find(rows, name, "text_column") for name in names]
+    for name, column in zip(names, found, strict=True):
+        if not (_is_text(column.type) or pa.types.is_null(column.type)):
+            first = rows.reject(0, name, f"expected a string, got {column[0].as_py()!r}")
+            raise CorpusError(f"{first}. The whole column is {column.type}; choose another text_column")
+    strings = [column.cast(pa.string()) for column in found]
+    if len(strings) == 1:
+        return Column(strings[0], names[0], blank_values(strings[0], "text"))
+    filled = [pc.if_else(pc.equal(pc.utf8_trim_whitespace(s), ""), None, s) for s in strings]
+    joined = pc.binary_join_element_wise(*filled, "\n", null_handling="skip")
+    return Column(joined, " + ".join(names), blank_values(joined, "text"))
+
+
+def class_names(rows: Rows, name: str, classes: Sequence[str] | None) -> Column:
+    """Return class labels as strings: names of a ClassLabel, integers written out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = _find(rows, name, "label_column")
+    names = getattr(rows.features[name], "names", None)
+    if names is not None:
+        codes = pc.if_else(pc.greater_equal(column, 0), column, None)  # -1 is how datasets say "no label"
+        labels = pc.take(pa.array(names, pa.string()), codes)
+    elif pa.types.is_floating(column.type):
+        labels = _whole_numbers(rows, name, column).cast(pa.string())
+    elif _is_text(column.type) or _is_any(column.type, "integer", "boolean", "null"):
+        labels = column.cast(pa.string())
+    else:
+        raise CorpusError(
+            f"{rows.files[0]}, column {name!r}: expected one class name a row, got {column.type}; "
+            "choose another label_column"
+        )
+    problems = {} if classes is None else unknown_labels(labels, classes)
+    return Column(labels, name, problems | blank_values(labels, "label"))
+
+
+def scores(rows: Rows, name: str) -> Column:
+    """Return real-valued labels as float64; strings are parsed."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = _find(rows, name, "label_column")
+    if _is_any(column.type, "integer", "floating", "boolean", "decimal", "null"):
+        values = column.cast(pa.float64(), safe=False)
+        return Column(values, name, bad_scores(values))
+    if not _is_text(column.type):
+        raise CorpusError(
+            f"{rows.files[0]}, column {name!r}: expected numbers, got {column.type}; "
+            "choose another label_column"
+        )
+    words = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    number = pc.match_substring_regex(words, NUMBER)
+    values = pc.if_else(number, words, None).cast(pa.float64())
+    problems = bad_scores(values)
+    for i in np.flatnonzero(pc.invert(pc.fill_null(number, True)).to_numpy()).tolist():
+        word = words[i].as_py()
+        problems[i] = f"expected a number, got {word!r}" if word else "the score is missing"
+    return Column(values, name, problems)
+
+
+def row_ids(rows: Rows, name: str | None) -> Column:
+    """Return row ids as strings: those of column ``name``, or else the row's position in the source."""
+    import pyarrow as pa
+
+    if name is None:
+        return Column(pa.chunked_array([pa.array(rows.ordinal).cast(pa.string())]), "id", {})
+    column = _find(rows, name, "id_column")
+    if not (_is_text(column.type) or _is_any(column.type, "integer", "null")):
+        raise CorpusError(
+            f"{rows.files[0]}, column {name!r}: expected strings or integers, got {column.type}; "
+            "name another column with id_column"
+        )
+    ids = column.cast(pa.string())
+    return Column(ids, name, blank_values(ids, "id"))
+
+
+def _find(rows: Rows, name: str, option: str) -> pa.ChunkedArray:
+    columns = rows.table.column_names
+    if name not in columns:
+        raise CorpusError(
+            f"{rows.files[0]}: there is no column {name!r} ({option}): {nearest(name, columns)}; "
+            f"the columns are {', '.join(map(repr, columns))}"
+        )
+    return rows.table.column(name)
+
+
+def _is_any(dtype: pa.DataType, *kinds: str) -> bool:
+    import pyarrow as pa
+
+    return any(getattr(pa.types, f"is_{kind}")(dtype) for kind in kinds)
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return _is_any(dtype, "string", "large_string", "string_view")
+
+
+def _whole_numbers(rows: Rows, name: str, column: pa.ChunkedArray) -> Any:
+    """Return integers that came as floats, as they do from pandas beside missing values."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbers = pc.if_else(pc.is_nan(column), None, column)
+    fractional = pc.fill_null(pc.not_equal(pc.floor(numbers), numbers), False).to_numpy()
+    if fractional.any():
+        first = int(fractional.argmax())
+        bad = rows.reject(first, name, f"expected a class, got the number {column[first].as_py()}")
+        raise CorpusError(f"{bad}. For real-valued labels use label_kind='score'")
+    return numbers.cast(pa.int64())

@@ -1,0 +1,172 @@
+"""Any source of text to one shape: a `datasets.Dataset` of `id`, `text` and perhaps `label`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from textlabel.corpus.check import OnBadRow, Reject, Rejects, repeated_ids, write_rejects
+from textlabel.corpus.columns import Column, class_names, row_ids, scores, texts
+from textlabel.corpus.sources import Rows, read_source
+from textlabel.errors import CorpusError, nearest
+from textlabel.types import LabelKind
+
+if TYPE_CHECKING:
+    import datasets
+
+RESERVED = ("id", "text", "label")
+
+
+def load_corpus(
+    source: Any,
+    *,
+    text_column: str | Sequence[str] = "text",
+    label_column: str | None = None,
+    id_column: str | None = None,
+    label_kind: LabelKind = "single",
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    config: str | None = None,
+    on_bad_row: OnBadRow = "fail",
+    reject_file: str | Path | None = None,
+) -> datasets.Dataset:
+    """Return a corpus with the columns `id`, `text`, perhaps `label`, and every other input column.
+
+    Parameters
+    ----------
+    source : a csv, tsv, jsonl (each perhaps .gz) or parquet file; a folder or glob of them, read in
+        sorted order; a folder that `datasets` saved; a Hub dataset id; a `datasets.Dataset`; a list
+        of dicts.
+    text_column : the column that holds the text, or several, joined by a newline where not blank;
+        those several are also kept as columns.
+    label_column : the column that becomes `label`; without it there is no `label`.
+    id_column : the column that becomes `id` (strings); by default a column `id` if there is one,
+        else the row's position in the source, from "0" and counting bad rows too.
+    label_kind : "single" makes class names of the labels, as strings; "score" float64.
+    classes : the class names allowed; by default any.
+    split, config : which part of a Hub dataset, or of a saved `DatasetDict`, is meant.
+    on_bad_row : "fail" stops at the first unusable row; "skip" leaves such rows out.
+    reject_file : with "skip", written: one JSON object for each row left out.
+
+    Returns
+    -------
+    Dataset in input order. Other columns are untouched, csv ones being strings; one that is named
+    `id`, `text` or `label` without being meant as such is called `input_id` and so on.
+
+    Raises
+    ------
+    CorpusError : the source, a column or a row is not usable; file, row and column are named.
+
+    Examples
+    --------
+    >>> corpus = load_corpus([{"review": "Fine.", "stars": 4}], text_column="review")
+    >>> corpus[0]
+    {'id': '0', 'text': 'Fine.', 'stars': 4}
+    """
+    return load_with_rejects(
+        source,
+        text_column=text_column,
+        label_column=label_column,
+        id_column=id_column,
+        label_kind=label_kind,
+        classes=classes,
+        split=split,
+        config=config,
+        on_bad_row=on_bad_row,
+        reject_file=reject_file,
+    )[0]
+
+
+def load_with_rejects(
+    source: Any,
+    *,
+    text_column: str | Sequence[str] = "text",
+    label_column: str | None = None,
+    id_column: str | None = None,
+    label_kind: LabelKind = "single",
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    config: str | None = None,
+    on_bad_row: OnBadRow = "skip",
+    reject_file: str | Path | None = None,
+) -> tuple[datasets.Dataset, list[Reject]]:
+    """Return the corpus of `load_corpus`, and the rows left out of it."""
+    _one_of("on_bad_row", on_bad_row, get_args(OnBadRow))
+    _one_of("label_kind", label_kind, get_args(LabelKind))
+    names = (text_column,) if isinstance(text_column, str) else tuple(text_column)
+    if not names:
+        raise CorpusError("text_column names no column; expected one or more")
+    rejects = Rejects(on_bad_row)
+    rows = read_source(source, split, config, dict.fromkeys(names, "string"), rejects)
+    try:
+        _require_one(len(rows.table), rejects)
+        if id_column is None and "id" in rows.table.column_names:
+            id_column = "id"
+        columns = {"id": row_ids(rows, id_column), "text": texts(rows, names)}
+        if label_column is not None:
+            labels = (
+                scores(rows, label_column)
+                if label_kind == "score"
+                else class_names(rows, label_column, classes)
+            )
+            columns["label"] = labels
+        good = _good_rows(rows, columns, rejects)
+    finally:
+        if on_bad_row == "skip" and reject_file is not None:
+            write_rejects(rejects.rows, reject_file)
+    spent = {id_column, label_column, *(names if len(names) == 1 else ())}
+    return _dataset(rows, columns, spent, good), rejects.rows
+
+
+def _one_of(option: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise CorpusError(f"{option}={value!r} is unknown: {nearest(value, known)}")
+
+
+def _require_one(usable: int, rejects: Rejects) -> None:
+    if not usable:
+        raise CorpusError(
+            f"no usable row is left, {len(rejects.rows)} were bad. The first: {rejects.rows[0]}"
+        )
+
+
+def _good_rows(rows: Rows, columns: dict[str, Column], rejects: Rejects) -> npt.NDArray[np.bool_]:
+    """Return (n,) which rows are usable; the others go to ``rejects``."""
+    faults: dict[int, tuple[str, str]] = {}
+    for column in reversed(columns.values()):
+        faults |= {i: (column.source, problem) for i, problem in column.problems.items()}
+    sound = np.setdiff1d(np.arange(len(rows.table)), list(faults))
+    ids = columns["id"]
+    for later, first in repeated_ids(ids.values.take(sound)).items():
+        faults[int(sound[later])] = (ids.source, f"repeats the id of {rows.place(int(sound[first]))}")
+    rejects.add(rows.reject(i, *faults[i]) for i in sorted(faults))
+    good = np.ones(len(rows.table), dtype=bool)
+    good[list(faults)] = False
+    if not good.any():
+        raise CorpusError(
+            f"no usable row is left, {len(rejects.rows)} were bad. The first: {rejects.rows[0]}"
+        )
+    return good
+
+
+def _dataset(
+    rows: Rows, columns: dict[str, Column], spent: set[str | None], good: npt.NDArray[np.bool_]
+) -> datasets.Dataset:
+    import datasets
+    import pyarrow as pa
+
+    arrays = {name: column.values for name, column in columns.items()}
+    features = {name: datasets.Value(str(array.type)) for name, array in arrays.items()}
+    carried = [name for name in rows.table.column_names if name not in spent]
+    for name in carried:
+        free = name if name not in RESERVED else f"input_{name}"
+        while free != name and free in carried:
+            free = f"input_{free}"
+        arrays[free], features[free] = rows.table.column(name), rows.features[name]
+    table = pa.table(arrays)
+    kept = table if good.all() else table.filter(pa.array(good))
+    return datasets.Dataset(kept, datasets.DatasetInfo(features=datasets.Features(features)))

@@ -1,0 +1,28 @@
+"""One Parquet file, with class names and types in its metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textlabel.export._folder import write_folder
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+NAME = "parquet"
+FILE = "annotations.parquet"
+
+
+def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
+    """Return ``path``, now a folder with ``annotations.parquet``, provenance record and card."""
+    return write_folder(dataset, path, record, lambda folder: dataset.to_parquet(folder / FILE), FILE)
+
+
+def read(path: Path, features: Features) -> Dataset:
+    """Return the rows of ``path/annotations.parquet`` with the types of ``features``."""
+    from datasets import Dataset, DatasetInfo
+    from pyarrow import parquet
+
+    # not Dataset.from_parquet: that keeps a copy in the user's cache
+    return Dataset(parquet.read_table(path / FILE), info=DatasetInfo(features=features))
