@@ -104,7 +104,8 @@ class Labeler:
         """
         from textlabel.corpus.check import infer_schema
         from textlabel.corpus.load import load_corpus
-        from textlabel.engine.adapt import Task, adapt
+        from textlabel.engine.adapt import adapt
+        from textlabel.engine.run import Task
         from textlabel.models.backbone import load_backbone
         from textlabel.report.record import complete_record
 

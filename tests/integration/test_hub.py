@@ -28,6 +28,7 @@ def test_round_trip(action, endpoint, tmp_path):
         "HF_ENDPOINT": endpoint,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
+        "HF_DATASETS_OFFLINE": "0",
         "HF_HOME": str(tmp_path / "hf"),
         "HF_TOKEN": "hf_test",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def texts(rows: Rows, names: Sequence[str]) -> Column:
     if len(strings) == 1:
         return Column(strings[0], names[0], blank_values(strings[0], "text"))
     filled = [pc.if_else(pc.equal(pc.utf8_trim_whitespace(s), ""), None, s) for s in strings]
-    joined = pc.binary_join_element_wise(*filled, "\n", null_handling="skip")
+    joined = reduce(_below, filled)
     return Column(joined, " + ".join(names), blank_values(joined, "text"))
 
 
@@ -105,6 +106,13 @@ def row_ids(rows: Rows, name: str | None) -> Column:
         )
     ids = column.cast(pa.string())
     return Column(ids, name, blank_values(ids, "id"))
+
+
+def _below(upper: pa.ChunkedArray, lower: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return ``upper``, a newline and ``lower``; only one of them where the other is null."""
+    import pyarrow.compute as pc
+
+    return pc.coalesce(pc.binary_join_element_wise(upper, lower, "\n"), upper, lower)
 
 
 def _find(rows: Rows, name: str, option: str) -> pa.ChunkedArray:

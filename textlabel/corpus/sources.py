@@ -196,4 +196,4 @@ def _features(table: pa.Table, name: str) -> dict[str, Any]:
     try:
         return dict(datasets.Features.from_arrow_schema(table.schema))
     except (ValueError, NotImplementedError) as error:
-        raise CorpusError(f"{name}: {error}; drop that column or store it as text") from error
+        raise CorpusError(f"{name}: {error} Drop that column or store it as text") from error

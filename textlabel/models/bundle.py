@@ -79,7 +79,9 @@ class Bundle:
         if self.moments is not None:
             import torch
 
-            tensors |= {f"moments.{k}": torch.from_numpy(v.copy(order="C")) for k, v in self.moments.arrays().items()}
+            tensors |= {
+                f"moments.{k}": torch.from_numpy(v.copy(order="C")) for k, v in self.moments.arrays().items()
+            }
         save_file(tensors, folder / "head.safetensors")
         for number, adapter in enumerate([] if model.body_changed else model.adapters):
             _write_adapter(folder / f"adapter-{number}", adapter)

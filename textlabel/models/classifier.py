@@ -65,6 +65,11 @@ class Classifier(nn.Module):
         features = pool(hidden, attention_mask, self.info.pooling, self.info.normalize)
         return Output(self.head(features), features)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether the body is still the backbone as it came, so that its cached features hold."""
+        return not self.body_changed and not self.adapters
+
     def set_head(self, head: Linear) -> None:
         """Copy a fitted linear head into the module."""
         with torch.no_grad():

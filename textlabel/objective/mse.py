@@ -64,4 +64,5 @@ class Objective:
         index = batch.index["labeled"]
         values = self.context.classifier(*self.context.inputs("labeled", index)).logits[:, 0]
         errors = values.float() - self.context.targets("labeled", index)
-        return errors.square().sum() / batch.total["labeled"]
+        loss: Tensor = errors.square().sum() / batch.total["labeled"]
+        return loss

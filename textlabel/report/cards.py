@@ -43,7 +43,8 @@ _CLASS_COLUMNS = {
     "source": "who gave the label: model, human or rule",
 }
 _SCORE_COLUMNS = {key: _CLASS_COLUMNS[key] for key in ("id", "text", "ood_score", "decision", "source")} | {
-    "label": "the predicted score"
+    "label": "the predicted score",
+    "prediction_set": "lower and upper end of an interval for the score",
 }
 
 
@@ -174,8 +175,8 @@ def _confidence(record: Mapping[str, Any]) -> str:
     return (
         f"The confidence is a probability calibrated by {_plain(calibrator['name'])} "
         f"({_plain(json.dumps(settings))}) on labeled rows that the scoring model had not seen "
-        f"({_plain(record['labels']['calibration'])}). It is right on average over texts like those rows; "
-        "it is no guarantee for a single text, and it can be wrong for texts of another kind."
+        f"({_plain(record['labels']['calibration'])}). It is meant to be right on average over "
+        "texts like those rows; it is no guarantee for a single text, and may be wrong elsewhere."
     )
 
 
@@ -186,7 +187,7 @@ def _headline(evaluation: Mapping[str, Any]) -> dict[str, float]:
 
 def _evaluation(evaluation: Mapping[str, Any] | None) -> str:
     if not evaluation:
-        return "None: no gold labels of rows outside training were given."
+        return "None yet."
     rows = {f"`{name}`": f"{value:.4f}" for name, value in _headline(evaluation).items()}
     return f"On {evaluation['n']:,} rows with gold labels:\n\n{_table(('metric', 'value'), rows)}"
 

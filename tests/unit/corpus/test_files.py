@@ -105,7 +105,7 @@ BAD_ROWS = {
     ),
     "huge number": (
         "a.jsonl",
-        b'{"text": "fine", "label": "a", "n": 1}\n{"text": "b", "label": "a", "n": 12345678901234567890123}\n',
+        b'{"text": "fine", "label": "a", "n": 1}\n{"text": "b", "label": "a", "n": 123456789012345678901}\n',
         ", row 2, column 'n': holds a value that Arrow cannot store: "
         "Python int too large to convert to C long" + WAY_OUT,
     ),

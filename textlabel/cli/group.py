@@ -1,0 +1,52 @@
+"""How every command ends: one readable message and an exit code, whatever went wrong."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from textlabel.cli.output import complain
+from textlabel.errors import TextlabelError
+
+STOPPED = "stopped; nothing is half-written, and a repeated `fit` goes on from its last checkpoint"
+
+
+class Commands(TyperGroup):
+    """The command group: exit code 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take ``--debug`` from anywhere: people add it at the end of the line that failed."""
+        if "--debug" in args:
+            args = ["--debug", *(word for word in args if word != "--debug")]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; ``--debug`` lets errors through with their traceback."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a closed pipe shows here, where it is still handled
+            return result
+        except KeyboardInterrupt:
+            complain(STOPPED)
+            raise typer.Exit(130) from None
+        except TextlabelError as error:
+            _unless_debug(ctx, error)
+            complain(str(error))
+            raise typer.Exit(1) from None
+        except Exception as error:
+            if isinstance(error, typer.Abort | BrokenPipeError) or hasattr(error, "exit_code"):
+                raise  # typer's own: usage errors, --help, a reader that has gone
+            _unless_debug(ctx, error)
+            complain(
+                f"unexpected {type(error).__name__}: {error}\n"
+                "This is a fault in textlabel or in a library it uses: repeat with --debug and report it."
+            )
+            raise typer.Exit(1) from None
+
+
+def _unless_debug(ctx: Any, error: Exception) -> None:
+    if ctx.params.get("debug"):
+        raise error

@@ -1,0 +1,175 @@
+"""One run of a recipe on some of the labeled rows; what all runs share is computed once."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textlabel import registry
+from textlabel.corpus.dedup import groups as duplicate_groups
+from textlabel.corpus.split import folds as make_folds
+from textlabel.corpus.split import holdout
+from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
+from textlabel.engine.head import fit_head, solver
+from textlabel.engine.loop import train
+from textlabel.engine.predict import predict
+from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
+from textlabel.models.backbone import Backbone
+from textlabel.models.classifier import Classifier
+from textlabel.progress import bar
+from textlabel.protocols import Context, Rows
+from textlabel.recipe import Recipe, Stage
+from textlabel.types import FloatArray, IntArray, LabelSchema
+
+log = logging.getLogger("textlabel")
+
+#: share of the rows that early stopping takes where no validation rows were given
+VALIDATION_SHARE = 0.15
+
+Labeled = tuple[Sequence[str], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Labeled rows, and what else a recipe may read.
+
+    Parameters
+    ----------
+    texts, targets : n labeled rows; class indices (int) or scores (float).
+    schema : what a label is.
+    unlabeled : texts of the target domain, for objectives that read them.
+    validation : texts and targets for early stopping, never trained on.
+    """
+
+    texts: Sequence[str]
+    targets: npt.NDArray[Any]
+    schema: LabelSchema
+    unlabeled: Sequence[str] = ()
+    validation: Labeled | None = None
+
+
+@dataclass
+class Run:
+    """Trains classifiers by one recipe: call `fit` once for each subset of the rows."""
+
+    backbone: Backbone
+    task: Task
+    recipe: Recipe
+    seed: int
+    backend: str
+    checkpoint: Checkpoint | NoCheckpoint
+    #: logits of the last directly solved head, each row's from a head that did not see its fold
+    out_of_fold: FloatArray | None = None
+
+    @cached_property
+    def groups(self) -> IntArray:
+        """Equal numbers for equal texts, which must never be on both sides of a split."""
+        return duplicate_groups(self.task.texts)
+
+    @cached_property
+    def tokens(self) -> list[list[int]]:
+        """Token ids of the labeled rows."""
+        return self.backbone.encode(self.task.texts)
+
+    @cached_property
+    def base_features(self) -> FloatArray:
+        """Features (n, d) of the labeled rows from the untouched backbone."""
+        everything = np.arange(len(self.task.texts))
+        return self.features(Classifier(self.backbone, self.task.schema), everything)
+
+    def fit(self, index: IntArray, name: str) -> Classifier:
+        """Return the classifier trained on rows ``index``; ``name`` tells its checkpoints apart."""
+        backbone = self.backbone
+        if self.recipe.trains_body:
+            backbone = replace(backbone, body=copy.deepcopy(backbone.body))
+        classifier = Classifier(backbone, self.task.schema)
+        for number, stage in enumerate(self.recipe.stages):
+            if solver(stage):
+                self._solve(classifier, stage, index)
+            else:
+                self._train(classifier, stage, index, f"{name}-{number}")
+        return classifier.eval()
+
+    def features(self, classifier: Classifier, index: IntArray) -> FloatArray:
+        """Return pooled features (len(index), d) of labeled rows."""
+        if classifier.untouched and "base_features" in self.__dict__:
+            return self.base_features[index]
+        with bar("encode labeled rows") as update:
+            texts = [self.task.texts[i] for i in index]
+            return predict(classifier, texts, backend=self.backend, progress=update)[1].astype(np.float64)
+
+    def logits(self, classifier: Classifier, index: IntArray) -> FloatArray:
+        """Return logits (len(index), k) of labeled rows."""
+        texts = [self.task.texts[i] for i in index]
+        return predict(classifier, texts, backend=self.backend)[0].astype(np.float64)
+
+    def fold_logits(self, folds: int) -> FloatArray:
+        """Return each row's logits from a run that did not train on its fold."""
+        fold = make_folds(self.task.targets, self.groups, folds, self.seed)
+        logits = np.zeros((len(fold), self.task.schema.outputs))
+        for k in range(folds):
+            classifier = self.fit(np.flatnonzero(fold != k), f"fold{k}")
+            logits[fold == k] = self.logits(classifier, np.flatnonzero(fold == k))
+        return logits
+
+    def _solve(self, classifier: Classifier, stage: Stage, index: IntArray) -> None:
+        features = self.base_features[index] if classifier.untouched else self.features(classifier, index)
+        outputs = self.task.schema.outputs
+        fitted = fit_head(features, self.task.targets[index], self.groups[index], outputs, stage, self.seed)
+        classifier.set_head(fitted.head)
+        _same_on_all_processes(classifier)
+        self.out_of_fold = fitted.out_of_fold
+
+    def _train(self, classifier: Classifier, stage: Stage, index: IntArray, name: str) -> None:
+        index, validation = self._validation(stage, index)
+        rows = {"labeled": Rows(self.tokens, self.task.targets).take(index)}
+        if self.task.unlabeled:
+            rows["unlabeled"] = Rows(self.backbone.encode(self.task.unlabeled))
+        context = Context(rows, self.task.schema, classifier, accelerator().device)
+        risk = registry.load("objective", stage.objective[0].name).risk
+
+        def validate() -> float:
+            assert validation is not None
+            logits, _ = predict(classifier, validation[0], backend=self.backend)
+            return float(risk(logits.astype(np.float64), validation[1]))
+
+        with bar(f"train {stage.tune.name} ({name})", "step") as update:
+            train(
+                classifier,
+                stage,
+                context,
+                derive_seed(self.seed, name),
+                checkpoint=self.checkpoint.stage(name),
+                validate=validate if validation else None,
+                progress=update,
+            )
+        classifier.merge()
+
+    def _validation(self, stage: Stage, index: IntArray) -> tuple[IntArray, Labeled | None]:
+        if not stage.training.patience:
+            return index, None
+        if self.task.validation is not None:
+            return index, self.task.validation
+        held = holdout(self.task.targets[index], self.groups[index], VALIDATION_SHARE, self.seed)
+        log.info("early stopping: %d of %d rows are held out of training", held.sum(), len(held))
+        return index[~held], ([self.task.texts[i] for i in index[held]], self.task.targets[index[held]])
+
+
+def _same_on_all_processes(classifier: Classifier) -> None:
+    """Take process 0's head everywhere: BLAS may round differently in processes of other thread counts."""
+    import torch
+
+    this = accelerator()
+    if this.num_processes == 1:
+        return
+    for parameter in classifier.head.parameters():
+        values = parameter.detach().cpu().numpy()
+        values = values if this.is_main_process else np.zeros_like(values)
+        parameter.data.copy_(torch.from_numpy(sum_over_processes(values)))
