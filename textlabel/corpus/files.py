@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def _lines(path: Path, damage: dict[int, str]) -> Iterator[str]:
     """Yield the lines of a UTF-8 file; what is wrong with a line's bytes goes to ``damage[number]``."""
     offset = 0
-    opener: Any = gzip.open if path.suffix == ".gz" else open
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             for number, line in enumerate(stream, 1):
@@ -68,16 +68,11 @@ def jsonl_records(path: Path) -> Iterator[Record]:
         try:
             values = json.loads(line.rstrip())
         except (ValueError, RecursionError) as error:
-            yield Record(
-                number, line, Fault(None, f"expected one JSON object, got text that is not JSON: {error}")
-            )
+            problem = f"expected one JSON object, got text that is not JSON: {error}"
+            yield Record(number, line, Fault(None, problem))
             continue
-        if isinstance(values, dict):
-            yield Record(number, values)
-        else:
-            yield Record(
-                number, values, Fault(None, f"expected one JSON object, got a {type(values).__name__}")
-            )
+        problem = f"expected one JSON object, got a {type(values).__name__}"
+        yield Record(number, values, None if isinstance(values, dict) else Fault(None, problem))
 
 
 @contextmanager

@@ -107,13 +107,10 @@ def load_with_rejects(
         if id_column is None and "id" in rows.table.column_names:
             id_column = "id"
         columns = {"id": row_ids(rows, id_column), "text": texts(rows, names)}
-        if label_column is not None:
-            labels = (
-                scores(rows, label_column)
-                if label_kind == "score"
-                else class_names(rows, label_column, classes)
-            )
-            columns["label"] = labels
+        if label_column is not None and label_kind == "score":
+            columns["label"] = scores(rows, label_column)
+        elif label_column is not None:
+            columns["label"] = class_names(rows, label_column, classes)
         good = _good_rows(rows, columns, rejects)
     finally:
         if on_bad_row == "skip" and reject_file is not None:
@@ -146,10 +143,7 @@ def _good_rows(rows: Rows, columns: dict[str, Column], rejects: Rejects) -> npt.
     rejects.add(rows.reject(i, *faults[i]) for i in sorted(faults))
     good = np.ones(len(rows.table), dtype=bool)
     good[list(faults)] = False
-    if not good.any():
-        raise CorpusError(
-            f"no usable row is left, {len(rejects.rows)} were bad. The first: {rejects.rows[0]}"
-        )
+    _require_one(int(good.sum()), rejects)
     return good
 
 

@@ -92,9 +92,8 @@ def _misfit(value: Any, kind: str | None) -> str | None:
         return f"holds a value that Arrow cannot store: {error}"
     if found is None or kind is None or found == kind:
         return None
-    return (
-        f"expected a {kind}, got {value!r}" if len(repr(value)) < 60 else f"expected a {kind}, got a {found}"
-    )
+    shown = repr(value) if len(repr(value)) < 60 else f"a {found}"
+    return f"expected a {kind}, got {shown}"
 
 
 def _column(values: list[Any], name: str, kinds: Kinds, file: str) -> tuple[Any, dict[int, str]]:

@@ -143,7 +143,7 @@ def _hub(source: str, split: str | None, config: str | None) -> datasets.Dataset
     except OSError as error:
         raise CorpusError(
             f"{source}: no such file or folder, and not a Hub dataset that can be reached "
-            f"({str(error).splitlines()[0]}); check the path or the id, and for the Hub the network and login"
+            f"({str(error).partition(chr(10))[0]}); check the path, or the id, network and login"
         ) from error
     except (ValueError, datasets.exceptions.DatasetsError) as error:
         raise CorpusError(f"Hub dataset {source}: {error}") from error

@@ -24,7 +24,7 @@ ROWS = [
 def write_csv(
     path: Path, rows: list[dict[str, Any]] = ROWS, delimiter: str = ",", encoding: str = "utf-8"
 ) -> str:
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "wt", newline="", encoding=encoding) as stream:
         writer = csv.DictWriter(stream, list(rows[0]), delimiter=delimiter)
         writer.writeheader()
@@ -33,7 +33,7 @@ def write_csv(
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]] = ROWS, ensure_ascii: bool = False) -> str:
-    opener = gzip.open if path.suffix == ".gz" else open
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
     with opener(path, "wt", encoding="utf-8") as stream:
         stream.writelines(json.dumps(row, ensure_ascii=ensure_ascii) + "\n" for row in rows)
     return str(path)
@@ -83,7 +83,7 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
     "rows.TSV": lambda path: write_csv(path, delimiter="\t"),
     "rows.jsonl": write_jsonl,
     "rows.json": lambda path: write_jsonl(path, ensure_ascii=True),
-    "rows.jsonl.gz": write_jsonl,
+    "ROWS.JSONL.GZ": write_jsonl,
     "rows.parquet": write_parquet,
     "folder": write_folder,
     "glob": write_glob,
@@ -157,7 +157,7 @@ def test_a_hub_id_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> Non
     assert message.startswith(
         "somebody/no-such-data: no such file or folder, and not a Hub dataset that can be reached ("
     )
-    assert message.endswith("; check the path or the id, and for the Hub the network and login")
+    assert message.endswith("; check the path, or the id, network and login")
     assert "\n" not in message
 
 

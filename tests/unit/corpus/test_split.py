@@ -9,7 +9,7 @@ import pytest
 from textlabel.corpus.split import folds, holdout
 from textlabel.errors import CorpusError
 
-DRAWS = 2000
+DRAWS = 40
 Draw = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 

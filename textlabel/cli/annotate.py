@@ -1,0 +1,66 @@
+"""`textlabel annotate`: a corpus with labels, confidence and provenance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textlabel.cli.keys import meanings
+from textlabel.cli.output import pairs, say, say_json
+from textlabel.steps import Annotate
+
+_HELP = meanings(Annotate)
+
+
+def annotate(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=_HELP["corpus"])],
+    model: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["model"])],
+    out: Annotated[Path, typer.Option(metavar="DIR", help=_HELP["out"])],
+    form: Annotated[str, typer.Option("--format", help=_HELP["format"])] = Annotate.format,
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help=_HELP["min_confidence"])
+    ] = Annotate.min_confidence,
+    text_column: Annotated[
+        list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
+    ] = ["text"],  # noqa: B006 - typer copies it
+    id_column: Annotated[str, typer.Option(help=_HELP["id_column"])] = "",
+    split: Annotated[str, typer.Option(help=_HELP["split"])] = "",
+    config: Annotated[str, typer.Option(help=_HELP["config"])] = "",
+    on_bad_row: Annotated[str, typer.Option(metavar="fail|skip", help=_HELP["on_bad_row"])] = "fail",
+    reject_file: Annotated[str, typer.Option(metavar="FILE", help=_HELP["reject_file"])] = "",
+    backend: Annotated[str, typer.Option(help=_HELP["backend"])] = Annotate.backend,
+    push_to_hub: Annotated[str, typer.Option(metavar="REPO", help=_HELP["push_to_hub"])] = "",
+    private: Annotated[bool, typer.Option("--private/--public", help=_HELP["private"])] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Label every row of a corpus, in input order, and write it with calibrated confidence.
+
+    Example: textlabel annotate unlabeled.csv --model model --out labeled --format csv
+
+    Writes DIR: the rows with id, text, label, confidence, probabilities, margin, prediction_set,
+    ood_score, decision, source and every column of the input; textlabel.json (provenance); README.md (a
+    dataset card). DIR is complete or untouched.
+    """
+    step = Annotate(
+        corpus=corpus,
+        model=model,
+        out=str(out),
+        format=form,
+        min_confidence=min_confidence,
+        text_column=tuple(text_column),
+        id_column=id_column,
+        split=split,
+        config=config,
+        on_bad_row=on_bad_row,
+        reject_file=reject_file,
+        backend=backend,
+        push_to_hub=push_to_hub,
+        private=private,
+    )
+    summary = step.run()
+    if as_json:
+        say_json(summary)
+    else:
+        say(f"{pairs(summary)}\n\nnext: textlabel evaluate {out} --gold FILE")

@@ -1,0 +1,35 @@
+"""`textlabel evaluate`: how well annotations agree with gold labels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from textlabel.cli.keys import meanings
+from textlabel.cli.output import say, say_json
+from textlabel.steps import Evaluate
+
+_HELP = meanings(Evaluate)
+
+
+def evaluate(
+    annotations: Annotated[str, typer.Argument(metavar="DIR", help=_HELP["annotations"])],
+    gold: Annotated[str, typer.Option(metavar="FILE", help=_HELP["gold"])],
+    label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Evaluate.label_column,
+    id_column: Annotated[str, typer.Option(help=_HELP["id_column"])] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Compare annotated rows with gold labels: accuracy, macro-F1, calibration, risk and coverage.
+
+    Example: textlabel evaluate labeled --gold gold.csv --json
+
+    Rows are joined by id, so gold may cover a part of the corpus. Confidences are judged by their
+    calibration error (ECE, equal-mass bins, bootstrap interval), Brier score and log-likelihood, and by
+    the fraction of rows that could be accepted at 95 % and 99 % precision. Writes nothing.
+    """
+    evaluation = Evaluate(annotations, gold, label_column, id_column).evaluation()
+    if as_json:
+        say_json(evaluation.to_json())
+    else:
+        say(evaluation.render())

@@ -1,0 +1,75 @@
+"""`textlabel fit`: from a few labels to a calibrated classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textlabel.cli.keys import meanings
+from textlabel.cli.output import pairs, say, say_json
+from textlabel.steps import Fit, Summary
+
+_HELP = meanings(Fit)
+
+
+def fit(
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help=_HELP["train"])],
+    out: Annotated[Path, typer.Option(metavar="MODEL", help=_HELP["out"])],
+    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = Fit.backbone,
+    recipe: Annotated[str, typer.Option(help=_HELP["recipe"])] = Fit.recipe,
+    unlabeled: Annotated[str, typer.Option(metavar="CORPUS", help=_HELP["unlabeled"])] = "",
+    validation: Annotated[str, typer.Option(metavar="FILE", help=_HELP["validation"])] = "",
+    text_column: Annotated[
+        list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
+    ] = ["text"],  # noqa: B006 - typer copies it
+    label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Fit.label_column,
+    id_column: Annotated[str, typer.Option(help=_HELP["id_column"])] = "",
+    seed: Annotated[int, typer.Option(help=_HELP["seed"])] = Fit.seed,
+    calibration: Annotated[str, typer.Option(help=_HELP["calibration"])] = Fit.calibration,
+    backend: Annotated[str, typer.Option(help=_HELP["backend"])] = Fit.backend,
+    pooling: Annotated[str, typer.Option(help=_HELP["pooling"])] = "",
+    max_length: Annotated[int, typer.Option(min=0, help=_HELP["max_length"])] = Fit.max_length,
+    on_bad_row: Annotated[str, typer.Option(metavar="fail|skip", help=_HELP["on_bad_row"])] = "fail",
+    reject_file: Annotated[str, typer.Option(metavar="FILE", help=_HELP["reject_file"])] = "",
+    self_contained: Annotated[bool, typer.Option("--self-contained", help=_HELP["self_contained"])] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Adapt a backbone to labeled rows and write a classifier with calibrated confidence.
+
+    Example: textlabel fit reviews.csv --text-column review --label-column stars --out model
+
+    Writes MODEL: weights of the head (and of what else was trained), calibration and provenance, as
+    safetensors and JSON, and a model card; no training text. If it is killed, the same command goes on
+    from the checkpoint beside MODEL. Several processes: see "Launch" in README.
+    """
+    step = Fit(
+        train=train,
+        out=str(out),
+        backbone=backbone,
+        recipe=recipe,
+        unlabeled=unlabeled,
+        validation=validation,
+        text_column=tuple(text_column),
+        label_column=label_column,
+        id_column=id_column,
+        seed=seed,
+        calibration=calibration,
+        backend=backend,
+        pooling=pooling,
+        max_length=max_length,
+        on_bad_row=on_bad_row,
+        reject_file=reject_file,
+        self_contained=self_contained,
+    )
+    summary = step.run()
+    if as_json:
+        say_json(summary)
+    else:
+        say(f"{render(summary)}\n\nnext: textlabel annotate CORPUS --model {out} --out labeled")
+
+
+def render(summary: Summary) -> str:
+    """Return the summary of a fit for people."""
+    return pairs(summary)

@@ -1,0 +1,48 @@
+"""`textlabel run`: the whole path from one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textlabel.cli.keys import keys
+from textlabel.cli.output import pairs, say, say_json, table
+
+
+def _keys(wanted: bool) -> None:
+    if wanted:
+        from textlabel.job import STEPS
+
+        for name, step in STEPS.items():
+            rows = [(key.name, key.default, key.meaning) for key in keys(step)]
+            say(f"[{name}]\n{table(rows)}\n")
+        raise typer.Exit
+
+
+def run(
+    job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[section.key=value]...", help="Values that replace those of the file."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
+    all_keys: Annotated[
+        bool, typer.Option("--keys", callback=_keys, is_eager=True, help="List every key of a job and exit.")
+    ] = False,
+) -> None:
+    """Run a job: fit, annotate and evaluate, as the sections of one TOML file say.
+
+    Example: textlabel run recipes/jobs/reviews.toml fit.recipe=lora fit.seed=1
+
+    A section that is not there is left out. Paths in the file are relative to the file's folder, those
+    on the command line to the current one. Writes what `fit` and `annotate` write.
+    """
+    from textlabel.job import Job
+
+    done = Job.load(job, overrides or ()).run()
+    if as_json:
+        say_json(done)
+    else:
+        say("\n\n".join(f"[{name}]\n{pairs(summary)}" for name, summary in done.items()))
