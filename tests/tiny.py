@@ -25,12 +25,20 @@ ARCHITECTURES = {
     "bert_without_pooler": ("BertConfig", SMALL, True),
     "bert": ("BertConfig", SMALL, False),
     "roberta": ("RobertaConfig", SMALL, True),
-    "deberta_v2": ("DebertaV2Config", {**SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}, True),
+    "deberta_v2": (
+        "DebertaV2Config",
+        {**SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+        True,
+    ),
     "albert": ("AlbertConfig", {**SMALL, "embedding_size": 8}, True),
     "distilbert": ("DistilBertConfig", {**DISTILBERT, "max_position_embeddings": 66}, True),
     "mpnet": ("MPNetConfig", SMALL, True),
     "electra": ("ElectraConfig", {**SMALL, "embedding_size": 8}, True),
-    "modernbert": ("ModernBertConfig", {**SMALL, "global_attn_every_n_layers": 2, "local_attention": 8}, True),
+    "modernbert": (
+        "ModernBertConfig",
+        {**SMALL, "global_attn_every_n_layers": 2, "local_attention": 8},
+        True,
+    ),
 }
 
 
@@ -45,7 +53,9 @@ def write_tokenizer(folder: Path) -> None:
     inner.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+    names = dict(
+        zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True)
+    )
     PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(folder)
 
 

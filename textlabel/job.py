@@ -36,7 +36,17 @@ STEPS: dict[str, type[Fit] | type[Annotate] | type[Evaluate]] = {
 }
 #: keys that are always a place on disk, and keys that may be one
 _PLACES = {"out", "reject_file"}
-_SOURCES = {"train", "unlabeled", "validation", "corpus", "gold", "model", "backbone", "recipe", "annotations"}
+_SOURCES = {
+    "train",
+    "unlabeled",
+    "validation",
+    "corpus",
+    "gold",
+    "model",
+    "backbone",
+    "recipe",
+    "annotations",
+}
 #: a section's key that by default is what an earlier section wrote
 _INHERITED = {"annotate": ("model", "fit"), "evaluate": ("annotations", "annotate")}
 

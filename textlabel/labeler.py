@@ -155,8 +155,7 @@ class Labeler:
         with bar("annotate") as update:
             texts = list(rows["text"])
             logits, features = predict(self.bundle.classifier, texts, backend=self.backend, progress=update)
-        moments = self.bundle.moments
-        ood = None if moments is None else moments.ood_score(features)
+        ood = self.bundle.moments.ood_score(features)
         return Predictions(list(rows["id"]), logits, self.schema, features, ood)
 
     def annotate(

@@ -92,6 +92,14 @@ class Plugin:
 class Stage:
     """What trains, what it minimizes, on which rows, and how long.
 
+    Parameters
+    ----------
+    tune : what trains: the name of a plugin, or a table with ``name`` and its options.
+    objective : what is minimized: a name, a table with ``name``, options and ``weight``, or a list of
+        them, which are summed.
+    rows : which rows it reads: labeled, unlabeled or both.
+    training : the numbers of the gradient loop.
+
     Examples
     --------
     >>> Stage.of(tune="lora", objective="cross_entropy", epochs=3).training.epochs

@@ -17,9 +17,17 @@ TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_p
 
 def run(launcher: list[str], backbone: Path, out: Path) -> None:
     paths = [str(HERE.parent), str(HERE.parents[1])]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     done = subprocess.run(
-        [*launcher, str(HERE / "two_processes.py"), str(backbone), str(out)], env=env, capture_output=True, text=True
+        [*launcher, str(HERE / "two_processes.py"), str(backbone), str(out)],
+        env=env,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

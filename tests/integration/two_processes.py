@@ -23,14 +23,18 @@ def main(backbone: str, out: str) -> None:
     def spy(player, loss):  # the summed gradient of each step, as every process is about to use it
         total = add(player, loss)
         if len(gradients) < 8:
-            gradients.append(np.concatenate([p.grad.numpy().ravel() for p in player.parameters.values()]).tolist())
+            gradients.append(
+                np.concatenate([p.grad.numpy().ravel() for p in player.parameters.values()]).tolist()
+            )
         return total
 
     loop._add_gradients = spy
     stage = {"tune": "full", "objective": "cross_entropy", "epochs": 3, "batch_size": 8, "dropout": 0.0}
     stage |= {"learning_rate": 1e-3, "optimizer": "sgd"}
     labeler = Labeler(backbone, Recipe.from_dict({"name": "x", "stage": [stage]}), calibration="none")
-    labeler.fit(snippets(45))  # 45 rows: the last global batch has 5, three in one process and two in the other
+    labeler.fit(
+        snippets(45)
+    )  # 45 rows: the last global batch has 5, three in one process and two in the other
     labels = labeler.annotate(snippets(101, seed=1))
     labeler.save(Path(out) / f"model-{world}")
     result = {

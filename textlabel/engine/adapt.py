@@ -156,14 +156,16 @@ def _bundle(run: Run, plan: Calibration, classifier: Classifier, trained: IntArr
         "audit": 0,
     }
     record = {"recipe": run.recipe.to_dict(), "seed": run.seed, "labels": labels}
-    if task.schema.kind == "score":
+    score = task.schema.kind == "score"
+    classes = np.zeros(len(trained), dtype=np.int64) if score else task.targets[trained]
+    moments = fit_moments(run.features(classifier, trained), classes, task.schema.outputs)
+    if score:
         residuals = np.abs(scored.logits[:, 0] - truth)
-        return Bundle(classifier, None, None, residual_quantile(residuals, SET_ALPHA), record)
+        return Bundle(classifier, None, moments, residual_quantile(residuals, SET_ALPHA), record)
     calibrator = registry.load("calibrator", "temperature" if len(truth) else "none").fit(
         scored.logits, truth
     )
     quantile = lac_quantile(calibrator.apply(scored.logits), truth, SET_ALPHA) if len(truth) else np.inf
-    moments = fit_moments(run.features(classifier, trained), task.targets[trained], task.schema.outputs)
     return Bundle(classifier, calibrator, moments, float(quantile), record)
 
 

@@ -36,14 +36,14 @@ class Bundle:
     ----------
     classifier : body and head.
     calibrator : from logits to probabilities; None for scores.
-    moments : class moments of the training features, for the out-of-scope score.
+    moments : class moments of the training features, for the off-the-map score.
     set_quantile : split-conformal quantile of prediction sets (or of absolute residuals, for scores).
     record : provenance, as it goes into cards.
     """
 
     classifier: Classifier
     calibrator: Calibrator | None
-    moments: Moments | None
+    moments: Moments
     set_quantile: float
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -71,17 +71,15 @@ class Bundle:
         return target
 
     def _write(self, folder: Path, self_contained: bool) -> None:
+        import torch
         from safetensors.torch import save_file
 
         model = self.classifier
         head = {"head.weight": model.head.weight, "head.bias": model.head.bias}
         tensors = {k: v.detach().cpu().contiguous() for k, v in head.items()}
-        if self.moments is not None:
-            import torch
-
-            tensors |= {
-                f"moments.{k}": torch.from_numpy(v.copy(order="C")) for k, v in self.moments.arrays().items()
-            }
+        tensors |= {
+            f"moments.{k}": torch.from_numpy(v.copy(order="C")) for k, v in self.moments.arrays().items()
+        }
         save_file(tensors, folder / "head.safetensors")
         for number, adapter in enumerate([] if model.body_changed else model.adapters):
             _write_adapter(folder / f"adapter-{number}", adapter)
@@ -127,7 +125,7 @@ class Bundle:
         model.body_changed = (path / "body").is_dir() and weights_sha256(path / "body") != info.sha256
         arrays = {k.removeprefix("moments."): v.numpy() for k, v in tensors.items()}
         calibrator = from_json(data["calibrator"]) if data["calibrator"] else None
-        moments = Moments.from_arrays(arrays) if arrays else None
+        moments = Moments.from_arrays(arrays)
         return cls(model.eval(), calibrator, moments, float(data["set_quantile"]), data["record"])
 
 

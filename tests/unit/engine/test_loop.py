@@ -53,7 +53,12 @@ def assert_same(a, b, atol=0.0):
 
 
 def test_the_loss_falls_and_the_model_ends_in_eval_mode(classifier):
-    state = loop.train(classifier, stage(epochs=6, learning_rate=1e-2, head_learning_rate=0.1, dropout=0.0), context(classifier), seed=0)
+    state = loop.train(
+        classifier,
+        stage(epochs=6, learning_rate=1e-2, head_learning_rate=0.1, dropout=0.0),
+        context(classifier),
+        seed=0,
+    )
     assert state.step == 6 * 4 == len(state.losses)
     assert np.mean(state.losses[-4:]) < 0.8 * np.mean(state.losses[:4])
     assert not classifier.training

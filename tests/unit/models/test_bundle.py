@@ -77,7 +77,9 @@ def test_cls_pooling_and_normalization_survive(tiny_backbone, tmp_path):
 
 
 def test_no_training_row_is_in_the_bundle(tiny_backbone, tmp_path):
-    rows = [{**row, "id": f"secret-id-{i}", "text": f"{row['text']} zanzibar{i}"} for i, row in enumerate(TRAIN)]
+    rows = [
+        {**row, "id": f"secret-id-{i}", "text": f"{row['text']} zanzibar{i}"} for i, row in enumerate(TRAIN)
+    ]
     folder = Labeler(tiny_backbone, recipe("head"), calibration="none").fit(rows).save(tmp_path / "model")
     assert [p.name for p in folder.rglob("*.pt")] == [p.name for p in folder.rglob("*.pkl")] == []
     for path in folder.rglob("*"):
