@@ -7,6 +7,7 @@ The file's metadata holds the loop's state and a fingerprint of everything that 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from textlabel.engine.loop import Player, State, _Keeper
+
+log = logging.getLogger("textlabel")
 
 
 class NoCheckpoint:
@@ -91,6 +94,7 @@ class Checkpoint:
         keeper.best = {
             k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)
         }
+        log.info("resumed %s at step %d", self.path, record["state"]["step"])
         return State(**{**record["state"], "best": float(record["state"]["best"])})
 
     def maybe_save(self, state: State, players: dict[str, Player], keeper: _Keeper) -> None:
