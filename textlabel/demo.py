@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from textlabel.errors import RecipeError
+from textlabel.errors import ExportError, RecipeError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.recipe import Recipe
 from textlabel.resources import resource
 from textlabel.steps import Summary, require_free
-from textlabel.types import LabelSchema
+from textlabel.trust import metrics
+from textlabel.trust.calibration import Calibrator, softmax
+from textlabel.types import FloatArray
 
 Row = dict[str, Any]
 
+NAMES = {2: ("negative", "positive"), 3: ("negative", "neutral", "positive")}
 #: film sentences to learn from; fewer where the backbone trains, which takes minutes instead of seconds
 FILMS, FILMS_IF_BODY_TRAINS = 2000, 400
 #: product sentences a class to learn from
@@ -33,12 +36,12 @@ PRODUCTS = 32
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo runs.
+    """Label sentences of product reviews with what was learned from films and a few products.
 
     Parameters
     ----------
     recipe : shipped name (`textlabel recipes`), or path of a TOML file.
-    classes : 2 (negative, positive) or 3 (neutral as well).
+    classes : 2 (negative, positive) or 3 (neutral, too).
     out : folder for the labeled rows and the classifier.
     backbone : registered name (`textlabel backbones`), local folder, or Hub id.
     seed : decides which rows are learned from, and everything random in training.
@@ -56,42 +59,107 @@ class Demo:
         Raises
         ------
         RecipeError : the recipe learns scores, or ``classes`` is neither 2 nor 3.
+        ExportError : ``out`` holds something else, or cannot be written.
         """
+        from textlabel.corpus.load import load_corpus
         from textlabel.engine.annotate import annotate
         from textlabel.engine.process import accelerator
+        from textlabel.export.dataset import write
 
         recipe = Recipe.load(self.recipe)
-        if "single" not in recipe.kinds or self.classes not in (2, 3):
-            raise RecipeError("the demo takes a recipe for classes, and classes = 2 or 3")
-        data, model = (require_free(Path(self.out) / name, RecipeError) for name in ("dataset", "model"))
-        train, corpus, gold = draw(self.classes, recipe.trains_body, self.seed)
+        if "single" not in recipe.kinds or self.classes not in NAMES:
+            raise RecipeError(f"the demo has 2 or 3 classes; it cannot run {recipe.name} with {self.classes}")
+        dataset, model = (require_free(Path(self.out) / name, ExportError) for name in ("dataset", "model"))
+        films = FILMS_IF_BODY_TRAINS if recipe.trains_body else FILMS
+        train, corpus, answers = draw(NAMES[self.classes], films, self.seed)
+
         start = time.monotonic()
         labeler = Labeler(self.backbone, recipe, seed=self.seed).fit(train)
         fitted = time.monotonic()
-        predictions = labeler.predict(corpus)
+        loaded = load_corpus(corpus)
+        predictions = labeler.predict(loaded)
         predicted = time.monotonic()
-        rows = annotate(as_dataset(corpus), predictions, labeler.bundle)
+        rows = annotate(loaded, predictions, labeler.bundle)
         labeler.save(model)
         if accelerator().is_main_process:
-            from textlabel.export.dataset import write
-
-            write(rows, data, labeler.record(len(rows)))
+            write(rows, dataset, labeler.record(len(rows)))
         accelerator().wait_for_everyone()
+
+        calibrator = labeler.bundle.calibrator
+        assert calibrator is not None  # classes have one
+        truth = np.array([answers.get(i, -1) for i in predictions.ids])
         return {
-            "learned_from": {
-                "films": len(train) - PRODUCTS * self.classes,
-                "products": PRODUCTS * self.classes,
-            },
+            "films": len(train) - PRODUCTS * self.classes,
+            "products": PRODUCTS * self.classes,
             "rows": len(rows),
-            "classes": list(labeler.schema.names),
-            "known_only_because_this_demo_has_the_answers": judge(
-                labeler.schema,
-                predictions.logits,
-                labeler.bundle.calibrator,
-                [gold.get(i) for i in predictions.ids],
-            ),
+            "labels": {n: rows["label"][:].count(c) for c, n in enumerate(NAMES[self.classes])},
+            "with_answers": judge(predictions.logits.astype(np.float64), truth, calibrator),
             "texts_per_second": len(rows) / (predicted - fitted),
-            "fit_seconds": fitted - start,
-            "dataset": str(data),
+            "seconds": time.monotonic() - start,
+            "dataset": str(dataset),
             "model": str(model),
         }
+
+
+def draw(names: Sequence[str], films: int, seed: int) -> tuple[list[Row], list[Row], dict[str, int]]:
+    """Return rows to learn from, rows to annotate (id and text only), and the class of each of those.
+
+    Learned from are rows whose label is one of ``names``: ``films`` of the films, `PRODUCTS` a class of
+    the products. All other products are annotated. With two classes the answer is the sign of the mean
+    human rating; a row rated exactly 0 has none.
+
+    Examples
+    --------
+    >>> train, corpus, answers = draw(("negative", "positive"), films=100, seed=0)
+    >>> len(train), len(corpus), sorted(corpus[0])
+    (164, 3622, ['id', 'text'])
+    """
+    rng = np.random.default_rng(seed)
+    movie, product = _read("movie"), _read("product")
+    shuffled = [product[i] for i in rng.permutation(len(product))]
+    few = [row for name in names for row in [r for r in shuffled if r["label"] == name][:PRODUCTS]]
+    clear = [row for row in movie if row["label"] in names]
+    known = [clear[i] for i in rng.permutation(len(clear))[:films]] + few
+    used = {row["id"] for row in few}
+    rest = [row for row in product if row["id"] not in used]
+    answers = {row["id"]: _answer(row, names) for row in rest}
+    return (
+        [{key: row[key] for key in ("id", "text", "label")} for row in known],
+        [{key: row[key] for key in ("id", "text")} for row in rest],
+        {name: answer for name, answer in answers.items() if answer is not None},
+    )
+
+
+def judge(logits: FloatArray, truth: Any, calibrator: Calibrator) -> dict[str, float]:
+    """Return how well the labels of rows with an answer (``truth >= 0``) did, before and after calibration.
+
+    Examples
+    --------
+    >>> from textlabel.trust.calibrators.temperature import Temperature
+    >>> told = judge(np.array([[2.0, 0.0], [0.0, 3.0]]), np.array([0, -1]), Temperature(0.5))
+    >>> told["rows"], told["accuracy"], round(told["ece_before"], 2), round(told["ece_after"], 2)
+    (1, 1.0, 0.12, 0.02)
+    """
+    known = truth >= 0
+    logits, truth = logits[known], truth[known]
+    raw, calibrated = softmax(logits), calibrator.apply(logits)
+    right = raw.argmax(axis=1) == truth
+    return {
+        "rows": int(known.sum()),
+        "majority": float(np.bincount(truth).max() / len(truth)),
+        "accuracy": float(right.mean()),
+        "ece_before": metrics.ece(raw.max(axis=1), right),
+        "ece_after": metrics.ece(calibrated.max(axis=1), right),
+        "accepted_at_95": metrics.fraction_accepted_at(0.95, calibrated.max(axis=1), right),
+    }
+
+
+def _read(name: str) -> list[Row]:
+    lines = resource(f"data/reviews/{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _answer(row: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    if len(names) == 3:
+        return names.index(row["label"])
+    return None if row["score"] == 0 else int(row["score"] > 0)

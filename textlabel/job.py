@@ -20,7 +20,7 @@ import glob
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,7 @@ class Job:
         given = dict(_sections(tables, where))
         for name, step in STEPS.items():
             if name in given:
-                values = _inherit(name, given)
-                steps[name] = build(step, values, f"{where}: [{name}]")
+                steps[name] = _step(step, _inherit(name, given), f"{where}: [{name}]")
         if not steps:
             raise RecipeError(f"{where}: nothing to do; expected a section [fit], [annotate] or [evaluate]")
         return cls(steps)
@@ -101,6 +100,17 @@ class Job:
     def run(self) -> dict[str, Summary]:
         """Run every step and return what each has to tell, by section name."""
         return {name: step.run() for name, step in self.steps.items()}
+
+
+def _step(cls: type[Fit] | type[Annotate] | type[Evaluate], values: Mapping[str, Any], where: str) -> Step:
+    unknown_keys(values, {f.name for f in fields(cls)}, where)
+    for key in (f.name for f in fields(cls) if f.default is MISSING):
+        if not isinstance(values.get(key), str) or not values[key]:
+            raise RecipeError(
+                f"{where}: {key} = {values.get(key)!r}: expected a path or name; this key is needed"
+            )
+    step: Step = build(cls, values, where)
+    return step
 
 
 def _sections(tables: Mapping[str, Any], where: str) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -127,9 +137,9 @@ def _place(key: str, value: Any, folder: Path) -> Any:
         return value
     there = os.path.normpath(folder / Path(value).expanduser())
     # a source may also be a name or a Hub id; what shows that it is a path is a dot in front, a
-    # suffix of a file, or that it is there
+    # suffix of a file, a star, or that it is there
     is_path = key in _PLACES or value.startswith((".", "~", "/")) or Path(value).suffix in _SUFFIXES
-    return there if is_path or glob.glob(there) else value
+    return there if is_path or glob.has_magic(value) or Path(there).exists() else value
 
 
 _SUFFIXES = {".csv", ".tsv", ".jsonl", ".parquet", ".gz", ".toml"}

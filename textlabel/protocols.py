@@ -97,7 +97,8 @@ class Objective(Protocol):
     The module beside the class carries three constants: ``ROLES`` (row roles it reads),
     ``LABEL_KINDS`` (schema kinds it can learn from) and ``NEEDS_PARTS`` (parts that must train).
     A linear head on cached features has no gradient loop: an objective that has a closed form or a
-    convex solver for it also offers ``fit_linear(features, targets, classes, l2, options)``.
+    convex solver for it also offers ``fit_linear(features, targets, classes, strengths, options)``,
+    which returns one head for each ridge strength, and ``risk(logits, targets)`` to choose by.
     """
 
     #: players in the order of their steps; each has its own optimizer

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from textlabel import registry
-from textlabel.errors import BundleError, ExportError, RecipeError, TextlabelError
+from textlabel.errors import BundleError, ExportError, TextlabelError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Fit:
     self_contained : also copy a backbone that could be had by its name.
     """
 
-    train: str = ""
-    out: str = ""
+    train: str
+    out: str
     backbone: str = DEFAULT_BACKBONE
     recipe: str = "head"
     unlabeled: str = ""
@@ -80,9 +80,6 @@ class Fit:
     on_bad_row: str = "fail"
     reject_file: str = ""
     self_contained: bool = False
-
-    def __post_init__(self) -> None:
-        _require(self, "fit", "train", "out")
 
     def run(self) -> Summary:
         """Train, save, and return what there is to tell. A killed run goes on when it is repeated."""
@@ -150,9 +147,9 @@ class Annotate:
     private : whether a repository that is made now is private.
     """
 
-    corpus: str = ""
-    model: str = ""
-    out: str = ""
+    corpus: str
+    model: str
+    out: str
     format: str = "dataset"
     min_confidence: float = 0.9
     text_column: tuple[str, ...] = ("text",)
@@ -164,9 +161,6 @@ class Annotate:
     backend: str = "torch"
     push_to_hub: str = ""
     private: bool = True
-
-    def __post_init__(self) -> None:
-        _require(self, "annotate", "corpus", "model", "out")
 
     def run(self) -> Summary:
         """Label, write, perhaps publish, and return what there is to tell."""
@@ -223,13 +217,10 @@ class Evaluate:
     id_column : column of gold that names the row; by default `id` if there is one, else its position.
     """
 
-    annotations: str = ""
-    gold: str = ""
+    annotations: str
+    gold: str
     label_column: str = "label"
     id_column: str = ""
-
-    def __post_init__(self) -> None:
-        _require(self, "evaluate", "annotations", "gold")
 
     def run(self) -> Summary:
         """Return the numbers of the evaluation."""
@@ -269,13 +260,6 @@ def require_free(path: str | Path, error: type[TextlabelError]) -> Path:
             return target
     except OSError as reason:
         raise error(f"{target} cannot be written: {reason}") from None
-
-
-def _require(step: Step, section: str, *names: str) -> None:
-    for name in names:
-        value = getattr(step, name)
-        if not isinstance(value, str) or not value:
-            raise RecipeError(f"{section}: {name} = {value!r}: expected a path")
 
 
 def _counts(rows: Dataset, labeler: Labeler) -> dict[str, int] | None:

@@ -45,7 +45,9 @@ def measure(name: str, splits: list[Split], seeds: int) -> dict[str, Any]:
         result["sets"][split.name] = {
             str(n): [round(accuracy(split, pool, test, n, seed), 4) for seed in range(seeds)] for n in (8, 64)
         }
-        print(name, split.name, {n: round(float(np.mean(a)), 3) for n, a in result["sets"][split.name].items()})
+        print(
+            name, split.name, {n: round(float(np.mean(a)), 3) for n, a in result["sets"][split.name].items()}
+        )
     return {**result, "texts_per_second": round(rows / seconds, 1)}
 
 

@@ -132,7 +132,7 @@ def test_a_solved_head_is_where_the_gradient_of_its_risk_vanishes(module, kind):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 6))
     y = rng.integers(0, 2, 80) if kind == "single" else x[:, 0] + rng.normal(size=80)
-    head = module.fit_linear(x, y, SCHEMAS[kind].outputs, 1e-6, module.Options())
+    [head] = module.fit_linear(x, y, SCHEMAS[kind].outputs, [1e-6], module.Options())
     best = module.risk(head(x), y)
     for _ in range(20):
         moved = copy.deepcopy(head)

@@ -18,7 +18,7 @@ from textlabel.recipe import Recipe
 def main(backbone: str, out: str) -> None:
     rank, world = accelerator().process_index, accelerator().num_processes
     gradients: list[list[float]] = []
-    add = loop._add_gradients
+    add = loop.add_gradients
 
     def spy(player, loss):  # the summed gradient of each step, as every process is about to use it
         total = add(player, loss)
@@ -28,7 +28,7 @@ def main(backbone: str, out: str) -> None:
             )
         return total
 
-    loop._add_gradients = spy
+    loop.add_gradients = spy
     stage = {"tune": "full", "objective": "cross_entropy", "epochs": 3, "batch_size": 8, "dropout": 0.0}
     stage |= {"learning_rate": 1e-3, "optimizer": "sgd"}
     labeler = Labeler(backbone, Recipe.from_dict({"name": "x", "stage": [stage]}), calibration="none")

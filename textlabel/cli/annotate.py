@@ -35,13 +35,15 @@ def annotate(
     private: Annotated[bool, typer.Option("--private/--public", help=_HELP["private"])] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Label every row of a corpus, in input order, and write it with calibrated confidence.
+    """Label a corpus and write it with calibrated confidence.
 
-    Example: textlabel annotate unlabeled.csv --model model --out labeled --format csv
+    \b
+    Example:
+      textlabel annotate unlabeled.csv --model model --out labeled --format csv
 
-    Writes DIR: the rows with id, text, label, confidence, probabilities, margin, prediction_set,
-    ood_score, decision, source and every column of the input; textlabel.json (provenance); README.md (a
-    dataset card). DIR is complete or untouched.
+    Writes DIR: the rows in input order with id, text, label, confidence, probabilities, margin,
+    prediction_set, ood_score, decision, source and every column of the input; textlabel.json
+    (provenance); README.md (a dataset card). DIR is complete or untouched.
     """
     step = Annotate(
         corpus=corpus,

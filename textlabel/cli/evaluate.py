@@ -20,13 +20,16 @@ def evaluate(
     id_column: Annotated[str, typer.Option(help=_HELP["id_column"])] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Compare annotated rows with gold labels: accuracy, macro-F1, calibration, risk and coverage.
+    """Compare annotated rows with gold labels.
 
-    Example: textlabel evaluate labeled --gold gold.csv --json
+    \b
+    Example:
+      textlabel evaluate labeled --gold gold.csv --json
 
-    Rows are joined by id, so gold may cover a part of the corpus. Confidences are judged by their
-    calibration error (ECE, equal-mass bins, bootstrap interval), Brier score and log-likelihood, and by
-    the fraction of rows that could be accepted at 95 % and 99 % precision. Writes nothing.
+    Rows are joined by id, so gold may cover a part of the corpus. Tells accuracy, macro-F1 and the
+    classes one by one; how far confidence can be believed (ECE in equal-mass bins with a bootstrap
+    interval, Brier score, log-likelihood); and the fraction of rows that could be accepted at 95 % and
+    99 % precision. Writes nothing.
     """
     evaluation = Evaluate(annotations, gold, label_column, id_column).evaluation()
     if as_json:

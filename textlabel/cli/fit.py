@@ -36,9 +36,11 @@ def fit(
     self_contained: Annotated[bool, typer.Option("--self-contained", help=_HELP["self_contained"])] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Adapt a backbone to labeled rows and write a classifier with calibrated confidence.
+    """Adapt a backbone to labeled rows and write a classifier.
 
-    Example: textlabel fit reviews.csv --text-column review --label-column stars --out model
+    \b
+    Example:
+      textlabel fit reviews.csv --text-column review --label-column stars --out model
 
     Writes MODEL: weights of the head (and of what else was trained), calibration and provenance, as
     safetensors and JSON, and a model card; no training text. If it is killed, the same command goes on

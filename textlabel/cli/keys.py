@@ -49,7 +49,7 @@ def meanings(cls: type[Any]) -> dict[str, str]:
     >>> meanings(Toy)
     {'a': 'numbers of any size.', 'b': 'numbers of any size.'}
     """
-    _, _, section = (inspect.getdoc(cls) or "").partition("Parameters\n----------\n")
+    _, _, section = (inspect.getdoc(cls) or "").replace("``", "`").partition("Parameters\n----------\n")
     found: dict[str, str] = {}
     names: list[str] = []
     for line in section.split("\n\n")[0].splitlines():
@@ -63,7 +63,7 @@ def meanings(cls: type[Any]) -> dict[str, str]:
 
 def first_line(thing: Any) -> str:
     """Return the first line of a docstring."""
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+    return (inspect.getdoc(thing) or "").replace("``", "`").partition("\n")[0]
 
 
 def _default(value: Any) -> str:

@@ -14,7 +14,7 @@ from textlabel.errors import RecipeError, nearest
 
 
 def recipes(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Print this recipe's TOML.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Print this recipe's TOML.")] = "",
     all_keys: Annotated[
         bool, typer.Option("--keys", help="List every key of a stage and every plugin's options.")
     ] = False,
@@ -43,7 +43,7 @@ def recipes(
 
 
 def plugins(
-    kind: Annotated[str, typer.Argument(metavar="[KIND]", help="List this kind only.")] = "",
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="List this kind only.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the plugins of each kind, without importing them.
@@ -51,7 +51,9 @@ def plugins(
     A plugin is one file: `textlabel/KIND/NAME.py`, or a module of your own package that it announces
     under the entry point group `textlabel.KIND`.
 
-    Example: textlabel plugins tune
+    \b
+    Example:
+      textlabel plugins tune
     """
     found = {each: registry.plugins(each) for each in ([kind] if kind else registry.KINDS)}
     if as_json:

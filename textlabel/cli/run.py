@@ -25,16 +25,18 @@ def run(
     job: Annotated[Path, typer.Argument(metavar="JOB.toml", help="The job file.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[section.key=value]...", help="Values that replace those of the file."),
+        typer.Argument(metavar="section.key=value", help="Values that replace those of the file."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
     all_keys: Annotated[
         bool, typer.Option("--keys", callback=_keys, is_eager=True, help="List every key of a job and exit.")
     ] = False,
 ) -> None:
-    """Run a job: fit, annotate and evaluate, as the sections of one TOML file say.
+    """Run fit, annotate and evaluate as one TOML file says.
 
-    Example: textlabel run recipes/jobs/reviews.toml fit.recipe=lora fit.seed=1
+    \b
+    Example:
+      textlabel run recipes/jobs/reviews.toml fit.recipe=lora fit.seed=1
 
     A section that is not there is left out. Paths in the file are relative to the file's folder, those
     on the command line to the current one. Writes what `fit` and `annotate` write.

@@ -20,7 +20,7 @@ from textlabel.errors import TrainingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from textlabel.engine.loop import Player, State, _Keeper
+    from textlabel.engine.players import Keeper, Player, State
 
 log = logging.getLogger("textlabel")
 
@@ -32,14 +32,14 @@ class NoCheckpoint:
         """Return itself."""
         return self
 
-    def resume(self, players: dict[str, Player], keeper: _Keeper) -> State | None:
+    def resume(self, players: dict[str, Player], keeper: Keeper) -> State | None:
         """Return None: start from the beginning."""
         return None
 
-    def maybe_save(self, state: State, players: dict[str, Player], keeper: _Keeper) -> None:
+    def maybe_save(self, state: State, players: dict[str, Player], keeper: Keeper) -> None:
         """Do nothing."""
 
-    def finish(self, state: State, players: dict[str, Player], keeper: _Keeper) -> None:
+    def finish(self, state: State, players: dict[str, Player], keeper: Keeper) -> None:
         """Do nothing."""
 
 
@@ -70,7 +70,7 @@ class Checkpoint:
         """The file of this stage."""
         return self.folder / f"{self.name}.safetensors"
 
-    def resume(self, players: dict[str, Player], keeper: _Keeper) -> State | None:
+    def resume(self, players: dict[str, Player], keeper: Keeper) -> State | None:
         """Load what was saved into the players and return the loop's state; None if nothing was.
 
         Raises
@@ -79,7 +79,7 @@ class Checkpoint:
         """
         from safetensors import safe_open
 
-        from textlabel.engine.loop import State
+        from textlabel.engine.players import State
 
         if not self.path.is_file():
             return None
@@ -97,13 +97,13 @@ class Checkpoint:
         log.info("resumed %s at step %d", self.path, record["state"]["step"])
         return State(**{**record["state"], "best": float(record["state"]["best"])})
 
-    def maybe_save(self, state: State, players: dict[str, Player], keeper: _Keeper) -> None:
+    def maybe_save(self, state: State, players: dict[str, Player], keeper: Keeper) -> None:
         """Save if the last save is old enough."""
         if time.monotonic() - self._last >= self.every:
             self.finish(state, players, keeper)
             self._last = time.monotonic()
 
-    def finish(self, state: State, players: dict[str, Player], keeper: _Keeper) -> None:
+    def finish(self, state: State, players: dict[str, Player], keeper: Keeper) -> None:
         """Save now; a finished stage is found again as done."""
         from safetensors.torch import save
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,33 +64,28 @@ def fit_head(
         raise RecipeError("this stage has no direct solver; expected tune = 'head' with cross_entropy or mse")
     module, chosen = found
     options, tune = options_of("objective", chosen), options_of("tune", stage.tune)
+    strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
     fold = make_folds(targets, groups, tune.folds, seed)
 
-    def fit(rows: FloatArray, y: Any, l2: float) -> Linear:
-        head: Linear = module.fit_linear(rows, y, classes, l2 * REFERENCE_ROWS / len(rows), options)
-        return head
+    def fit(rows: IntArray, tried: Sequence[float]) -> list[Linear]:
+        scaled = [l2 * REFERENCE_ROWS / len(rows) for l2 in tried]
+        heads: list[Linear] = module.fit_linear(features[rows], targets[rows], classes, scaled, options)
+        return heads
 
-    def out_of_fold(rows: IntArray, l2: float) -> FloatArray:
-        logits = np.zeros((len(rows), classes))
+    def out_of_fold(rows: IntArray, tried: Sequence[float]) -> list[FloatArray]:
+        logits: list[FloatArray] = [np.zeros((len(rows), classes)) for _ in tried]
         for k in range(tune.folds):
             held = fold[rows] == k
-            logits[held] = fit(features[rows[~held]], targets[rows[~held]], l2)(features[rows[held]])
+            for found, head in zip(logits, fit(rows[~held], tried), strict=True):
+                found[held] = head(features[rows[held]])
         return logits
 
     everything = np.arange(len(targets))
+    some = everything
     if len(everything) > CHOOSING_ROWS:
         some = np.sort(np.random.default_rng(seed).permutation(everything)[:CHOOSING_ROWS])
-    else:
-        some = everything
-    tried = [tune.l2] if tune.l2 else list(STRENGTHS)
-    risks: list[float] = []
-    kept: list[FloatArray] = []
-    for l2 in sorted(tried, reverse=True):
-        kept.append(out_of_fold(some, l2))
-        risks.append(module.risk(kept[-1], targets[some]))
-        if len(risks) > 2 and risks[-1] > risks[-2] > risks[-3]:
-            break  # the risk is convex enough in the strength: twice worse means past the best
-    best = int(np.argmin(risks))
-    l2 = sorted(tried, reverse=True)[best]
-    logits = kept[best] if some is everything else out_of_fold(everything, l2)
-    return HeadFit(fit(features, targets, l2), logits, l2)
+    tried = out_of_fold(some, strengths)
+    best = int(np.argmin([module.risk(logits, targets[some]) for logits in tried]))
+    l2 = strengths[best]
+    logits = tried[best] if some is everything else out_of_fold(everything, [l2])[0]
+    return HeadFit(fit(everything, [l2])[0], logits, l2)

@@ -9,16 +9,15 @@ last batch, and unused or frozen parameters need no special case.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from textlabel import registry
 from textlabel.batching import micro, share
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
+from textlabel.engine.players import Keeper, Only, Player, State, add_gradients, make_players
 from textlabel.engine.process import accelerator, derive_seed, seeded
 from textlabel.errors import TrainingError
 from textlabel.protocols import MODEL, Batch, Context, Objective
@@ -26,29 +25,9 @@ from textlabel.recipe import Stage, Training, options_of
 from textlabel.types import IntArray
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from textlabel.models.classifier import Classifier
-
-
-@dataclass
-class Player:
-    """One side of a (possibly adversarial) objective: its parameters and their optimizer."""
-
-    parameters: dict[str, nn.Parameter]
-    optimizer: Any
-    rates: list[float]
-
-
-@dataclass
-class State:
-    """Where the loop is; everything that a resumed run needs beside the tensors."""
-
-    step: int = 0
-    best: float = math.inf
-    best_epoch: int = -1
-    losses: list[float] = field(default_factory=list)
 
 
 def train(
@@ -81,12 +60,12 @@ def train(
         registry.load("tune", stage.tune.name).apply(classifier, options_of("tune", stage.tune))
         objectives = _objectives(stage, context)
     classifier.to(context.device)
-    players = _players(classifier, [o for o, _ in objectives], training)
+    players = make_players(classifier, [o for o, _ in objectives], training)
     batches = _epoch_batches(objectives, training, seed)
     steps = training.epochs * sum(1 for _ in batches(0))
-    keeper = _Keeper(players, training.patience)
+    keeper = Keeper(players, training.patience)
     state = checkpoint.resume(players, keeper) or State()
-    with _training_mode(classifier, training.dropout):
+    with DropoutOn(classifier, training.dropout):
         for epoch, step, batch in _schedule(batches, training.epochs, steps // training.epochs, state.step):
             with seeded(seed, "step", step, accelerator().process_index):
                 loss = _step(objectives, players, batch, rate_factor(step, steps, training.warmup), training)
@@ -162,53 +141,6 @@ def _schedule(
                 yield epoch, step, batch
 
 
-def _players(classifier: Classifier, objectives: list[Objective], training: Training) -> dict[str, Player]:
-    order: dict[str, dict[str, nn.Parameter]] = {}
-    for objective in objectives:
-        for name in objective.players:
-            order.setdefault(name, {})
-    order.setdefault(MODEL, {})
-    rates: dict[str, float] = {}
-    for name, parameter in classifier.named_parameters():
-        if parameter.requires_grad:
-            order[MODEL][name] = parameter
-    depths = classifier.depths()
-    for name in order[MODEL]:
-        rates[name] = _rate(name, depths, training)
-    for number, objective in enumerate(objectives):
-        for player, module in objective.modules().items():
-            module.to(next(classifier.parameters()).device)
-            for name, parameter in module.named_parameters():
-                order[player][f"objective{number}.{name}"] = parameter
-    return {name: _player(found, rates, training) for name, found in order.items()}
-
-
-def _rate(name: str, depths: Mapping[str, int], training: Training) -> float:
-    """Return the peak rate of one parameter: ``layer_decay`` per layer below the top, head on its own."""
-    if name.startswith("head."):
-        return training.head_learning_rate or training.learning_rate
-    top = max(depths.values(), default=0)
-    return float(training.learning_rate * training.layer_decay ** (top - depths[name.removeprefix("body.")]))
-
-
-def _player(parameters: dict[str, nn.Parameter], rates: Mapping[str, float], training: Training) -> Player:
-    import torch
-
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in parameters.items():
-        # biases and norms are vectors; decaying them only shrinks what normalization needs
-        decay = training.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rates.get(name, training.learning_rate), decay), []).append(parameter)
-    tables = [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
-    if not tables:
-        return Player(parameters, None, [])
-    if training.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(tables, momentum=0.9)
-    else:
-        optimizer = torch.optim.AdamW(tables)
-    return Player(parameters, accelerator().prepare(optimizer), [rate for rate, _ in groups])
-
-
 def _step(
     objectives: list[tuple[Objective, float]],
     players: dict[str, Player],
@@ -222,10 +154,10 @@ def _step(
         taking_part = [(o, w, b) for (o, w), b in zip(objectives, batch, strict=True) if name in o.players]
         if player.optimizer is None or not taking_part:
             continue
-        with _only(name, players):
+        with Only(name, players):
             loss = _accumulate(name, taking_part, training.micro_batch_size)
             accelerator().unscale_gradients(player.optimizer)
-            loss = _add_gradients(player, loss)
+            loss = add_gradients(player, loss)
         if not math.isfinite(loss):
             return loss
         import torch
@@ -237,21 +169,6 @@ def _step(
         player.optimizer.zero_grad()
         value = loss if name == MODEL else value
     return value
-
-
-class _only:  # noqa: N801 - reads as a sentence: with _only(name, players)
-    """Freeze every other player while one takes its step: no gradient reaches them."""
-
-    def __init__(self, name: str, players: dict[str, Player]) -> None:
-        self.others = [p for n, player in players.items() if n != name for p in player.parameters.values()]
-
-    def __enter__(self) -> None:
-        for parameter in self.others:
-            parameter.requires_grad_(False)
-
-    def __exit__(self, *exc: object) -> None:
-        for parameter in self.others:
-            parameter.requires_grad_(True)
 
 
 def _accumulate(
@@ -280,47 +197,7 @@ def _shares(rows: Mapping[str, IntArray], rank: int, world: int, micro_size: int
             yield Batch(index, total)
 
 
-def _add_gradients(player: Player, loss: float) -> float:
-    """Sum gradients and loss over processes in one buffer; return the global loss."""
-    import torch
-
-    this = accelerator()
-    if this.num_processes == 1:
-        return loss
-    parameters = [p for p in player.parameters.values()]
-    flat = [torch.zeros_like(p).ravel() if p.grad is None else p.grad.ravel() for p in parameters]
-    buffer = torch.cat([*flat, torch.tensor([loss], device=flat[0].device)])
-    buffer = this.reduce(buffer, reduction="sum")
-    start = 0
-    for parameter in parameters:
-        stop = start + parameter.numel()
-        parameter.grad = buffer[start:stop].view_as(parameter).clone()
-        start = stop
-    return float(buffer[-1])
-
-
-class _Keeper:
-    """Remembers the best parameters by validation loss, if the stage has patience."""
-
-    def __init__(self, players: dict[str, Player], patience: int) -> None:
-        self.parameters = players[MODEL].parameters
-        self.patience = patience
-        self.best: dict[str, torch.Tensor] = {}
-
-    def consider(self, state: State, epoch: int, loss: float) -> None:
-        if loss < state.best:
-            state.best, state.best_epoch = loss, epoch
-            self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
-
-    def exhausted(self, state: State, epoch: int) -> bool:
-        return epoch - state.best_epoch >= self.patience
-
-    def restore_best(self) -> None:
-        for name, value in self.best.items():
-            self.parameters[name].data.copy_(value)
-
-
-class _training_mode:  # noqa: N801 - reads as a sentence
+class DropoutOn:
     """Dropout on, at the recipe's rate if it has one; eval mode and the old rates afterwards."""
 
     def __init__(self, classifier: Classifier, dropout: float) -> None:
@@ -340,8 +217,3 @@ class _training_mode:  # noqa: N801 - reads as a sentence
         for layer, p in self.old:
             layer.p = p
         self.classifier.eval()
-
-
-def now() -> float:
-    """Return seconds on a clock that never goes backwards."""
-    return time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from textlabel.errors import BackboneError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
+
+log = logging.getLogger("textlabel")
 
 #: used when neither the registry, the folder nor the user says otherwise
 DEFAULT_MAX_LENGTH = 256
@@ -97,6 +100,8 @@ def locate(ref: str | Path) -> tuple[Path, str]:
 
     name = str(ref)
     if name in catalog.entries():
+        if not fetch.present(name):
+            log.info("fetching backbone %s (%s MB)", name, catalog.entry(name).megabytes)
         return fetch.get(name), "registered"
     path = Path(name).expanduser()
     if path.is_dir():

@@ -2,17 +2,23 @@
 
 Both standardize the features, penalize the standardized weights and fold the scaling back into the
 returned weights, so that a head is nothing but one matrix and one bias and maps onto ``nn.Linear``
-exactly. When there are fewer rows than dimensions the fit runs in the row space of the features,
-which is exact: a ridge penalty keeps the solution there (the representer theorem).
+exactly. They work in the singular basis of the features, which is computed once for all strengths
+of the penalty. Where there are fewer rows than dimensions this loses nothing: a ridge penalty keeps
+the solution in the row space (the representer theorem).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from textlabel.types import FloatArray
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,82 +40,122 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class _Scaled:
-    """Standardized features in an orthonormal basis of their row space."""
+class _Basis:
+    """Standardized features in the basis of their singular vectors."""
 
     coordinates: FloatArray  # (n, r)
-    basis: FloatArray  # (r, d)
+    spectrum: FloatArray  # (r,) mean square of each coordinate
+    vectors: FloatArray  # (r, d)
     mean: FloatArray
     scale: FloatArray
 
     def unfold(self, weight: FloatArray, bias: FloatArray) -> Linear:
-        folded = weight @ self.basis / self.scale
+        folded = weight @ self.vectors / self.scale
         return Linear(folded, bias - folded @ self.mean)
 
 
-def _standardize(features: FloatArray) -> _Scaled:
+def _basis(features: FloatArray) -> _Basis:
     x = np.asarray(features, dtype=np.float64)
     mean = x.mean(axis=0)
     scale = x.std(axis=0)
     # A constant feature carries nothing: unit scale keeps it at zero instead of dividing by zero.
     scale = np.where(scale > 1e-9 * max(float(scale.max(initial=0.0)), 1e-30), scale, 1.0)
     z = (x - mean) / scale
-    if x.shape[0] >= x.shape[1]:
-        return _Scaled(z, np.eye(x.shape[1]), mean, scale)
-    u, s, vt = np.linalg.svd(z, full_matrices=False)
-    return _Scaled(u * s, vt, mean, scale)
+    n, d = z.shape
+    if n < d:
+        values, u = np.linalg.eigh(z @ z.T)
+        keep = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-30)
+        values, u = values[keep], u[:, keep]
+        return _Basis(u * np.sqrt(values), values / n, (u / np.sqrt(values)).T @ z, mean, scale)
+    values, v = np.linalg.eigh(z.T @ z)
+    return _Basis(z @ v, np.maximum(values, 0) / n, v.T, mean, scale)
 
 
-def ridge(features: FloatArray, targets: FloatArray, l2: float) -> Linear:
-    """Return the least-squares head with penalty ``l2 / 2 * |w|^2`` beside half the mean squared error.
+def one_thread(function: Callable[P, T]) -> Callable[P, T]:
+    """Return ``function`` with BLAS on one thread: on small matrices more only wait for each other."""
+
+    def limited(*args: P.args, **kwargs: P.kwargs) -> T:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, user_api="blas"):
+            return function(*args, **kwargs)
+
+    limited.__doc__ = function.__doc__
+    return limited
+
+
+@one_thread
+def ridge(features: FloatArray, targets: FloatArray, strengths: Sequence[float]) -> list[Linear]:
+    """Return least-squares heads, one a strength, with penalty ``l2 / 2 * |w|^2``.
+
+    The penalty stands beside half the mean squared error; the intercept is not penalized.
 
     Examples
     --------
     >>> x = np.array([[0.0], [1.0], [2.0]])
-    >>> head = ridge(x, np.array([1.0, 3.0, 5.0]), l2=1e-9)
+    >>> [head] = ridge(x, np.array([1.0, 3.0, 5.0]), [1e-9])
     >>> head.weight.round(4).tolist(), head.bias.round(4).tolist()
     ([[2.0]], [1.0])
     """
-    scaled = _standardize(features)
-    z, y = scaled.coordinates, np.asarray(targets, dtype=np.float64)
-    gram = z.T @ z / len(y) + l2 * np.eye(z.shape[1])
-    weight = np.linalg.solve(gram, z.T @ (y - y.mean()) / len(y))
-    return scaled.unfold(weight[None, :], np.array([y.mean()]))
+    basis, y = _basis(features), np.asarray(targets, dtype=np.float64)
+    moment = basis.coordinates.T @ (y - y.mean()) / len(y)
+    bias = np.array([y.mean()])
+    return [basis.unfold((moment / (basis.spectrum + l2))[None, :], bias) for l2 in strengths]
 
 
-def softmax_regression(features: FloatArray, soft: FloatArray, weights: FloatArray, l2: float) -> Linear:
-    """Return the multinomial logistic head, centered over classes.
+@one_thread
+def softmax_regression(
+    features: FloatArray, soft: FloatArray, weights: FloatArray, strengths: Sequence[float]
+) -> list[Linear]:
+    """Return multinomial logistic heads, one a strength, centered over classes.
 
-    Minimizes ``mean_i weights_i * H(soft_i, softmax(logits_i)) + l2 / 2 * |W|^2``; convex, solved by
-    L-BFGS. The bias is not penalized.
+    Each minimizes ``mean_i weights_i * H(soft_i, softmax(logits_i)) + l2 / 2 * |W|^2``: convex, solved
+    by L-BFGS from the solution of the strength before. The bias is not penalized.
 
     Parameters
     ----------
     features : (n, d).
     soft : (n, k) target probabilities, rows sum to 1.
     weights : (n,) non-negative row weights.
-    l2 : penalty in units of the mean loss (nats) per squared standardized weight.
+    strengths : penalties in units of the mean loss (nats) per squared standardized weight.
     """
+    basis = _basis(features)
+    n, k = soft.shape
+    prior = np.log(np.maximum((weights[:, None] * soft).mean(axis=0), 1e-12))
+    start = np.zeros((k, basis.coordinates.shape[1] + 1))
+    start[:, -1] = prior - prior.mean()
+    heads = []
+    for l2 in strengths:
+        start = _descend(basis, soft, weights[:, None] / n, l2, start)
+        weight, bias = start[:, :-1], start[:, -1]
+        heads.append(basis.unfold(weight - weight.mean(axis=0), bias - bias.mean()))
+    return heads
+
+
+def _descend(basis: _Basis, soft: FloatArray, row: FloatArray, l2: float, start: FloatArray) -> FloatArray:
+    """Return the minimum (k, r + 1), weights and bias, in units in which all curvatures are alike."""
     from scipy.optimize import minimize
 
-    scaled = _standardize(features)
-    z = scaled.coordinates
-    n, k, r = len(z), soft.shape[1], z.shape[1]
-    row = weights[:, None] / n
+    k = soft.shape[1]
+    curvature = (1 - 1 / k) / k * np.append(basis.spectrum, 1.0) + np.append(
+        np.full(len(basis.spectrum), l2), 0
+    )
+    unit = 1 / np.sqrt(curvature)
+    z = basis.coordinates
 
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
-        w, b = flat[: k * r].reshape(k, r), flat[k * r :]
+        both = flat.reshape(start.shape) * unit
+        w, b = both[:, :-1], both[:, -1]
         logits = z @ w.T + b
         logits -= logits.max(axis=1, keepdims=True)
         exp = np.exp(logits)
         total = exp.sum(axis=1, keepdims=True)
         value = -(row * soft * (logits - np.log(total))).sum() + 0.5 * l2 * (w * w).sum()
         error = row * (exp / total - soft)
-        return float(value), np.concatenate([(error.T @ z + l2 * w).ravel(), error.sum(axis=0)])
+        gradient = np.concatenate([error.T @ z + l2 * w, error.sum(axis=0)[:, None]], axis=1)
+        return float(value), (gradient * unit).ravel()
 
-    start = np.zeros(k * r + k)
-    found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-9, "gtol": 1e-6}
-    )
-    w, b = found.x[: k * r].reshape(k, r), found.x[k * r :]
-    return scaled.unfold(w - w.mean(axis=0), b - b.mean())
+    options = {"maxiter": 1000, "ftol": 1e-10, "gtol": 1e-6}
+    at = (start / unit).ravel()
+    found = minimize(loss, at, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
+    return np.asarray(found.x.reshape(start.shape) * unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -60,10 +60,13 @@ def class_weights(targets: IntArray, classes: int, options: Options) -> FloatArr
     return weights
 
 
-def fit_linear(features: FloatArray, targets: IntArray, classes: int, l2: float, options: Options) -> Linear:
-    """Return the softmax head that minimizes the weighted, smoothed cross-entropy plus ridge."""
+def fit_linear(
+    features: FloatArray, targets: IntArray, classes: int, strengths: Sequence[float], options: Options
+) -> list[Linear]:
+    """Return softmax heads, one a ridge strength, that minimize the weighted, smoothed cross-entropy."""
     soft = np.eye(classes)[targets] * (1 - options.label_smoothing) + options.label_smoothing / classes
-    return softmax_regression(features, soft, class_weights(targets, classes, options)[targets], l2)
+    weights = class_weights(targets, classes, options)[targets]
+    return softmax_regression(features, soft, weights, strengths)
 
 
 def risk(logits: FloatArray, targets: IntArray) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,10 +28,10 @@ class Options:
 
 
 def fit_linear(
-    features: FloatArray, targets: FloatArray, classes: int, l2: float, options: Options
-) -> Linear:
-    """Return the ridge head with an unpenalized intercept."""
-    return ridge(features, targets, l2)
+    features: FloatArray, targets: FloatArray, classes: int, strengths: Sequence[float], options: Options
+) -> list[Linear]:
+    """Return ridge heads, one a strength, with an unpenalized intercept."""
+    return ridge(features, targets, strengths)
 
 
 def risk(values: FloatArray, targets: FloatArray) -> float:

@@ -11,6 +11,7 @@ from tiny import snippets
 from textlabel import registry
 from textlabel.engine import loop
 from textlabel.engine.checkpoint import Checkpoint
+from textlabel.engine.players import make_players
 from textlabel.errors import TrainingError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
@@ -222,7 +223,7 @@ def test_dropout_option_applies_while_training_only(classifier):
 def test_layer_decay_and_weight_decay_groups(classifier):
     classifier.requires_grad_(True)
     training = stage(layer_decay=0.5, learning_rate=1.0, head_learning_rate=7.0, weight_decay=0.1).training
-    player = loop._players(classifier, [], training)["model"]
+    player = make_players(classifier, [], training)["model"]
     found = {}
     for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
         for parameter in group["params"]:

@@ -17,7 +17,7 @@ def _data(n, d, k, seed=0):
 def test_softmax_regression_equals_scikit_learn(n, d, k):
     x, y, _ = _data(n, d, k)
     l2 = 0.05
-    ours = softmax_regression(x, np.eye(k)[y], np.ones(n), l2)
+    [*_, ours] = softmax_regression(x, np.eye(k)[y], np.ones(n), [1.0, l2])
     z = StandardScaler().fit_transform(x)
     # two classes: scikit-learn fits one weight vector, which the symmetric softmax splits in halves
     strength = 1 / (l2 * n) if k > 2 else 2 / (l2 * n)
@@ -34,7 +34,7 @@ def test_ridge_equals_scikit_learn(n, d):
     y = x[:, 0] - 2 * x[:, 1] + rng.normal(size=n)
     z = StandardScaler().fit_transform(x)
     theirs = Ridge(alpha=0.3 * n).fit(z, y).predict(z)
-    np.testing.assert_allclose(ridge(x, y, 0.3)(x)[:, 0], theirs, rtol=1e-6)
+    np.testing.assert_allclose(ridge(x, y, [0.3])[0](x)[:, 0], theirs, rtol=1e-6)
 
 
 def test_row_weights_equal_repeated_rows():
@@ -44,15 +44,15 @@ def test_row_weights_equal_repeated_rows():
     scale = np.ones(5)  # repeated rows would change the standardization, so compare on whitened data
     x = (x - np.average(x, axis=0, weights=weights)) / scale
     x /= np.sqrt(np.average(x**2, axis=0, weights=weights))
-    repeated = softmax_regression(x[twice], np.eye(3)[y[twice]], np.ones(50), 1e-9)
-    weighted = softmax_regression(x, np.eye(3)[y], weights * 40 / 50, 1e-9)
+    repeated = softmax_regression(x[twice], np.eye(3)[y[twice]], np.ones(50), [1e-9])[0]
+    weighted = softmax_regression(x, np.eye(3)[y], weights * 40 / 50, [1e-9])[0]
     np.testing.assert_allclose(repeated(x), weighted(x), atol=2e-3)
 
 
 def test_constant_feature_gets_no_weight():
     x, y, _ = _data(50, 4, 2)
     x[:, 2] = 7.0
-    head = softmax_regression(x, np.eye(2)[y], np.ones(50), 0.01)
+    [head] = softmax_regression(x, np.eye(2)[y], np.ones(50), [0.01])
     np.testing.assert_allclose(head.weight[:, 2], 0, atol=1e-12)
     assert np.isfinite(head.bias).all()
 
@@ -60,6 +60,6 @@ def test_constant_feature_gets_no_weight():
 def test_soft_targets_are_matched_without_penalty():
     soft = np.array([[0.9, 0.1], [0.2, 0.8]])
     x = np.array([[1.0, 0.0], [0.0, 1.0]])
-    logits = softmax_regression(x, soft, np.ones(2), 1e-7)(x)
+    logits = softmax_regression(x, soft, np.ones(2), [1e-7])[0](x)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(p, soft, atol=1e-3)

@@ -1,0 +1,65 @@
+"""The whole command line, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from textlabel.cli import backbones
+from textlabel.cli.annotate import annotate
+from textlabel.cli.demo import demo
+from textlabel.cli.evaluate import evaluate
+from textlabel.cli.fit import fit
+from textlabel.cli.group import Commands
+from textlabel.cli.listing import plugins, recipes
+from textlabel.cli.output import log_to_stderr, pairs, say
+from textlabel.cli.run import run
+
+app = typer.Typer(
+    cls=Commands,
+    name="textlabel",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from textlabel.report.record import versions
+
+        say(pairs(versions()))
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell versions and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere in the line.")
+    ] = False,
+) -> None:
+    """A few labels and a pile of text in; a labeled corpus you can defend out.
+
+    Start with `textlabel demo`, then on your own files:
+
+    \b
+      textlabel fit labeled.csv --out model
+      textlabel annotate unlabeled.csv --model model --out labeled
+      textlabel evaluate labeled --gold gold.csv
+
+    Results go to stdout (--json: as one JSON object), progress and messages to stderr.
+    Exit codes: 0 done, 1 failed with one message, 2 wrong usage, 130 stopped.
+    """
+    log_to_stderr()
+
+
+for command in (fit, annotate, evaluate, run, demo):
+    app.command()(command)
+app.add_typer(backbones.app, name="backbones")
+for command in (recipes, plugins):
+    app.command()(command)

@@ -1,0 +1,145 @@
+"""The sides of a stage: parameters with their optimizers, and the best weights so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from textlabel.engine.process import accelerator
+from textlabel.protocols import MODEL, Objective
+from textlabel.recipe import Training
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from textlabel.models.classifier import Classifier
+
+
+@dataclass
+class Player:
+    """One side of a (possibly adversarial) objective: its parameters and their optimizer."""
+
+    parameters: dict[str, nn.Parameter]
+    optimizer: Any
+    rates: list[float]
+
+
+@dataclass
+class State:
+    """Where the loop is; everything that a resumed run needs beside the tensors."""
+
+    step: int = 0
+    best: float = math.inf
+    best_epoch: int = -1
+    losses: list[float] = field(default_factory=list)
+
+
+def make_players(
+    classifier: Classifier, objectives: list[Objective], training: Training
+) -> dict[str, Player]:
+    """Return each player with its trainable parameters and optimizer, in the order of their steps."""
+    order: dict[str, dict[str, nn.Parameter]] = {}
+    for objective in objectives:
+        for name in objective.players:
+            order.setdefault(name, {})
+    order.setdefault(MODEL, {})
+    rates: dict[str, float] = {}
+    for name, parameter in classifier.named_parameters():
+        if parameter.requires_grad:
+            order[MODEL][name] = parameter
+    depths = classifier.depths()
+    for name in order[MODEL]:
+        rates[name] = _rate(name, depths, training)
+    for number, objective in enumerate(objectives):
+        for player, module in objective.modules().items():
+            module.to(next(classifier.parameters()).device)
+            for name, parameter in module.named_parameters():
+                order[player][f"objective{number}.{name}"] = parameter
+    return {name: _player(found, rates, training) for name, found in order.items()}
+
+
+def _rate(name: str, depths: Mapping[str, int], training: Training) -> float:
+    """Return the peak rate of one parameter: ``layer_decay`` per layer below the top, head on its own."""
+    if name.startswith("head."):
+        return training.head_learning_rate or training.learning_rate
+    top = max(depths.values(), default=0)
+    return float(training.learning_rate * training.layer_decay ** (top - depths[name.removeprefix("body.")]))
+
+
+def _player(parameters: dict[str, nn.Parameter], rates: Mapping[str, float], training: Training) -> Player:
+    import torch
+
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        # biases and norms are vectors; decaying them only shrinks what normalization needs
+        decay = training.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rates.get(name, training.learning_rate), decay), []).append(parameter)
+    tables = [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
+    if not tables:
+        return Player(parameters, None, [])
+    if training.optimizer == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(tables, momentum=0.9)
+    else:
+        optimizer = torch.optim.AdamW(tables)
+    return Player(parameters, accelerator().prepare(optimizer), [rate for rate, _ in groups])
+
+
+class Only:
+    """Freeze every other player while one takes its step: no gradient reaches them."""
+
+    def __init__(self, name: str, players: dict[str, Player]) -> None:
+        self.others = [p for n, player in players.items() if n != name for p in player.parameters.values()]
+
+    def __enter__(self) -> None:
+        for parameter in self.others:
+            parameter.requires_grad_(False)
+
+    def __exit__(self, *exc: object) -> None:
+        for parameter in self.others:
+            parameter.requires_grad_(True)
+
+
+def add_gradients(player: Player, loss: float) -> float:
+    """Sum gradients and loss over processes in one buffer; return the global loss."""
+    import torch
+
+    this = accelerator()
+    if this.num_processes == 1:
+        return loss
+    parameters = [p for p in player.parameters.values()]
+    flat = [torch.zeros_like(p).ravel() if p.grad is None else p.grad.ravel() for p in parameters]
+    buffer = torch.cat([*flat, torch.tensor([loss], device=flat[0].device)])
+    buffer = this.reduce(buffer, reduction="sum")
+    start = 0
+    for parameter in parameters:
+        stop = start + parameter.numel()
+        parameter.grad = buffer[start:stop].view_as(parameter).clone()
+        start = stop
+    return float(buffer[-1])
+
+
+class Keeper:
+    """Remembers the best parameters by validation loss, if the stage has patience."""
+
+    def __init__(self, players: dict[str, Player], patience: int) -> None:
+        self.parameters = players[MODEL].parameters
+        self.patience = patience
+        self.best: dict[str, torch.Tensor] = {}
+
+    def consider(self, state: State, epoch: int, loss: float) -> None:
+        """Keep the parameters if the loss is the lowest so far."""
+        if loss < state.best:
+            state.best, state.best_epoch = loss, epoch
+            self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    def exhausted(self, state: State, epoch: int) -> bool:
+        """Return whether patience has run out."""
+        return epoch - state.best_epoch >= self.patience
+
+    def restore_best(self) -> None:
+        """Go back to the best parameters, if any were kept."""
+        for name, value in self.best.items():
+            self.parameters[name].data.copy_(value)
