@@ -61,17 +61,17 @@ class Demo:
         RecipeError : the recipe learns scores, or ``classes`` is neither 2 nor 3.
         ExportError : ``out`` holds something else, or cannot be written.
         """
-        from textlabel.corpus.load import load_corpus
-        from textlabel.engine.annotate import annotate
-        from textlabel.engine.process import accelerator
-        from textlabel.export.dataset import write
-
         recipe = Recipe.load(self.recipe)
         if "single" not in recipe.kinds or self.classes not in NAMES:
             raise RecipeError(f"the demo has 2 or 3 classes; it cannot run {recipe.name} with {self.classes}")
         dataset, model = (require_free(Path(self.out) / name, ExportError) for name in ("dataset", "model"))
         films = FILMS_IF_BODY_TRAINS if recipe.trains_body else FILMS
         train, corpus, answers = draw(NAMES[self.classes], films, self.seed)
+
+        from textlabel.corpus.load import load_corpus
+        from textlabel.engine.annotate import annotate
+        from textlabel.engine.process import accelerator
+        from textlabel.export.dataset import write
 
         start = time.monotonic()
         labeler = Labeler(self.backbone, recipe, seed=self.seed).fit(train)

@@ -219,7 +219,7 @@ class Labeler:
         labeler._bundle = bundle
         return labeler
 
-    def push_to_hub(self, repo_id: str, *, private: bool = True, self_contained: bool = True) -> str:
+    def push_to_hub(self, repo_id: str, *, private: bool = True, self_contained: bool = False) -> str:
         """Upload the classifier as a Hub model repository and return its address."""
         import tempfile
 

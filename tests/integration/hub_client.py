@@ -10,7 +10,10 @@ import datasets
 import pytest
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
-from textlabel.errors import ExportError
+from tiny import snippets, write_backbone
+
+from textlabel import Labeler
+from textlabel.errors import BackboneError, ExportError
 from textlabel.export import hub
 
 RECORD = {
@@ -77,6 +80,21 @@ def push_folder(folder: Path) -> None:
     again = Path(snapshot_download("tester/model"))
     held = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert {file.name: file.read_bytes() for file in again.iterdir()} == held
+
+
+def labeler(folder: Path) -> None:
+    """Backbone, corpus and classifier, each by its Hub id."""
+    backbone = write_backbone(folder / "backbone")
+    hub.push_folder(backbone, "tester/backbone")
+    datasets.Dataset.from_list(snippets(40)).push_to_hub("tester/corpus")
+    made = Labeler("tester/backbone", "head").fit("tester/corpus", split="train")
+    before = made.annotate("tester/corpus", split="train")
+    assert made.push_to_hub("tester/classifier").endswith("tester/classifier")
+    again = Labeler.from_pretrained("tester/classifier").annotate("tester/corpus", split="train")
+    assert again.to_list() == before.to_list()
+    assert again["input_label"][:] == [row["label"] for row in snippets(40)]
+    with pytest.raises(BackboneError, match="the Hub did not give it"):
+        Labeler("tester/nothing").fit(snippets(40))
 
 
 def refused(_: Path) -> None:

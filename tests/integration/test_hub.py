@@ -22,7 +22,7 @@ def endpoint():
             server.kill()
 
 
-@pytest.mark.parametrize("action", ["push_dataset", "push_branch", "push_folder", "refused"])
+@pytest.mark.parametrize("action", ["push_dataset", "push_branch", "push_folder", "labeler", "refused"])
 def test_round_trip(action, endpoint, tmp_path):
     settings = {
         "HF_ENDPOINT": endpoint,
@@ -31,6 +31,7 @@ def test_round_trip(action, endpoint, tmp_path):
         "HF_DATASETS_OFFLINE": "0",
         "HF_HOME": str(tmp_path / "hf"),
         "HF_TOKEN": "hf_test",
+        "PYTHONPATH": str(HERE.parent),
     }
     command = [sys.executable, str(HERE / "hub_client.py"), action, str(tmp_path / "model")]
     run = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)

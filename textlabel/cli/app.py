@@ -58,8 +58,6 @@ def start(
     log_to_stderr()
 
 
-for command in (fit, annotate, evaluate, run, demo):
+for command in (fit, annotate, evaluate, run, demo, recipes, plugins):
     app.command()(command)
 app.add_typer(backbones.app, name="backbones")
-for command in (recipes, plugins):
-    app.command()(command)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textlabel import __version__
-from textlabel.models.bundle import Bundle
+
+if TYPE_CHECKING:
+    from textlabel.models.bundle import Bundle
 
 FORMAT = 1
 LIBRARIES = ("torch", "transformers", "datasets", "peft", "accelerate", "numpy")

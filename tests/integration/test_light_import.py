@@ -1,0 +1,83 @@
+"""Heavy libraries are loaded when they are used, not when textlabel is imported or asked for help."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = [
+    "torch",
+    "transformers",
+    "datasets",
+    "peft",
+    "accelerate",
+    "evaluate",
+    "sklearn",
+    "pandas",
+    "pyarrow",
+    "scipy",
+]
+TELL = f"import json, sys; print(json.dumps([m for m in {HEAVY} if m in sys.modules]), file=sys.stderr)"
+
+
+def loaded(code: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{TELL}"], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+def test_import_loads_nothing_heavy():
+    assert loaded("import textlabel; dir(textlabel); textlabel.__version__") == []
+    assert loaded("from textlabel import Labeler, Recipe, LabelSchema, load_corpus") == []
+
+
+@pytest.mark.parametrize(
+    "words", ["--help", "--version", "fit --help", "recipes", "recipes --keys", "plugins", "backbones"]
+)
+def test_help_and_lists_load_nothing_heavy(words):
+    code = f"""
+import sys
+from textlabel.cli import main
+sys.argv[1:] = {words.split()!r}
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+"""
+    assert loaded(code) == []
+
+
+def test_help_is_quick():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "textlabel", "--help"], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = sum(after[:2]) - sum(before[:2])  # of the processor: others may keep it busy
+    assert seconds < 0.7
+
+
+def test_exit_codes_of_the_real_process(tmp_path):
+    def run(*words):
+        command = [sys.executable, "-m", "textlabel", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+
+    assert run("recipes", "head").returncode == 0
+    failed = run("recipes", "heads")
+    assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (1, "", 1)
+    assert "Traceback" in run("recipes", "heads", "--debug").stderr
+    assert run("recipes", "--nonsense").returncode == 2
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "textlabel", "plugins"], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
