@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 NAMES = {2: ("negative", "positive"), 3: ("negative", "neutral", "positive")}
 #: film sentences to learn from; fewer where the backbone trains, which takes minutes instead of seconds
-FILMS, FILMS_IF_BODY_TRAINS = 2000, 400
+FILMS, FILMS_IF_BODY_TRAINS = 2000, 200
 #: product sentences a class to learn from
 PRODUCTS = 32
 

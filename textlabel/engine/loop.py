@@ -66,7 +66,7 @@ def train(
     keeper = Keeper(players, training.patience)
     state = checkpoint.resume(players, keeper) or State()
     with DropoutOn(classifier, training.dropout):
-        for epoch, step, batch in _schedule(batches, training.epochs, steps // training.epochs, state.step):
+        for epoch, step, batch in _schedule(batches, training.epochs, steps, state):
             with seeded(seed, "step", step, accelerator().process_index):
                 loss = _step(objectives, players, batch, rate_factor(step, steps, training.warmup), training)
             if not math.isfinite(loss):
@@ -77,15 +77,14 @@ def train(
             state.losses.append(loss)
             if progress:
                 progress(state.step, steps, loss)
-            if validate and training.patience and state.step % (steps // training.epochs) == 0:
+            if validate and training.patience and state.step * training.epochs % steps == 0:
                 classifier.eval()
                 keeper.consider(state, epoch, validate())
                 classifier.train()
-                if keeper.exhausted(state, epoch):
-                    break
             checkpoint.maybe_save(state, players, keeper)
     keeper.restore_best()
     checkpoint.finish(state, players, keeper)
+    accelerator().free_memory()  # it would keep every optimizer, and so every model, until the end
     return state
 
 
@@ -131,13 +130,16 @@ def _epoch_batches(
 
 
 def _schedule(
-    batches: Callable[[int], Iterable[list[Mapping[str, IntArray]]]], epochs: int, per_epoch: int, done: int
+    batches: Callable[[int], Iterable[list[Mapping[str, IntArray]]]], epochs: int, steps: int, state: State
 ) -> Iterator[tuple[int, int, list[Mapping[str, IntArray]]]]:
-    """Yield (epoch, step, batches) from step ``done`` on."""
-    for epoch in range(done // per_epoch if per_epoch else epochs, epochs):
+    """Yield (epoch, step, batches) from where the state is, until the end or until patience runs out."""
+    per_epoch = steps // epochs
+    for epoch in range(state.step // max(per_epoch, 1), epochs):
         for number, batch in enumerate(batches(epoch)):
+            if state.stopped:
+                return
             step = epoch * per_epoch + number
-            if step >= done:
+            if step >= state.step:
                 yield epoch, step, batch
 
 

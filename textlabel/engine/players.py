@@ -34,6 +34,7 @@ class State:
     step: int = 0
     best: float = math.inf
     best_epoch: int = -1
+    stopped: bool = False
     losses: list[float] = field(default_factory=list)
 
 
@@ -130,14 +131,11 @@ class Keeper:
         self.best: dict[str, torch.Tensor] = {}
 
     def consider(self, state: State, epoch: int, loss: float) -> None:
-        """Keep the parameters if the loss is the lowest so far."""
+        """Keep the parameters if the loss is the lowest so far; stop when patience has run out."""
         if loss < state.best:
             state.best, state.best_epoch = loss, epoch
             self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
-
-    def exhausted(self, state: State, epoch: int) -> bool:
-        """Return whether patience has run out."""
-        return epoch - state.best_epoch >= self.patience
+        state.stopped = epoch - state.best_epoch >= self.patience
 
     def restore_best(self) -> None:
         """Go back to the best parameters, if any were kept."""

@@ -208,6 +208,33 @@ def test_early_stopping_keeps_the_best_epoch(classifier):
     assert_same(weights(classifier), snapshots[1])
 
 
+def test_an_early_stopped_run_is_found_as_done(tiny_backbone, tmp_path):
+    ended = []
+    for _ in range(2):
+        model = Classifier(load_backbone(tiny_backbone), SCHEMA)
+        risks = iter([1.0, 2.0, 3.0])
+        saved = Checkpoint(tmp_path, {}, 0)
+        plan = stage(epochs=5, patience=2)
+        state = loop.train(
+            model, plan, context(model), seed=0, checkpoint=saved, validate=lambda r=risks: next(r)
+        )
+        assert (state.step, state.best, state.stopped) == (12, 1.0, True)
+        ended.append(weights(model))
+    assert_same(*ended)
+
+
+def test_a_trained_model_is_let_go(tiny_backbone):
+    import gc
+    import weakref
+
+    model = Classifier(load_backbone(tiny_backbone), SCHEMA)
+    loop.train(model, stage(epochs=1), context(model), seed=0)
+    parameter = weakref.ref(model.body.encoder.layer[0].output.dense.weight)
+    del model
+    gc.collect()
+    assert parameter() is None
+
+
 def test_dropout_option_applies_while_training_only(classifier):
     seen = set()
     old = {m.p for m in classifier.body.modules() if isinstance(m, torch.nn.Dropout)}
