@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WORDS = "good great fine bad awful poor film phone plot screen the a was is very not really it i".split()
+WORDS = [
+    "good",
+    "great",
+    "fine",
+    "bad",
+    "awful",
+    "poor",
+    "film",
+    "phone",
+    "plot",
+    "screen",
+    "the",
+    "a",
+    "was",
+    "is",
+    "very",
+    "not",
+    "really",
+    "it",
+    "i",
+]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SMALL = {
     "vocab_size": len(WORDS) + len(SPECIAL),
@@ -75,6 +95,25 @@ def write_backbone(folder: Path, architecture: str = "bert", seed: int = 0) -> P
                 parameter.data.normal_(0, 0.3)
     model.save_pretrained(folder)
     write_tokenizer(folder)
+    return folder
+
+
+def write_static(folder: Path, seed: int = 0) -> Path:
+    """Write a random static backbone: one vector a token, a WordPiece vocabulary over `WORDS`."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder.mkdir()
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL, *WORDS])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    (folder / "tokenizer.json").write_text(tokenizer.to_str())
+    table = torch.randn(len(vocabulary), 16, generator=torch.Generator().manual_seed(seed))
+    save_file({"embeddings": table}, folder / "model.safetensors")
+    (folder / "textlabel_backbone.json").write_text(json.dumps({"kind": "static"}))
     return folder
 
 

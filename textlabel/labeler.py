@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from textlabel.types import LabelKind, LabelSchema, Predictions
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from textlabel.corpus.check import OnBadRow
     from textlabel.models.bundle import Bundle
     from textlabel.report.evaluation import Evaluation
 
@@ -56,12 +57,19 @@ class Labeler:
         max_length: int | None = None,
     ) -> None:
         self.backbone = backbone
-        self.recipe = Recipe.load(recipe)
+        self._recipe: Recipe | dict[str, Any] = Recipe.load(recipe)
         self.seed = seed
         self.backend = backend
         self.calibration = calibration
         self._reading = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
         self._bundle: Bundle | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it adapts; of a loaded labeler, how it once did."""
+        if isinstance(self._recipe, dict):
+            self._recipe = Recipe.from_dict(self._recipe, where="the recipe in the model")
+        return self._recipe
 
     @property
     def bundle(self) -> Bundle:
@@ -86,6 +94,8 @@ class Labeler:
         text_column: str | Sequence[str] = "text",
         label_column: str = "label",
         checkpoint: str | Path | None = None,
+        on_bad_row: str = "fail",
+        reject_file: str | Path | None = None,
         **loading: Any,
     ) -> Labeler:
         """Adapt to labeled rows and return this labeler.
@@ -96,29 +106,37 @@ class Labeler:
         unlabeled : rows of the target domain without labels, for recipes that read them.
         validation : labeled rows for early stopping; never trained on.
         checkpoint : folder in which a killed fit resumes when it is repeated.
-        loading : further options of `textlabel.load_corpus`.
+        on_bad_row : "fail" stops at the first unusable row, "skip" leaves such rows out.
+        reject_file : with "skip", one JSON object for each row left out, of all three sources.
+        loading : further options of `textlabel.load_corpus` for the labeled rows.
 
         Raises
         ------
         CorpusError, RecipeError, BackboneError, TrainingError
         """
-        from textlabel.corpus.check import infer_schema
-        from textlabel.corpus.load import load_corpus
+        from textlabel.corpus.check import Reject, infer_schema, write_rejects
+        from textlabel.corpus.load import load_with_rejects
         from textlabel.engine.adapt import adapt
         from textlabel.engine.run import Task
         from textlabel.models.backbone import load_backbone
         from textlabel.report.record import complete_record
 
         kind: LabelKind = "score" if "score" in self.recipe.kinds else "single"
-        columns = {"text_column": text_column, "label_column": label_column, "label_kind": kind, **loading}
-        rows = load_corpus(train, **columns)
+        rejects: list[Reject] = []
+
+        def load(source: Source, **columns: Any) -> Dataset:
+            choice = cast("OnBadRow", on_bad_row)  # checked there
+            rows, bad = load_with_rejects(source, text_column=text_column, on_bad_row=choice, **columns)
+            rejects.extend(bad)
+            return rows
+
+        labels = {"label_column": label_column, "label_kind": kind}
+        rows = load(train, **labels, **loading)
         schema = infer_schema(rows, kind)
-        held = None if validation is None else load_corpus(validation, **columns)
-        more = (
-            []
-            if unlabeled is None
-            else list(load_corpus(unlabeled, text_column=text_column, **loading)["text"])
-        )
+        held = None if validation is None else load(validation, classes=schema.names or None, **labels)
+        more = [] if unlabeled is None else list(load(unlabeled)["text"])
+        if reject_file is not None and on_bad_row == "skip":
+            write_rejects(rejects, reject_file)
         task = Task(
             list(rows["text"]),
             targets(rows, schema),
@@ -214,8 +232,16 @@ class Labeler:
         from textlabel.models.bundle import Bundle
 
         bundle = Bundle.load(folder)
-        recipe = Recipe.from_dict(bundle.record["recipe"], where=str(folder))
-        labeler = cls(bundle.classifier.info.name, recipe, seed=bundle.record["seed"], backend=backend)
+        info = bundle.classifier.info
+        labeler = cls(
+            info.name,
+            seed=bundle.record["seed"],
+            backend=backend,
+            pooling=info.pooling,
+            normalize=info.normalize,
+            max_length=info.max_length,
+        )
+        labeler._recipe = bundle.record["recipe"]  # read when somebody fits again: its plugins may be absent
         labeler._bundle = bundle
         return labeler
 

@@ -60,10 +60,12 @@ class Batch:
     ----------
     index : {role: row numbers of this process}.
     total : {role: rows of the global batch, over all processes and micro-batches}.
+    progress : share of the stage's steps that are done, in [0, 1), for losses that follow a schedule.
     """
 
     index: Mapping[str, IntArray]
     total: Mapping[str, int]
+    progress: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,13 @@ class Objective(Protocol):
     ``LABEL_KINDS`` (schema kinds it can learn from) and ``NEEDS_PARTS`` (parts that must train).
     A linear head on cached features has no gradient loop: an objective that has a closed form or a
     convex solver for it also offers ``fit_linear(features, targets, classes, strengths, options)``,
-    which returns one head for each ridge strength, and ``risk(logits, targets)`` to choose by.
+    which returns one head for each ridge strength.
     """
 
     #: players in the order of their steps; each has its own optimizer
     players: ClassVar[tuple[str, ...]]
-    #: whether a global batch may be split into micro-batches (not where rows interact)
+    #: whether a global batch may be split, into micro-batches and over processes; where rows interact
+    #: it may not, and process 0 computes the batch alone
     splits: ClassVar[bool]
 
     def __init__(self, options: Any, context: Context) -> None: ...
@@ -113,7 +116,10 @@ class Objective(Protocol):
         ...
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one epoch of global batches: {role: row numbers}."""
+        """Return one epoch of global batches: {role: row numbers}; every epoch has as many.
+
+        Where objectives are summed, an epoch ends with the shortest.
+        """
         ...
 
     def loss(self, player: str, batch: Batch) -> Tensor:

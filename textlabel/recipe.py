@@ -118,6 +118,7 @@ class Stage:
             raise RecipeError("a stage needs at least one objective")
         tune = registry.load("tune", self.tune.name)
         options_of("tune", self.tune)
+        read: frozenset[str] = frozenset()
         for chosen in self.objective:
             objective = registry.load("objective", chosen.name)
             options_of("objective", chosen)
@@ -126,8 +127,10 @@ class Stage:
                     f"objective {chosen.name!r} trains the {part}, but tune {self.tune.name!r} "
                     f"trains only the {' and '.join(sorted(tune.PARTS))}; choose another tune"
                 )
-            if "unlabeled" in objective.ROLES and self.rows == "labeled":
-                raise RecipeError(f'objective {chosen.name!r} reads unlabeled rows; set rows = "both"')
+            read |= objective.ROLES
+        expected = "both" if len(read) == 2 else "".join(read)
+        if self.rows != expected:
+            raise RecipeError(f"rows = {self.rows!r}, but its objectives read rows = {expected!r}")
 
     @classmethod
     def of(cls, tune: Any, objective: Any, rows: str = "labeled", **training: Any) -> Stage:
@@ -199,6 +202,8 @@ class Recipe:
     def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Recipe:
         """Return a recipe from parsed TOML or JSON; ``where`` names its origin in errors."""
         unknown_keys(data, {"name", "description", "stage"}, where)
+        if not isinstance(data.get("stage", []), list):
+            raise RecipeError(f"{where}: expected [[stage]], a list of stages, not [stage]")
         try:
             stages = tuple(Stage.of(**_stage_keys(table, where)) for table in data.get("stage", ()))
             return cls(str(data.get("name", Path(where).stem)), stages, str(data.get("description", "")))
@@ -286,7 +291,10 @@ def _plugin(value: Any) -> Plugin:
         return Plugin(value)
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
         rest = {k: v for k, v in value.items() if k not in ("name", "weight")}
-        return Plugin(value["name"], rest, float(value.get("weight", 1.0)))
+        weight = value.get("weight", 1.0)
+        if isinstance(weight, int | float) and weight > 0:
+            return Plugin(value["name"], rest, float(weight))
+        raise RecipeError(f"{value['name']}: weight = {weight!r}; expected a positive number")
     raise RecipeError(f"expected a plugin name or a table with a name, got {value!r}")
 
 

@@ -7,7 +7,11 @@ The same draws for each recipe; test rows are seen by neither training nor calib
 
 from __future__ import annotations
 
+import argparse
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
 from _bench import Split, arguments, bundled, draw, public, write
@@ -44,26 +48,37 @@ def score(
     }
 
 
+def one_set(split: Split, chosen: argparse.Namespace) -> list[dict[str, object]]:
+    """Return the scores of every seed and recipe on one set, in a process with one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    backbone = load_backbone(chosen.backbone)
+    rows: list[dict[str, object]] = []
+    for seed in range(chosen.seeds):
+        for recipe in ["head", *chosen.recipes]:
+            found = score(backbone, split, recipe, chosen.calibration, chosen.per_class, seed)
+            rows.append({"set": split.name, "seed": seed, "recipe": recipe, **found})
+            print(rows[-1], flush=True)
+    return rows
+
+
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
     parser.add_argument("--recipes", nargs="+", default=["lora"])
     parser.add_argument("--calibration", default="auto")
     parser.add_argument("--per-class", type=int, default=64)
-    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--sets", nargs="*", default=SETS)
     parser.add_argument("--test", type=int, default=400)
+    parser.add_argument("--jobs", type=int, default=2, help="sets measured at a time, one thread each")
     chosen = parser.parse_args()
     splits = [bundled("movie", (1500, chosen.test)), bundled("product", (1500, chosen.test))]
     if chosen.data:
         splits += [s for name in chosen.sets if (s := public(name, chosen.data, (1500, chosen.test)))]
-    backbone = load_backbone(chosen.backbone)
-    rows = []
-    for split in splits:
-        for seed in range(chosen.seeds):
-            for recipe in ["head", *chosen.recipes]:
-                found = score(backbone, split, recipe, chosen.calibration, chosen.per_class, seed)
-                rows.append({"set": split.name, "seed": seed, "recipe": recipe, **found})
-                print(rows[-1], flush=True)
+    with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
+        parts = pool.map(partial(one_set, chosen=chosen), splits)
+    rows = [row for part in parts for row in part]
     for recipe in chosen.recipes:
         report(rows, recipe)
     facts = {"backbone": chosen.backbone, "per_class": chosen.per_class, "calibration": chosen.calibration}

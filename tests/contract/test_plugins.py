@@ -84,7 +84,7 @@ SOLVED = [case for case in CASES if hasattr(case.values[0], "fit_linear")]
 @pytest.mark.parametrize(("module", "kind"), CASES)
 def test_an_objective_says_what_it_needs(module, kind):
     assert module.ROLES
-    assert module.ROLES <= {"labeled", "unlabeled"}
+    assert {"labeled", "unlabeled"} >= module.ROLES
     assert module.NEEDS_PARTS <= PARTS
     assert kind in SCHEMAS
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import datasets
 import pytest
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-
 from tiny import snippets, write_backbone
 
 from textlabel import Labeler

@@ -115,8 +115,12 @@ def test_two_processes_annotate_exactly_like_one(name, alone, tmp_path):
 def test_processes_that_do_not_see_each_other_are_refused(alone, tmp_path):
     """What `accelerate launch --cpu --num_processes 2` leads to must never pass in silence."""
     env = {**os.environ, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "false", "CUDA_VISIBLE_DEVICES": ""}
-    script = "import accelerate.state as s; s.PartialState._prepare_backend = lambda *a, **k: (None, s.DistributedType.NO)"
-    script += "; from textlabel.engine.process import accelerator; accelerator()"
+    script = """
+import accelerate.state as state
+state.PartialState._prepare_backend = lambda *_, **__: (None, state.DistributedType.NO)
+from textlabel.engine.process import accelerator
+accelerator()
+"""
     done = subprocess.run(
         [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False
     )

@@ -129,7 +129,7 @@ def test_bad_settings_are_refused_by_name(tiny_backbone, labeler, tmp_path):
 
 def test_a_hub_id_that_cannot_be_had_says_what_works(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(BackboneError, match="the Hub did not give it .* use a registered backbone"):
+    with pytest.raises(BackboneError, match=r"the Hub did not give it .* use a registered backbone"):
         Labeler("some-owner/some-model").fit(TRAIN)
 
 
@@ -157,7 +157,8 @@ import textlabel.engine.checkpoint as c
 c.Checkpoint.__init__.__defaults__ = (0.0, *c.Checkpoint.__init__.__defaults__[1:])
 from textlabel.engine import adapt
 adapt.adapt.__kwdefaults__["checkpoint_seconds"] = 0.0
-Labeler({str(tiny_backbone)!r}, "lora", calibration="none").fit(snippets(60), checkpoint={str(tmp_path / "saved")!r})
+labeler = Labeler({str(tiny_backbone)!r}, "lora", calibration="none")
+labeler.fit(snippets(60), checkpoint={str(tmp_path / "saved")!r})
 """
     import os
     from pathlib import Path

@@ -17,7 +17,7 @@ def _fresh_cache():
 def test_every_plugin_carries_its_own_name(kind):
     assert registry.plugins(kind)
     for name in registry.plugins(kind):
-        assert registry.load(kind, name).NAME == name
+        assert name == registry.load(kind, name).NAME
 
 
 def test_unknown_kind_and_name_are_named():
@@ -42,7 +42,7 @@ def test_somebody_elses_plugin_is_found_by_entry_point(monkeypatch):
 def test_a_builtin_cannot_be_shadowed(monkeypatch):
     _entry_points(monkeypatch, "lora", "their_package.lora")
     with pytest.raises(
-        PluginError, match="'lora' is defined twice: textlabel.tune.lora and their_package.lora"
+        PluginError, match=r"'lora' is defined twice: textlabel\.tune\.lora and their_package\.lora"
     ):
         registry.plugins("tune")
 

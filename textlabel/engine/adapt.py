@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from textlabel import registry
 from textlabel.corpus.check import require_rows_per_class
 from textlabel.corpus.split import holdout
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
 from textlabel.engine.head import solver
+from textlabel.engine.process import accelerator
 from textlabel.engine.run import Run, Task
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
@@ -23,7 +24,7 @@ from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier
 from textlabel.recipe import Recipe, options_of
 from textlabel.trust.moments import fit_moments
-from textlabel.trust.sets import lac_quantile
+from textlabel.trust.sets import conformal_quantile, lac_quantile
 from textlabel.types import FloatArray, IntArray
 
 log = logging.getLogger("textlabel")
@@ -58,7 +59,7 @@ class Calibration:
         if text in ("none", "holdout"):
             return cls(text)
         if len(recipe.stages) == 1 and solver(recipe.stages[0]):
-            return cls("out-of-fold", int(options_of("tune", recipe.stages[0].tune).folds))
+            return cls("out-of-fold", folds or int(options_of("tune", recipe.stages[0].tune).folds))
         if folds:
             return cls("folds", folds)
         rarest = len(task.targets) if task.schema.kind == "score" else int(np.bincount(task.targets).min())
@@ -108,6 +109,9 @@ def adapt(
     _check(task, recipe)
     plan = Calibration.plan(calibration, recipe, task)
     plan.announce(len(task.targets))
+    if plan.mode == "out-of-fold":
+        recipe = _with_folds(recipe, plan.folds)
+    _check_folds(task, recipe)
     facts = _fingerprint(backbone, task, recipe, seed, calibration)
     saved = NoCheckpoint() if checkpoint is None else Checkpoint(checkpoint, facts, checkpoint_seconds)
     run = Run(backbone, task, recipe, seed, backend, saved)
@@ -123,10 +127,24 @@ def _check(task: Task, recipe: Recipe) -> None:
         )
     if any(stage.rows != "labeled" for stage in recipe.stages) and not task.unlabeled:
         raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
+    if task.unlabeled and all(stage.rows == "labeled" for stage in recipe.stages):
+        log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
+    if task.validation and not any(stage.training.patience for stage in recipe.stages):
+        log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
+
+
+def _check_folds(task: Task, recipe: Recipe) -> None:
     if task.schema.kind == "single":
         folds = [options_of("tune", stage.tune).folds for stage in recipe.stages if solver(stage)]
         names = [task.schema.names[i] for i in task.targets]
         require_rows_per_class(names, task.schema, max(folds, default=2))
+
+
+def _with_folds(recipe: Recipe, folds: int) -> Recipe:
+    """Return a recipe of one solved head with that many folds."""
+    [stage] = recipe.stages
+    tune = replace(stage.tune, options={**stage.tune.options, "folds": folds})
+    return replace(recipe, stages=(replace(stage, tune=tune),))
 
 
 def _fit(run: Run, plan: Calibration) -> tuple[Classifier, IntArray, Scored]:
@@ -155,13 +173,13 @@ def _bundle(run: Run, plan: Calibration, classifier: Classifier, trained: IntArr
         "calibration": f"{plan.mode} ({plan.folds})" if plan.folds else len(scored.index),
         "audit": 0,
     }
-    record = {"recipe": run.recipe.to_dict(), "seed": run.seed, "labels": labels}
+    record = {"recipe": run.recipe.to_dict(), "seed": run.seed, "labels": labels, "set_alpha": SET_ALPHA}
     score = task.schema.kind == "score"
     classes = np.zeros(len(trained), dtype=np.int64) if score else task.targets[trained]
     moments = fit_moments(run.features(classifier, trained), classes, task.schema.outputs)
     if score:
         residuals = np.abs(scored.logits[:, 0] - truth)
-        return Bundle(classifier, None, moments, residual_quantile(residuals, SET_ALPHA), record)
+        return Bundle(classifier, None, moments, conformal_quantile(residuals, SET_ALPHA), record)
     calibrator = registry.load("calibrator", "temperature" if len(truth) else "none").fit(
         scored.logits, truth
     )
@@ -169,34 +187,29 @@ def _bundle(run: Run, plan: Calibration, classifier: Classifier, trained: IntArr
     return Bundle(classifier, calibrator, moments, float(quantile), record)
 
 
-def residual_quantile(residuals: FloatArray, alpha: float) -> float:
-    """Return the split-conformal quantile of absolute residuals: infinite if there are too few.
-
-    The ``ceil((n + 1)(1 - alpha))``-th smallest (Vovk et al. 2005; Lei et al. 2018, arXiv 1604.04173).
-
-    Examples
-    --------
-    >>> residual_quantile(np.arange(1.0, 20.0), 0.1), residual_quantile(np.ones(5), 0.1)
-    (18.0, inf)
-    """
-    rank = int(np.ceil((len(residuals) + 1) * (1 - alpha)))
-    return float(np.sort(residuals)[rank - 1]) if rank <= len(residuals) else float("inf")
-
-
 def _fingerprint(
     backbone: Backbone, task: Task, recipe: Recipe, seed: int, calibration: str
 ) -> dict[str, Any]:
     """Return everything that decides the result of training, for refusing another run's checkpoint."""
-    digest = hashlib.sha256()
-    targets: npt.NDArray[Any] = task.targets
-    for text, target in zip(task.texts, targets.tolist(), strict=True):
-        digest.update(f"{target!r}\x1f{text}\x1e".encode())
-    for text in (*task.unlabeled, *(task.validation[0] if task.validation else ())):
-        digest.update(f"{text}\x1e".encode())
+    texts, targets = task.validation or ((), ())
     return {
         "recipe": recipe.to_dict(),
         "seed": seed,
-        "rows": digest.hexdigest(),
-        "backbone": backbone.info.sha256,
+        "rows": _digest(task.texts, task.targets),
+        "validation": _digest(texts, targets),
+        "unlabeled": _digest(task.unlabeled, [None] * len(task.unlabeled)),
+        "schema": task.schema.to_json(),
+        "backbone": {
+            k: v for k, v in asdict(backbone.info).items() if k not in ("name", "origin", "license")
+        },
         "calibration": calibration,
+        "processes": accelerator().num_processes,
+        "precision": accelerator().mixed_precision,
     }
+
+
+def _digest(texts: Sequence[str], targets: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for text, target in zip(texts, targets, strict=True):
+        digest.update(f"{target!r}\x1f{text}\x1e".encode())
+    return digest.hexdigest()

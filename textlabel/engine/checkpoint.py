@@ -77,16 +77,20 @@ class Checkpoint:
         ------
         TrainingError : the file belongs to another run; the message names what differs.
         """
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         from textlabel.engine.players import State
 
         if not self.path.is_file():
             return None
-        with safe_open(self.path, framework="pt") as file:
-            record = json.loads(file.metadata()["textlabel"])
-            self._refuse_another_run(record["fingerprint"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                record = json.loads(file.metadata()["textlabel"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            message = f"{self.path} is damaged ({error}); delete the folder to start anew"
+            raise TrainingError(message) from None
+        self._refuse_another_run(record["fingerprint"])
         for name, player in players.items():
             _load_player(name, player, tensors)
         prefix = "best/"
@@ -147,6 +151,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def _player_tensors(name: str, player: Player) -> dict[str, Tensor]:
     found = {f"{name}/parameter/{key}": p.data for key, p in player.parameters.items()}
+    found |= {f"{name}/buffer/{key}": value for key, value in player.buffers.items()}
     if player.optimizer is not None:
         for number, entries in player.optimizer.state_dict()["state"].items():
             found |= {f"{name}/optimizer/{number}/{key}": value for key, value in entries.items()}
@@ -156,6 +161,8 @@ def _player_tensors(name: str, player: Player) -> dict[str, Tensor]:
 def _load_player(name: str, player: Player, tensors: Mapping[str, Tensor]) -> None:
     for key, parameter in player.parameters.items():
         parameter.data.copy_(tensors[f"{name}/parameter/{key}"])
+    for key, buffer in player.buffers.items():
+        buffer.copy_(tensors[f"{name}/buffer/{key}"])
     prefix = f"{name}/optimizer/"
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

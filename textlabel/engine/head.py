@@ -13,6 +13,8 @@ from textlabel.corpus.split import folds as make_folds
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear
 from textlabel.recipe import Plugin, Stage, options_of
+from textlabel.trust.calibration import softmax
+from textlabel.trust.metrics import nll
 from textlabel.types import FloatArray, IntArray
 
 #: ridge strengths tried, in nats per squared standardized weight, for `REFERENCE_ROWS` rows
@@ -85,7 +87,20 @@ def fit_head(
     if len(everything) > CHOOSING_ROWS:
         some = np.sort(np.random.default_rng(seed).permutation(everything)[:CHOOSING_ROWS])
     tried = out_of_fold(some, strengths)
-    best = int(np.argmin([module.risk(logits, targets[some]) for logits in tried]))
+    best = int(np.argmin([risk(logits, targets[some]) for logits in tried]))
     l2 = strengths[best]
     logits = tried[best] if some is everything else out_of_fold(everything, [l2])[0]
     return HeadFit(fit(everything, [l2])[0], logits, l2)
+
+
+def risk(outputs: FloatArray, targets: IntArray | FloatArray) -> float:
+    """Return the mean negative log-likelihood (nats) of classes, or the mean squared error of scores.
+
+    Examples
+    --------
+    >>> round(risk(np.zeros((3, 2)), np.array([0, 1, 1])), 4), risk(np.ones((2, 1)), np.array([1.0, 3.0]))
+    (0.6931, 2.0)
+    """
+    if targets.dtype.kind == "f":
+        return float(np.mean((outputs[:, 0] - targets) ** 2))
+    return nll(targets, softmax(outputs))

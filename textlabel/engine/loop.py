@@ -63,12 +63,14 @@ def train(
     players = make_players(classifier, [o for o, _ in objectives], training)
     batches = _epoch_batches(objectives, training, seed)
     steps = training.epochs * sum(1 for _ in batches(0))
+    if not steps:
+        raise TrainingError(f"the objective made no batch of {training.batch_size} rows; give it more rows")
     keeper = Keeper(players, training.patience)
     state = checkpoint.resume(players, keeper) or State()
     with DropoutOn(classifier, training.dropout):
         for epoch, step, batch in _schedule(batches, training.epochs, steps, state):
             with seeded(seed, "step", step, accelerator().process_index):
-                loss = _step(objectives, players, batch, rate_factor(step, steps, training.warmup), training)
+                loss = _step(objectives, players, batch, step / steps, training)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {step + 1}; lower learning_rate or max_grad_norm"
@@ -88,18 +90,19 @@ def train(
     return state
 
 
-def rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Return the learning-rate factor of a step: linear warm-up, then linear decay to 0.
+def rate_factor(progress: float, warmup: float) -> float:
+    """Return the learning-rate factor when a share ``progress`` of the steps is done.
+
+    It rises linearly to 1 over the share ``warmup``, then falls linearly to 0.
 
     Examples
     --------
-    >>> [rate_factor(s, 10, 0.2) for s in (0, 1, 2, 9)]
-    [0.5, 1.0, 1.0, 0.125]
+    >>> [round(rate_factor(step / 10, 0.2), 3) for step in (0, 1, 2, 6, 9)]
+    [0.0, 0.5, 1.0, 0.5, 0.125]
     """
-    rising = math.ceil(steps * warmup)
-    if step < rising:
-        return (step + 1) / rising
-    return (steps - step) / max(steps - rising, 1)
+    if progress < warmup:
+        return progress / warmup
+    return (1 - progress) / (1 - warmup)
 
 
 def _objectives(stage: Stage, context: Context) -> list[tuple[Objective, float]]:
@@ -147,7 +150,7 @@ def _step(
     objectives: list[tuple[Objective, float]],
     players: dict[str, Player],
     batch: list[Mapping[str, IntArray]],
-    factor: float,
+    progress: float,
     training: Training,
 ) -> float:
     """Take one step of every player in turn; return the model's global loss."""
@@ -157,32 +160,44 @@ def _step(
         if player.optimizer is None or not taking_part:
             continue
         with Only(name, players):
-            loss = _accumulate(name, taking_part, training.micro_batch_size)
+            loss = _accumulate(name, taking_part, progress, training.micro_batch_size)
             accelerator().unscale_gradients(player.optimizer)
             loss = add_gradients(player, loss)
-        if not math.isfinite(loss):
-            return loss
-        import torch
-
-        torch.nn.utils.clip_grad_norm_(list(player.parameters.values()), training.max_grad_norm)
-        for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
-            group["lr"] = rate * factor
-        player.optimizer.step()
-        player.optimizer.zero_grad()
+        if not _take(player, training, rate_factor(progress, training.warmup)):
+            return math.nan
         value = loss if name == MODEL else value
     return value
 
 
+def _take(player: Player, training: Training, factor: float) -> bool:
+    """Take the optimizer's step and return whether the gradient was finite (or fp16 will skip it)."""
+    import torch
+
+    norm = torch.nn.utils.clip_grad_norm_(list(player.parameters.values()), training.max_grad_norm)
+    if not torch.isfinite(norm) and accelerator().scaler is None:
+        return False
+    for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
+        group["lr"] = rate * factor
+    player.optimizer.step()
+    player.optimizer.zero_grad()
+    return True
+
+
 def _accumulate(
-    player: str, objectives: list[tuple[Objective, float, Mapping[str, IntArray]]], micro_size: int
+    player: str,
+    objectives: list[tuple[Objective, float, Mapping[str, IntArray]]],
+    progress: float,
+    micro_size: int,
 ) -> float:
     """Run backward over this process's micro-batches and return its share of the loss."""
     this = accelerator()
     total = 0.0
     for objective, weight, rows in objectives:
-        for batch in _shares(
-            rows, this.process_index, this.num_processes, micro_size if objective.splits else 0
-        ):
+        if objective.splits:
+            batches = shares(rows, this.process_index, this.num_processes, micro_size, progress)
+        else:
+            batches = whole(rows, this.process_index, progress)
+        for batch in batches:
             with this.autocast():
                 loss: Tensor = weight * objective.loss(player, batch)
             this.backward(loss)
@@ -190,13 +205,22 @@ def _accumulate(
     return total
 
 
-def _shares(rows: Mapping[str, IntArray], rank: int, world: int, micro_size: int) -> Iterator[Batch]:
+def shares(
+    rows: Mapping[str, IntArray], rank: int, world: int, micro_size: int, progress: float
+) -> Iterator[Batch]:
+    """Yield the micro-batches of one process's share of a global batch."""
     total = {role: len(index) for role, index in rows.items()}
     mine = {role: micro(share(index, rank, world), micro_size) for role, index in rows.items()}
     for number in range(max(len(parts) for parts in mine.values())):
         index = {role: parts[number] for role, parts in mine.items() if number < len(parts)}
         if any(len(i) for i in index.values()):
-            yield Batch(index, total)
+            yield Batch(index, total, progress)
+
+
+def whole(rows: Mapping[str, IntArray], rank: int, progress: float) -> Iterator[Batch]:
+    """Yield the whole global batch on process 0, nothing elsewhere: its rows must meet each other."""
+    if rank == 0:
+        yield Batch(rows, {role: len(index) for role, index in rows.items()}, progress)
 
 
 class DropoutOn:
@@ -206,7 +230,11 @@ class DropoutOn:
         from torch.nn import Dropout
 
         self.classifier = classifier
-        layers = [m for m in classifier.body.modules() if isinstance(m, Dropout)] if dropout >= 0 else []
+        layers = [
+            module
+            for name, module in classifier.body.named_modules()
+            if dropout >= 0 and isinstance(module, Dropout) and "lora_" not in name
+        ]
         self.old = [(layer, layer.p) for layer in layers]
         self.rate = dropout
 

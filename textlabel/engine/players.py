@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class Player:
-    """One side of a (possibly adversarial) objective: its parameters and their optimizer."""
+    """One side of a (possibly adversarial) objective: its parameters and their optimizer.
+
+    Parameters
+    ----------
+    parameters : what it trains, by name.
+    optimizer : None if it trains nothing.
+    rates : peak learning rate of each group of the optimizer.
+    buffers : running statistics of its extra modules, which a checkpoint must hold, too.
+    """
 
     parameters: dict[str, nn.Parameter]
     optimizer: Any
     rates: list[float]
+    buffers: dict[str, torch.Tensor]
 
 
 @dataclass
@@ -42,24 +51,20 @@ def make_players(
     classifier: Classifier, objectives: list[Objective], training: Training
 ) -> dict[str, Player]:
     """Return each player with its trainable parameters and optimizer, in the order of their steps."""
-    order: dict[str, dict[str, nn.Parameter]] = {}
-    for objective in objectives:
-        for name in objective.players:
-            order.setdefault(name, {})
-    order.setdefault(MODEL, {})
-    rates: dict[str, float] = {}
-    for name, parameter in classifier.named_parameters():
-        if parameter.requires_grad:
-            order[MODEL][name] = parameter
+    names = dict.fromkeys([name for objective in objectives for name in objective.players] + [MODEL])
+    parameters: dict[str, dict[str, nn.Parameter]] = {name: {} for name in names}
+    buffers: dict[str, dict[str, torch.Tensor]] = {name: {} for name in names}
     depths = classifier.depths()
-    for name in order[MODEL]:
-        rates[name] = _rate(name, depths, training)
+    trainable = {name: p for name, p in classifier.named_parameters() if p.requires_grad}
+    rates = {name: _rate(name, depths, training) for name in trainable}
+    parameters[MODEL] |= trainable
     for number, objective in enumerate(objectives):
         for player, module in objective.modules().items():
             module.to(next(classifier.parameters()).device)
-            for name, parameter in module.named_parameters():
-                order[player][f"objective{number}.{name}"] = parameter
-    return {name: _player(found, rates, training) for name, found in order.items()}
+            prefix = f"objective{number}."
+            parameters[player] |= {prefix + name: p for name, p in module.named_parameters()}
+            buffers[player] |= {prefix + name: b for name, b in module.named_buffers()}
+    return {name: _player(parameters[name], buffers[name], rates, training) for name in names}
 
 
 def _rate(name: str, depths: Mapping[str, int], training: Training) -> float:
@@ -70,7 +75,12 @@ def _rate(name: str, depths: Mapping[str, int], training: Training) -> float:
     return float(training.learning_rate * training.layer_decay ** (top - depths[name.removeprefix("body.")]))
 
 
-def _player(parameters: dict[str, nn.Parameter], rates: Mapping[str, float], training: Training) -> Player:
+def _player(
+    parameters: dict[str, nn.Parameter],
+    buffers: dict[str, torch.Tensor],
+    rates: Mapping[str, float],
+    training: Training,
+) -> Player:
     import torch
 
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -80,12 +90,12 @@ def _player(parameters: dict[str, nn.Parameter], rates: Mapping[str, float], tra
         groups.setdefault((rates.get(name, training.learning_rate), decay), []).append(parameter)
     tables = [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
     if not tables:
-        return Player(parameters, None, [])
+        return Player(parameters, None, [], buffers)
     if training.optimizer == "sgd":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(tables, momentum=0.9)
     else:
         optimizer = torch.optim.AdamW(tables)
-    return Player(parameters, accelerator().prepare(optimizer), [rate for rate, _ in groups])
+    return Player(parameters, accelerator().prepare(optimizer), [rate for rate, _ in groups], buffers)
 
 
 class Only:
@@ -104,22 +114,28 @@ class Only:
 
 
 def add_gradients(player: Player, loss: float) -> float:
-    """Sum gradients and loss over processes in one buffer; return the global loss."""
+    """Sum gradients and loss over processes in one buffer; return the global loss.
+
+    A parameter that no process has a gradient for keeps None, as in one process: the optimizer then
+    leaves it alone, where zeros would let weight decay shrink it.
+    """
     import torch
 
     this = accelerator()
     if this.num_processes == 1:
         return loss
-    parameters = [p for p in player.parameters.values()]
+    parameters = list(player.parameters.values())
     flat = [torch.zeros_like(p).ravel() if p.grad is None else p.grad.ravel() for p in parameters]
-    buffer = torch.cat([*flat, torch.tensor([loss], device=flat[0].device)])
+    known = [loss, *(float(p.grad is not None) for p in parameters)]
+    buffer = torch.cat([*flat, torch.tensor(known, device=flat[0].device)])
     buffer = this.reduce(buffer, reduction="sum")
+    tail = buffer[-len(known) :].tolist()
     start = 0
-    for parameter in parameters:
+    for parameter, present in zip(parameters, tail[1:], strict=True):
         stop = start + parameter.numel()
-        parameter.grad = buffer[start:stop].view_as(parameter).clone()
+        parameter.grad = buffer[start:stop].view_as(parameter).clone() if present else None
         start = stop
-    return float(buffer[-1])
+    return float(tail[0])
 
 
 class Keeper:

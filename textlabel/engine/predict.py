@@ -16,6 +16,7 @@ import numpy.typing as npt
 from textlabel import registry
 from textlabel.batching import by_length, share
 from textlabel.engine.process import accelerator, sum_over_processes
+from textlabel.errors import TrainingError
 from textlabel.models.backbone import encode
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def predict(
         width = classifier.head.in_features
         return np.zeros((0, classifier.schema.outputs), np.float32), np.zeros((0, width), np.float32)
     logits, features = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not np.isfinite(logits).all():
+        bad = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        raise TrainingError(f"the model gives no number for row {bad}: its weights are damaged; fit again")
     return logits, features
 
 

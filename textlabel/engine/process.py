@@ -41,6 +41,8 @@ def accelerator() -> Accelerator:
             f"the launcher started {world} processes, but Accelerate sees {this.num_processes}; "
             "each would do all of the work. Start with torchrun, or with a file of recipes/accelerate"
         )
+    if this.gradient_accumulation_steps != 1:
+        raise TrainingError("gradient accumulation belongs into the recipe: set micro_batch_size there")
     if world > 1 and this.mixed_precision == "fp16":
         raise TrainingError("fp16 works in one process only; expected --mixed_precision bf16 or no")
     return this

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textlabel import registry
 from textlabel.corpus.dedup import groups as duplicate_groups
 from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import holdout
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.head import fit_head, solver
+from textlabel.engine.head import fit_head, risk, solver
 from textlabel.engine.loop import train
 from textlabel.engine.predict import predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
@@ -79,6 +78,11 @@ class Run:
         return self.backbone.encode(self.task.texts)
 
     @cached_property
+    def unlabeled(self) -> Rows:
+        """Token ids of the unlabeled rows."""
+        return Rows(self.backbone.encode(self.task.unlabeled))
+
+    @cached_property
     def base_features(self) -> FloatArray:
         """Features (n, d) of the labeled rows from the untouched backbone."""
         everything = np.arange(len(self.task.texts))
@@ -90,11 +94,12 @@ class Run:
         if self.recipe.trains_body:
             backbone = replace(backbone, body=copy.deepcopy(backbone.body))
         classifier = Classifier(backbone, self.task.schema)
+        index, validation = self._validation(index)
         for number, stage in enumerate(self.recipe.stages):
             if solver(stage):
                 self._solve(classifier, stage, index)
             else:
-                self._train(classifier, stage, index, f"{name}-{number}")
+                self._train(classifier, stage, index, validation, f"{name}-{number}")
         return classifier.eval()
 
     def features(self, classifier: Classifier, index: IntArray) -> FloatArray:
@@ -127,18 +132,20 @@ class Run:
         _same_on_all_processes(classifier)
         self.out_of_fold = fitted.out_of_fold
 
-    def _train(self, classifier: Classifier, stage: Stage, index: IntArray, name: str) -> None:
-        index, validation = self._validation(stage, index)
-        rows = {"labeled": Rows(self.tokens, self.task.targets).take(index)}
-        if self.task.unlabeled:
-            rows["unlabeled"] = Rows(self.backbone.encode(self.task.unlabeled))
+    def _train(
+        self, classifier: Classifier, stage: Stage, index: IntArray, validation: Labeled | None, name: str
+    ) -> None:
+        rows = {}
+        if stage.rows != "unlabeled":
+            rows["labeled"] = Rows(self.tokens, self.task.targets).take(index)
+        if stage.rows != "labeled":
+            rows["unlabeled"] = self.unlabeled
         context = Context(rows, self.task.schema, classifier, accelerator().device)
-        risk = registry.load("objective", stage.objective[0].name).risk
 
         def validate() -> float:
             assert validation is not None
             logits, _ = predict(classifier, validation[0], backend=self.backend)
-            return float(risk(logits.astype(np.float64), validation[1]))
+            return risk(logits.astype(np.float64), validation[1])
 
         with bar(f"train {stage.tune.name} ({name})", "step") as update:
             train(
@@ -147,13 +154,14 @@ class Run:
                 context,
                 derive_seed(self.seed, name),
                 checkpoint=self.checkpoint.stage(name),
-                validate=validate if validation else None,
+                validate=validate if stage.training.patience else None,
                 progress=update,
             )
         classifier.merge()
 
-    def _validation(self, stage: Stage, index: IntArray) -> tuple[IntArray, Labeled | None]:
-        if not stage.training.patience:
+    def _validation(self, index: IntArray) -> tuple[IntArray, Labeled | None]:
+        """Return the rows to train on and those that early stopping looks at, which no stage trains on."""
+        if not any(stage.training.patience for stage in self.recipe.stages):
             return index, None
         if self.task.validation is not None:
             return index, self.task.validation

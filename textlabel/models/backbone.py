@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlabel.errors import BackboneError, nearest
+from textlabel.models.fetch import file_sha256, weights_sha256
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +35,8 @@ class BackboneInfo:
     max_length : tokens kept of a text, special tokens included.
     origin : "registered", "path" or "hub".
     license : licence of the weights as far as known.
+    tokenizer_sha256 : of tokenizer.json, "" where the folder has none.
+    revision : commit of a Hub repository, else "".
     """
 
     name: str
@@ -44,6 +47,13 @@ class BackboneInfo:
     max_length: int
     origin: str
     license: str = "unknown"
+    tokenizer_sha256: str = ""
+    revision: str = ""
+
+    @property
+    def public_name(self) -> str:
+        """The name without the folders above a local path, which are nobody else's business."""
+        return Path(self.name).name if self.origin == "path" else self.name
 
 
 @dataclass
@@ -146,8 +156,6 @@ def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> Backb
     The order is: what the user chose, the registry's record, sentence-transformers' own files,
     mean pooling without normalization and 256 tokens.
     """
-    from textlabel.models.fetch import weights_sha256
-
     found: dict[str, Any] = {
         "kind": "transformer",
         "pooling": "mean",
@@ -163,18 +171,43 @@ def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> Backb
         }
     found |= {k: v for k, v in chosen.items() if v is not None}
     if found["pooling"] not in ("mean", "cls"):
-        raise BackboneError(f"pooling = {found['pooling']!r}: expected 'mean' or 'cls'")
+        raise BackboneError(f"pooling = {found['pooling']!r}: expected 'mean' or 'cls'; choose one of them")
     limit = position_limit(folder) if found["kind"] == "transformer" else 1 << 20
+    asked = chosen.get("max_length")
+    if asked is not None and not 3 <= asked <= limit:
+        raise BackboneError(f"max_length = {asked}: expected 3 to {limit} tokens, as {ref} can read")
     found["max_length"] = min(int(found.get("max_length", DEFAULT_MAX_LENGTH)), limit)
-    return BackboneInfo(name=str(ref), sha256=weights_sha256(folder), origin=origin, **found)
+    return BackboneInfo(
+        name=str(ref),
+        sha256=weights_sha256(folder),
+        origin=origin,
+        tokenizer_sha256=tokenizer_sha256(folder),
+        revision=folder.name if origin == "hub" else "",
+        **found,
+    )
+
+
+def tokenizer_sha256(folder: Path) -> str:
+    """Return the sha256 (hex) of tokenizer.json, "" if there is none."""
+    path = folder / "tokenizer.json"
+    return file_sha256(path) if path.is_file() else ""
 
 
 def _sentence_transformers(folder: Path) -> dict[str, Any]:
-    """Return pooling and length from sentence-transformers' files, where a folder has them."""
+    """Return pooling, normalization and length from sentence-transformers' files, where a folder has them."""
     found: dict[str, Any] = {}
     pooling = folder / "1_Pooling" / "config.json"
-    if pooling.is_file() and json.loads(pooling.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
-        found["pooling"] = "cls"
+    if pooling.is_file():
+        config = json.loads(pooling.read_text(encoding="utf-8"))
+        modes = [key.removeprefix("pooling_mode_") for key, on in config.items() if on is True]
+        modes = [mode for mode in modes if mode != "include_prompt"]
+        known = {"cls_token": "cls", "mean_tokens": "mean"}
+        # another mode is left as its own name, for `describe` to refuse unless the user chose one of ours
+        found["pooling"] = known.get(modes[0], modes[0]) if len(modes) == 1 else " and ".join(modes)
+    modules = folder / "modules.json"
+    if modules.is_file():
+        kinds = [module.get("type", "") for module in json.loads(modules.read_text(encoding="utf-8"))]
+        found["normalize"] = any(kind.endswith("Normalize") for kind in kinds)
     length = folder / "sentence_bert_config.json"
     if length.is_file() and (tokens := json.loads(length.read_text(encoding="utf-8")).get("max_seq_length")):
         found["max_length"] = tokens
@@ -227,6 +260,7 @@ def _load_tokenizer(folder: Path) -> Any:
 
 def _load_body(folder: Path) -> nn.Module:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModel
 
     quiet = _Quiet()
@@ -240,7 +274,7 @@ def _load_body(folder: Path) -> nn.Module:
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BackboneError(f"{folder}: cannot be loaded as an encoder: {error}") from error
     # Only a pooler may be missing: we never use it. Anything else would be random weights.
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
@@ -258,6 +292,18 @@ def drop_pooler(body: nn.Module) -> nn.Module:
         if getattr(body, name, None) is not None:
             setattr(body, name, None)
     return body
+
+
+def save_body(body: nn.Module, tokenizer: Any, info: BackboneInfo, folder: Path) -> None:
+    """Write a trained body with its tokenizer, as `open_folder` reads them."""
+    if info.kind == "static":
+        from textlabel.models.static import save_static
+
+        save_static(body, tokenizer, folder)
+        return
+    with _Quiet():
+        body.save_pretrained(folder)  # type: ignore[operator]
+    tokenizer.save_pretrained(folder)
 
 
 class _Quiet:

@@ -9,6 +9,7 @@ body/                   the encoder itself, only where it changed or cannot be h
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from textlabel.errors import BundleError
-from textlabel.models.backbone import Backbone, BackboneInfo, locate, open_folder
+from textlabel.models.backbone import BackboneInfo, locate, open_folder, save_body, tokenizer_sha256
 from textlabel.models.classifier import Adapter, Classifier
-from textlabel.models.fetch import weights_sha256
+from textlabel.models.fetch import file_sha256, weights_sha256
 from textlabel.trust.calibration import Calibrator, from_json
 from textlabel.trust.moments import Moments
 from textlabel.types import LabelSchema
@@ -65,6 +66,7 @@ class Bundle:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             self._write(temporary, self_contained)
+            temporary.chmod(0o777 & ~_umask())  # a temporary folder is private, a model need not be
             replace_folder(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -84,23 +86,24 @@ class Bundle:
         for number, adapter in enumerate([] if model.body_changed else model.adapters):
             _write_adapter(folder / f"adapter-{number}", adapter)
         if model.body_changed:
-            model.body.save_pretrained(folder / "body")  # type: ignore[operator]
-            model.tokenizer.save_pretrained(folder / "body")
+            save_body(model.body, model.tokenizer, model.info, folder / "body")
         elif self_contained or model.info.origin == "path":
             _copy_backbone(model.folder, folder / "body")
-        (folder / RECORD).write_text(
-            json.dumps(self._json(), indent=2, allow_nan=True) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(self._json(hashes(folder)), indent=2, allow_nan=False)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
-    def _json(self) -> dict[str, Any]:
+    def _json(self, files: dict[str, str]) -> dict[str, Any]:
+        model = self.classifier
         return {
             "format": FORMAT,
-            "schema": self.classifier.schema.to_json(),
-            "backbone": asdict(self.classifier.info),
-            "adapters": 0 if self.classifier.body_changed else len(self.classifier.adapters),
+            "schema": model.schema.to_json(),
+            "backbone": {**asdict(model.info), "name": model.info.public_name},
+            "body_changed": model.body_changed,
+            "adapters": 0 if model.body_changed else len(model.adapters),
             "calibrator": None if self.calibrator is None else self.calibrator.to_json(),
             "set_quantile": str(self.set_quantile),  # infinity is not JSON
             "record": self.record,
+            "files": files,
         }
 
     @classmethod
@@ -109,12 +112,13 @@ class Bundle:
 
         Raises
         ------
-        BundleError : no bundle, another format, or a backbone that is not the one it was trained on.
+        BundleError : no bundle, another format, a changed file, or another backbone than it was trained on.
         """
         from safetensors.torch import load_file
 
         path = Path(folder)
         data = _read_record(path)
+        _refuse_changed_files(path, data["files"])
         info = BackboneInfo(**data["backbone"])
         backbone = open_folder(_backbone_folder(path, info), info)
         model = Classifier(backbone, LabelSchema.from_json(data["schema"]))
@@ -122,7 +126,7 @@ class Bundle:
             model.add_adapter(_read_adapter(path / f"adapter-{number}"))
         tensors = load_file(path / "head.safetensors")
         model.head.load_state_dict({k: tensors.pop(f"head.{k}") for k in ("weight", "bias")})
-        model.body_changed = (path / "body").is_dir() and weights_sha256(path / "body") != info.sha256
+        model.body_changed = data["body_changed"]
         arrays = {k.removeprefix("moments."): v.numpy() for k, v in tensors.items()}
         calibrator = from_json(data["calibrator"]) if data["calibrator"] else None
         moments = Moments.from_arrays(arrays)
@@ -144,15 +148,31 @@ def _read_record(path: Path) -> dict[str, Any]:
     return data
 
 
+def hashes(folder: Path) -> dict[str, str]:
+    """Return {relative path: sha256} of the files of a bundle, but for its record and card."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in found}
+    return {name: file_sha256(path) for name, path in names.items() if name not in (RECORD, "README.md")}
+
+
+def _refuse_changed_files(folder: Path, expected: Mapping[str, str]) -> None:
+    found = hashes(folder)
+    for name, digest in expected.items():
+        if found.get(name) != digest:
+            state = "was changed or damaged" if name in found else "is missing"
+            raise BundleError(f"{folder / name} {state} since the model was saved; restore it or fit again")
+
+
 def _backbone_folder(path: Path, info: BackboneInfo) -> Path:
     if (path / "body").is_dir():
         return path / "body"
-    folder, _ = locate(info.name)
-    found = weights_sha256(folder)
-    if found != info.sha256:
+    folder, _ = locate(f"{info.name}@{info.revision}" if info.revision else info.name)
+    found = (weights_sha256(folder), tokenizer_sha256(folder))
+    if found != (info.sha256, info.tokenizer_sha256):
+        what = "weights" if found[0] != info.sha256 else "tokenizer"
         raise BundleError(
-            f"{path} was trained on {info.name!r} with sha256 {info.sha256[:12]}..., but {folder} holds "
-            f"{found[:12]}...; its labels would be wrong. Restore that backbone or fit again"
+            f"{path} was trained on {info.name!r}, but the {what} in {folder} are not the same; its labels "
+            "would be wrong. Restore that backbone or fit again"
         )
     return folder
 
@@ -180,6 +200,12 @@ def _copy_backbone(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def replace_folder(temporary: Path, target: Path) -> None:
     """Move a complete folder into place, whatever was there; the old one goes last."""
     if not target.exists():
@@ -189,6 +215,3 @@ def replace_folder(temporary: Path, target: Path) -> None:
     target.replace(old / "was")
     temporary.replace(target)
     shutil.rmtree(old)
-
-
-__all__ = ["Backbone", "Bundle", "replace_folder"]

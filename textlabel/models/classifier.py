@@ -11,12 +11,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from textlabel.errors import BundleError
 from textlabel.models.backbone import Backbone
 from textlabel.models.heads import Linear
 from textlabel.types import LabelSchema
 
 #: a numbered encoder layer in a parameter's name: BERT, DistilBERT, ALBERT, ModernBERT, ...
 _LAYER = re.compile(r"(?:^|\.)(?:layer|layers|albert_layers)\.(\d+)\.")
+
+
+#: what a saved update tells peft; anything else in its configuration is not read
+ADAPTER_KEYS = ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "bias")
 
 
 class Output(NamedTuple):
@@ -80,7 +85,8 @@ class Classifier(nn.Module):
         """Return the depth of each body parameter: 0 embeddings, 1 first layer, ..., top for the rest."""
         found = {name: _LAYER.search(name) for name, _ in self.body.named_parameters()}
         top = max((int(m[1]) + 1 for m in found.values() if m), default=0)
-        return {n: int(m[1]) + 1 if m else (0 if "embed" in n else top) for n, m in found.items()}
+        # a norm without a number stands above the layers; what they share (positions) is below them all
+        return {n: int(m[1]) + 1 if m else top * _is_final_norm(n) for n, m in found.items()}
 
     def linear_layers(self, attention_only: bool = False) -> list[str]:
         """Return the names of the linear maps inside the encoder layers of the body."""
@@ -113,15 +119,29 @@ class Classifier(nn.Module):
         self.body = self.body.merge_and_unload()
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Apply a saved update exactly as it was merged after training."""
-        from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+        """Apply a saved update exactly as it was merged after training.
 
-        config = LoraConfig(
-            **{k: v for k, v in adapter.config.items() if k in LoraConfig.__dataclass_fields__}
-        )
+        Raises
+        ------
+        BundleError : its tensors are not those that its configuration asks for.
+        """
+        from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+        config = LoraConfig(**{key: adapter.config[key] for key in ADAPTER_KEYS})
         self.wrap_adapter(lambda body: get_peft_model(body, config))
+        expected = get_peft_model_state_dict(self.body, save_embedding_layers=False)
+        if expected.keys() != adapter.tensors.keys():
+            wrong = sorted(expected.keys() ^ adapter.tensors.keys())
+            raise BundleError(
+                f"the adapter has other tensors than its configuration asks for, first {wrong[0]!r}; "
+                "it was written by another peft, or changed: fit again with this version"
+            )
         set_peft_model_state_dict(self.body, adapter.tensors)
         self.merge()
+
+
+def _is_final_norm(name: str) -> bool:
+    return "norm" in name.lower() and "embed" not in name
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str, normalize: bool) -> Tensor:

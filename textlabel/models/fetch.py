@@ -108,14 +108,14 @@ def weights_sha256(path: Path) -> str:
     BackboneError : no safetensors file in the folder.
     """
     if (path / WEIGHTS).is_file():
-        return _sha256(path / WEIGHTS)
+        return file_sha256(path / WEIGHTS)
     shards = sorted(path.glob("*.safetensors"))
     if not shards:
         raise BackboneError(
             f"{path}: no *.safetensors here; expected a folder that save_pretrained wrote. Weights in "
             "another format: load them where you trust them, and save them with save_pretrained"
         )
-    lines = "".join(f"{shard.name} {_sha256(shard)}\n" for shard in shards)
+    lines = "".join(f"{shard.name} {file_sha256(shard)}\n" for shard in shards)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -151,7 +151,7 @@ def _assemble(
         (ready / "config.json").write_bytes(entry.config_text().encode())
     say(f"{entry.name}: verifying")
     for file, expected in entry.hashes.items():
-        if (found := _sha256(ready / file)) != expected:
+        if (found := file_sha256(ready / file)) != expected:
             raise BackboneError(f"{file} has sha256 {found}, expected {expected}")
     keys = ("name", "sha256", "kind", "pooling", "normalize", "max_length", "license")
     noted = {key: getattr(entry, key) for key in keys} | {"source": source.label}
@@ -182,6 +182,7 @@ def _settle(ready: Path, place: Path) -> None:
         ready.replace(place)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the sha256 (hex) of one file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -58,9 +58,11 @@ def _basis(features: FloatArray) -> _Basis:
     x = np.asarray(features, dtype=np.float64)
     mean = x.mean(axis=0)
     scale = x.std(axis=0)
-    # A constant feature carries nothing: unit scale keeps it at zero instead of dividing by zero.
-    scale = np.where(scale > 1e-9 * max(float(scale.max(initial=0.0)), 1e-30), scale, 1.0)
-    z = (x - mean) / scale
+    # What varies by no more than fp32 rounding is constant and gets no weight. Standardizing it instead
+    # would blow noise up: one dimension of MiniLM would get a weight of millions.
+    constant = scale <= 1e-5 * np.maximum(float(scale.max(initial=0.0)), np.abs(mean))
+    scale = np.where(constant, 1.0, scale)
+    z = np.where(constant, 0.0, (x - mean) / scale)
     n, d = z.shape
     if n < d:
         values, u = np.linalg.eigh(z @ z.T)

@@ -92,6 +92,16 @@ def load_static(folder: Path) -> tuple[StaticModel, Tokenizer]:
     return StaticModel(table, unknown), tokenizer
 
 
+def save_static(body: torch.nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write a static backbone as `load_static` reads it."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    table = body.get_parameter("embeddings.weight").detach().cpu().contiguous()
+    save_file({"embeddings": table}, folder / "model.safetensors", {"format": "pt"})
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+
+
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Return the known tokens among the first ``max_length`` of each text.
 

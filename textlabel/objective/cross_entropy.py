@@ -29,7 +29,8 @@ class Options:
 
     Parameters
     ----------
-    class_weights : "none", or "balanced" (each class counts the same in total).
+    class_weights : "none", or "balanced" (each class counts the same in total). Balancing makes labels
+        and probabilities favor rare classes; one temperature does not undo that.
     label_smoothing : share of the target spread over all classes, in [0, 1).
     """
 
@@ -67,13 +68,6 @@ def fit_linear(
     soft = np.eye(classes)[targets] * (1 - options.label_smoothing) + options.label_smoothing / classes
     weights = class_weights(targets, classes, options)[targets]
     return softmax_regression(features, soft, weights, strengths)
-
-
-def risk(logits: FloatArray, targets: IntArray) -> float:
-    """Return the mean negative log-likelihood (nats), by which the ridge strength is chosen."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    logsum = np.log(np.exp(shifted).sum(axis=1))
-    return float(np.mean(logsum - shifted[np.arange(len(targets)), targets]))
 
 
 class Objective:

@@ -34,11 +34,6 @@ def fit_linear(
     return ridge(features, targets, strengths)
 
 
-def risk(values: FloatArray, targets: FloatArray) -> float:
-    """Return the mean squared error, by which the ridge strength is chosen."""
-    return float(np.mean((values[:, 0] - targets) ** 2))
-
-
 class Objective:
     """Mean squared error over the labeled rows of a batch."""
 

@@ -43,7 +43,7 @@ def complete_record(bundle: Bundle) -> dict[str, Any]:
         "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "schema": bundle.classifier.schema.to_json(),
         "backbone": {
-            "name": info.name,
+            "name": info.public_name,
             "sha256": info.sha256,
             "source": info.origin,
             "license": info.license,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from textlabel.errors import RecipeError
+
 if TYPE_CHECKING:
     from textlabel.models.classifier import Classifier
 
@@ -24,6 +26,10 @@ class Options:
 
     l2: float = 0.0
     folds: int = 5
+
+    def __post_init__(self) -> None:
+        if self.l2 < 0 or self.folds < 2:
+            raise RecipeError(f"head: l2 = {self.l2}, folds = {self.folds}; expected l2 >= 0 and folds >= 2")
 
 
 def apply(classifier: Classifier, options: Options) -> None:

@@ -8,7 +8,7 @@ from tiny import snippets
 
 from textlabel import Labeler
 from textlabel.engine import run as run_module
-from textlabel.engine.adapt import adapt, residual_quantile
+from textlabel.engine.adapt import adapt
 from textlabel.engine.head import fit_head
 from textlabel.engine.run import Run, Task
 from textlabel.errors import CorpusError, RecipeError
@@ -180,9 +180,3 @@ def test_scores_are_fitted_with_an_interval_that_covers(tiny_backbone):
     assert np.mean((low <= truth) & (truth <= high)) > 0.75
     assert set(out["decision"][:]) == {"review"}
     assert out["confidence"][0] is None
-
-
-def test_residual_quantile_is_the_conformal_rank():
-    residuals = np.random.default_rng(0).permutation(np.arange(1.0, 100.0))
-    assert residual_quantile(residuals, 0.1) == 90.0
-    assert residual_quantile(np.ones(8), 0.1) == np.inf

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
-from tiny import ARCHITECTURES, snippets, write_backbone
+from tiny import ARCHITECTURES, snippets, write_backbone, write_static
 
 from textlabel import Labeler
-from textlabel.errors import BackboneError, BundleError
+from textlabel.errors import BackboneError, BundleError, PluginError, RecipeError
 from textlabel.recipe import Recipe
 
 TRAIN = snippets(40)
@@ -128,15 +130,81 @@ def test_what_is_no_model_or_damaged_is_said(tiny_backbone, tmp_path):
 
 def test_another_backbone_under_the_same_name_is_refused(tiny_backbone, tmp_path):
     folder = fitted(tiny_backbone).save(tmp_path / "model")
-    import shutil
-
     shutil.rmtree(folder / "body")
-    other = write_backbone(tmp_path / "other", seed=5)
     record = json.loads((folder / "textlabel.json").read_text())
-    record["backbone"]["name"] = str(other)
-    (folder / "textlabel.json").write_text(json.dumps(record))
-    with pytest.raises(BundleError, match="its labels would be wrong"):
+    record["files"] = {k: v for k, v in record["files"].items() if not k.startswith("body/")}
+    for seed, what in ((5, "weights"), (0, "tokenizer")):
+        other = write_backbone(tmp_path / what, seed=seed)
+        if what == "tokenizer":
+            text = (other / "tokenizer.json").read_text()
+            (other / "tokenizer.json").write_text(text.replace('"phone"', '"phono"'))
+        record["backbone"]["name"] = str(other)
+        (folder / "textlabel.json").write_text(json.dumps(record))
+        with pytest.raises(BundleError, match=f"but the {what} in .* are not the same; its labels"):
+            Labeler.load(folder)
+
+
+@pytest.mark.parametrize(
+    "file", ["head.safetensors", "body/model.safetensors", "adapter-0/adapter_model.safetensors"]
+)
+def test_a_changed_cut_or_missing_file_is_refused(tiny_backbone, file, tmp_path):
+    folder = fitted(tiny_backbone, "lora").save(tmp_path / "model")
+    good = (folder / file).read_bytes()
+    for bad in (good[:-1] + bytes([good[-1] ^ 1]), good[: len(good) // 2]):
+        (folder / file).write_bytes(bad)
+        with pytest.raises(BundleError, match="was changed or damaged since the model was saved"):
+            Labeler.load(folder)
+    (folder / file).unlink()
+    with pytest.raises(BundleError, match="is missing since the model was saved"):
         Labeler.load(folder)
+
+
+def test_an_adapter_with_other_tensors_is_refused(tiny_backbone):
+    model = fitted(tiny_backbone, "lora").bundle.classifier
+    adapter = model.adapters[0]
+    renamed = {key.replace("lora_A", "lora_X"): value for key, value in adapter.tensors.items()}
+    with pytest.raises(BundleError, match="other tensors than its configuration asks for"):
+        model.add_adapter(dataclasses.replace(adapter, tensors=renamed))
+
+
+def test_no_local_path_is_in_the_bundle(tiny_backbone, tmp_path):
+    folder = fitted(tiny_backbone, "lora").save(tmp_path / "model")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert str(tiny_backbone.parent).encode() not in path.read_bytes(), path
+
+
+def test_others_may_read_a_model_as_the_umask_says(tiny_backbone, tmp_path):
+    folder = fitted(tiny_backbone).save(tmp_path / "model")
+    (tmp_path / "plain").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_bundle_loads_where_its_training_plugins_are_absent(tiny_backbone, tmp_path):
+    folder = fitted(tiny_backbone, max_length=9).save(tmp_path / "model")
+    record = json.loads((folder / "textlabel.json").read_text())
+    record["record"]["recipe"]["stage"][0]["objective"][0]["name"] = "theirs"
+    (folder / "textlabel.json").write_text(json.dumps(record))
+    loaded = Labeler.load(folder)
+    assert len(loaded.annotate(TEXTS)) == len(TEXTS)
+    with pytest.raises(PluginError, match="unknown objective 'theirs'"):
+        loaded.fit(TRAIN)
+    record["record"]["recipe"]["stage"][0]["objective"][0]["name"] = "cross_entropy"
+    (folder / "textlabel.json").write_text(json.dumps(record))
+    loaded = Labeler.load(folder)
+    loaded.backbone = tiny_backbone
+    assert loaded.fit(TRAIN).bundle.classifier.info.max_length == 9
+
+
+@pytest.mark.parametrize("tune", ["head", "full"])
+def test_a_static_backbone_is_trained_saved_and_reloaded(tmp_path, tune):
+    same_after_reload(fitted(write_static(tmp_path / "static"), tune), tmp_path / "model")
+
+
+@pytest.mark.parametrize("tune", ["lora", "partial"])
+def test_what_a_static_backbone_has_not_is_refused(tmp_path, tune):
+    with pytest.raises(RecipeError, match=r"has no (linear|numbered) layers"):
+        fitted(write_static(tmp_path / "static"), tune)
 
 
 def test_a_checkpoint_with_missing_layers_is_refused(tmp_path):
