@@ -52,6 +52,13 @@ def test_the_gradients_of_the_first_steps_are_the_same(results):
         np.testing.assert_allclose(np.array(results[name]["gradients"]), one, atol=1e-5, rtol=0)
 
 
+def test_rows_that_must_meet_are_not_torn_apart(results):
+    one = np.array(results["1-0"]["pairs"])
+    assert len(one) == 4
+    for name in ("2-0", "2-1"):
+        np.testing.assert_allclose(np.array(results[name]["pairs"]), one, atol=1e-5, rtol=0)
+
+
 def test_every_row_once_in_input_order_with_the_same_label(results):
     for name in ("2-0", "2-1"):
         assert results[name]["ids"] == results["1-0"]["ids"] == [f"r{i}" for i in range(101)]

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
 from tiny import snippets
 
-from textlabel import Labeler
+from textlabel import Labeler, registry
 from textlabel.engine import loop
 from textlabel.engine.process import accelerator
-from textlabel.recipe import Recipe
+from textlabel.models.backbone import load_backbone
+from textlabel.models.classifier import Classifier
+from textlabel.protocols import Context, Rows
+from textlabel.recipe import Recipe, Stage
+from textlabel.types import LabelSchema
+
+
+def train_on_pairs(backbone: str) -> None:
+    """An objective whose rows must meet each other: see tests/unit/engine/toys.py."""
+    spec = spec_from_file_location("toys", Path(__file__).parents[1] / "unit/engine/toys.py")
+    toys = module_from_spec(spec)
+    sys.modules["toys"] = toys
+    spec.loader.exec_module(toys)
+    toys.Objective = toys.Pairs
+    real = registry.load
+    registry.load = lambda kind, name: toys if name == "toy" else real(kind, name)
+    schema = LabelSchema("single", ("negative", "positive"))
+    model = Classifier(load_backbone(backbone), schema)
+    data = snippets(30)
+    tokens = model.tokenizer([row["text"] for row in data])["input_ids"]
+    rows = Rows(tokens, np.array([schema.index(row["label"]) for row in data]))
+    plan = Stage.of("full", "toy", epochs=1, batch_size=8, dropout=0.0, optimizer="sgd", learning_rate=1e-3)
+    loop.train(model, plan, Context({"labeled": rows}, schema, model, accelerator().device), seed=0)
+    registry.load = real
 
 
 def main(backbone: str, out: str) -> None:
@@ -35,11 +59,16 @@ def main(backbone: str, out: str) -> None:
     labeler.fit(
         snippets(45)
     )  # 45 rows: the last global batch has 5, three in one process and two in the other
+    first = list(gradients)
+    gradients.clear()
+    train_on_pairs(backbone)
+    pairs = list(gradients)
     labels = labeler.annotate(snippets(101, seed=1))
     labeler.save(Path(out) / f"model-{world}")
     result = {
         "world": world,
-        "gradients": gradients,
+        "gradients": first,
+        "pairs": pairs,
         "ids": labels["id"][:],
         "label": labels["label"][:],
         "confidence": labels["confidence"][:],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -11,7 +12,7 @@ from textlabel.engine import run as run_module
 from textlabel.engine.adapt import adapt
 from textlabel.engine.head import fit_head
 from textlabel.engine.run import Run, Task
-from textlabel.errors import CorpusError, RecipeError
+from textlabel.errors import CorpusError, RecipeError, TrainingError
 from textlabel.models.backbone import load_backbone
 from textlabel.recipe import Recipe
 from textlabel.types import LabelSchema
@@ -153,6 +154,59 @@ def test_early_stopping_holds_rows_out_or_takes_the_given_ones(tiny_backbone, mo
     adapt(backbone, task(validation=given), plan, 0, calibration="none")
     adapt(backbone, task(), recipe(LORA), 0, calibration="none")
     assert trained == [(50, True), (60, True), (60, False)]
+
+
+def test_rows_of_early_stopping_are_seen_by_no_stage(tiny_backbone, monkeypatch):
+    solved, trained = [], []
+    solve, real = Run._solve, run_module.train
+
+    def spy_solve(self, classifier, stage, index):
+        solved.append(len(index))
+        return solve(self, classifier, stage, index)
+
+    def spy_train(classifier, stage, context, *args, **kwargs):
+        trained.append(len(context.rows["labeled"]))
+        return real(classifier, stage, context, *args, **kwargs)
+
+    monkeypatch.setattr(Run, "_solve", spy_solve)
+    monkeypatch.setattr(run_module, "train", spy_train)
+    adapt(load_backbone(tiny_backbone), task(), recipe(HEAD, {**LORA, "patience": 1}), 0, calibration="none")
+    assert solved == trained == [50]
+
+
+@pytest.mark.parametrize("option", [{"max_length": 4}, {"pooling": "cls"}, {"normalize": True}])
+def test_a_checkpoint_of_another_reading_is_refused(tiny_backbone, tmp_path, option):
+    adapt(load_backbone(tiny_backbone), task(), recipe(LORA), 0, calibration="none", checkpoint=tmp_path)
+    with pytest.raises(TrainingError, match="another run; different: backbone"):
+        adapt(
+            load_backbone(tiny_backbone, **option),
+            task(),
+            recipe(LORA),
+            0,
+            calibration="none",
+            checkpoint=tmp_path,
+        )
+
+
+def test_a_checkpoint_of_other_class_names_is_refused(tiny_backbone, tmp_path):
+    backbone = load_backbone(tiny_backbone)
+    adapt(backbone, task(), recipe(LORA), 0, calibration="none", checkpoint=tmp_path)
+    other = dataclasses.replace(task(), schema=LabelSchema("single", ("bad", "good")))
+    with pytest.raises(TrainingError, match="another run; different: schema"):
+        adapt(backbone, other, recipe(LORA), 0, calibration="none", checkpoint=tmp_path)
+
+
+def test_rows_that_no_stage_reads_are_told(tiny_backbone, caplog):
+    given = task(unlabeled=["a film"], validation=(["good"], np.array([1])))
+    adapt(load_backbone(tiny_backbone), given, recipe(HEAD), 0)
+    assert "unlabeled rows are not used" in caplog.text
+    assert "validation rows are not used" in caplog.text
+
+
+def test_the_number_of_folds_may_be_chosen(tiny_backbone):
+    bundle = adapt(load_backbone(tiny_backbone), task(), recipe(HEAD), 0, calibration="folds=4")
+    assert bundle.record["labels"]["calibration"] == "out-of-fold (4)"
+    assert bundle.record["recipe"]["stage"][0]["tune"]["folds"] == 4
 
 
 def test_a_recipe_for_scores_refuses_classes(tiny_backbone):

@@ -193,6 +193,31 @@ def test_a_diverging_loss_stops_with_its_step(classifier):
         )
 
 
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(classifier, monkeypatch):
+    before = weights(classifier)
+    real = loop.add_gradients
+
+    def spoil(player, loss):
+        next(iter(player.parameters.values())).grad.fill_(float("nan"))
+        return real(player, loss)
+
+    monkeypatch.setattr(loop, "add_gradients", spoil)
+    with pytest.raises(TrainingError, match="the loss is nan at step 1"):
+        loop.train(classifier, stage(), context(classifier), seed=0)
+    assert_same(before, weights(classifier))
+
+
+def test_running_statistics_of_extra_modules_are_resumed(tiny_backbone, tmp_path, monkeypatch):
+    made = []
+    plan = _toy(monkeypatch, "TwoPlayers", made, critic=lambda width: torch.nn.BatchNorm1d(width))
+    for _ in range(2):
+        model = Classifier(load_backbone(tiny_backbone), SCHEMA)
+        loop.train(model, plan, context(model), seed=0, checkpoint=Checkpoint(tmp_path, {}))
+    first, second = (toy.critic.state_dict() for toy in made)
+    assert first["running_mean"].any()
+    assert_same(first, second)
+
+
 def test_early_stopping_keeps_the_best_epoch(classifier):
     risks = iter([3.0, 1.0, 2.0, 2.5, 9.9])
     snapshots = []
@@ -264,7 +289,7 @@ def test_layer_decay_and_weight_decay_groups(classifier):
     assert len(found) == len(named)
 
 
-def _toy(monkeypatch, cls, made):
+def _toy(monkeypatch, cls, made, critic=None):
     from importlib.util import module_from_spec, spec_from_file_location
     from pathlib import Path
 
@@ -278,6 +303,8 @@ def _toy(monkeypatch, cls, made):
     class Recording(getattr(toys, cls)):
         def __init__(self, *args):
             super().__init__(*args)
+            if critic is not None:
+                self.critic = critic(self.context.classifier.head.in_features)
             made.append(self)
 
     toys.Objective = Recording

@@ -45,6 +45,7 @@ class TwoPlayers:
         value = self.critic(features).sum() / batch.total["labeled"]
         model_trains = any(p.requires_grad for p in self.context.classifier.parameters())
         self.seen.append((player, model_trains, self.critic.weight.requires_grad))
+        assert 0 <= batch.progress < 1
         return value if player == "model" else -value
 
 

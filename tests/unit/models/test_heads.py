@@ -57,6 +57,18 @@ def test_constant_feature_gets_no_weight():
     assert np.isfinite(head.bias).all()
 
 
+@pytest.mark.parametrize(("level", "noise"), [(0.0, 6e-9), (0.7, 3e-8)])
+@pytest.mark.parametrize("n", [50, 500])
+def test_rounding_noise_is_no_feature(level, noise, n):
+    """A dead dimension of a real backbone varies by fp32 rounding only; around zero, or around a level."""
+    x, y, rng = _data(n, 80, 2)
+    x[:, 7] = level + noise * rng.normal(size=n)
+    [head] = softmax_regression(x, np.eye(2)[y], np.ones(n), [1e-3])
+    assert np.abs(head.weight[:, 7]).max() < 1e-12
+    [line] = ridge(x, y.astype(float), [1e-3])
+    assert abs(line.weight[0, 7]) < 1e-12
+
+
 def test_soft_targets_are_matched_without_penalty():
     soft = np.array([[0.9, 0.1], [0.2, 0.8]])
     x = np.array([[1.0, 0.0], [0.0, 1.0]])
