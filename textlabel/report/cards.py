@@ -37,14 +37,14 @@ _CLASS_COLUMNS = {
     "confidence": "probability that the label is right, in [0, 1]",
     "probabilities": "probability of each class, in class order",
     "margin": "largest minus second largest probability",
-    "prediction_set": "classes that cannot be ruled out",
+    "prediction_set": "classes not ruled out; meant to hold the true one nine times in ten",
     "ood_score": "how far the text lies from the training texts; higher is further",
     "decision": "accepted, review or out_of_scope",
     "source": "who gave the label: model, human or rule",
 }
 _SCORE_COLUMNS = {key: _CLASS_COLUMNS[key] for key in ("id", "text", "ood_score", "decision", "source")} | {
     "label": "the predicted score",
-    "prediction_set": "lower and upper end of an interval for the score",
+    "prediction_set": "ends of an interval for the score, meant to hold the true one nine times in ten",
 }
 
 

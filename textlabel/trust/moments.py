@@ -3,7 +3,8 @@
 A row's score is its squared distance to the nearest class minus its squared distance to the
 bulk of all training rows, each measured in its own covariance (Ren et al. 2021, arXiv 2106.09022).
 The subtraction removes what is unusual about every row, such as its length. Only moments are
-kept: no row, text or embedding can be read back from them.
+kept: no text and no row of features. The mean of a class with very few rows is still close to the features
+of those rows, which matters where the texts are secret.
 """
 
 from __future__ import annotations
