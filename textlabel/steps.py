@@ -235,7 +235,7 @@ class Evaluate:
         rows = read_annotations(self.annotations)
         gold = load_corpus(
             self.gold,
-            text_column=self.label_column,  # gold needs no text, and this column is there
+            text_column=None,
             label_column=self.label_column,
             id_column=self.id_column or None,
             label_kind="single" if hasattr(rows.features["label"], "names") else "score",

@@ -24,7 +24,7 @@ RESERVED = ("id", "text", "label")
 def load_corpus(
     source: Any,
     *,
-    text_column: str | Sequence[str] = "text",
+    text_column: str | Sequence[str] | None = "text",
     label_column: str | None = None,
     id_column: str | None = None,
     label_kind: LabelKind = "single",
@@ -42,7 +42,7 @@ def load_corpus(
         sorted order; a folder that `datasets` saved; a Hub dataset id; a `datasets.Dataset`; a list
         of dicts.
     text_column : the column that holds the text, or several, joined by a newline where not blank;
-        those several are also kept as columns.
+        those several are also kept as columns. None: no text is wanted, as from a list of labels.
     label_column : the column that becomes `label`; without it there is no `label`.
     id_column : the column that becomes `id` (strings); by default a column `id` if there is one,
         else the row's position in the source, from "0" and counting bad rows too.
@@ -84,7 +84,7 @@ def load_corpus(
 def load_with_rejects(
     source: Any,
     *,
-    text_column: str | Sequence[str] = "text",
+    text_column: str | Sequence[str] | None = "text",
     label_column: str | None = None,
     id_column: str | None = None,
     label_kind: LabelKind = "single",
@@ -97,8 +97,8 @@ def load_with_rejects(
     """Return the corpus of `load_corpus`, and the rows left out of it."""
     _one_of("on_bad_row", on_bad_row, get_args(OnBadRow))
     _one_of("label_kind", label_kind, get_args(LabelKind))
-    names = (text_column,) if isinstance(text_column, str) else tuple(text_column)
-    if not names:
+    names = (text_column,) if isinstance(text_column, str) else tuple(text_column or ())
+    if not names and text_column is not None:
         raise CorpusError("text_column names no column; expected one or more")
     rejects = Rejects(on_bad_row)
     rows = read_source(source, split, config, dict.fromkeys(names, "string"), rejects)
@@ -106,7 +106,9 @@ def load_with_rejects(
         _require_one(len(rows.table), rejects)
         if id_column is None and "id" in rows.table.column_names:
             id_column = "id"
-        columns = {"id": row_ids(rows, id_column), "text": texts(rows, names)}
+        columns = {"id": row_ids(rows, id_column)}
+        if names:
+            columns["text"] = texts(rows, names)
         if label_column is not None and label_kind == "score":
             columns["label"] = scores(rows, label_column)
         elif label_column is not None:

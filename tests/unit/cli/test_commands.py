@@ -121,6 +121,17 @@ def test_annotate_then_evaluate_in_every_format(model, files, form):
     assert numbers["accuracy"] > 0.6
 
 
+def test_gold_needs_no_text_and_may_be_a_part(model, files):
+    out, gold = files / "partly", files / "gold.csv"
+    columns = ["--text-column", "review", "--id-column", "nr"]
+    assert not run(
+        "annotate", files / "corpus.csv", "--model", model["model"], "--out", out, *columns
+    ).exit_code
+    gold.write_text("label,id\npositive,r1\nnegative,r4\n")
+    numbers = json.loads(run("evaluate", out, "--gold", gold, "--json").stdout)
+    assert (numbers["n"], numbers["rows"]) == (2, 30)
+
+
 def test_people_get_a_short_summary_and_the_next_command(model, files):
     done = run(
         "annotate",
