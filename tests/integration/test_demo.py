@@ -11,7 +11,7 @@ import pytest
 
 from textlabel.cli.demo import render
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.mark.parametrize(("recipe", "classes"), [("head", 2), ("lora", 2), ("head", 3)])

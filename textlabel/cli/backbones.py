@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+
+from textlabel.cli.output import table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -36,7 +37,7 @@ def backbones(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    typer.echo(_table([_HEADINGS, *(_cells(row) for row in rows)]))
+    typer.echo(table([_HEADINGS, *(_cells(row) for row in rows)]))
     typer.echo("\nA local folder or a Hub id works wherever one of these names does.")
 
 
@@ -92,20 +93,6 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["sha256"][:12],
         row["source"],
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Return lines whose columns align, without trailing spaces.
-
-    Examples
-    --------
-    >>> print(_table([("name", "MB"), ("tiny", "1")]))
-    name  MB
-    tiny  1
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _show(line: str) -> None:

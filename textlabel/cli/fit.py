@@ -74,4 +74,5 @@ def fit(
 
 def render(summary: Summary) -> str:
     """Return the summary of a fit for people."""
-    return pairs(summary)
+    calibrator = summary["calibrator"] or {}
+    return pairs({**summary, "calibrator": list(calibrator.values())})

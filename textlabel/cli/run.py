@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from textlabel.cli.fit import render
 from textlabel.cli.keys import keys
 from textlabel.cli.output import pairs, say, say_json, table
+from textlabel.job import STEPS, Job
+from textlabel.steps import Evaluate, Fit, Step
 
 
 def _keys(wanted: bool) -> None:
     if wanted:
-        from textlabel.job import STEPS
-
         for name, step in STEPS.items():
             rows = [(key.name, key.default, key.meaning) for key in keys(step)]
             say(f"[{name}]\n{table(rows)}\n")
@@ -41,10 +42,17 @@ def run(
     A section that is not there is left out. Paths in the file are relative to the file's folder, those
     on the command line to the current one. Writes what `fit` and `annotate` write.
     """
-    from textlabel.job import Job
-
-    done = Job.load(job, overrides or ()).run()
+    loaded = Job.load(job, overrides or ())
     if as_json:
-        say_json(done)
-    else:
-        say("\n\n".join(f"[{name}]\n{pairs(summary)}" for name, summary in done.items()))
+        say_json(loaded.run())
+        return
+    for name, step in loaded.steps.items():
+        say(f"[{name}]\n{_told(step)}\n")
+
+
+def _told(step: Step) -> str:
+    """Run a step and return what it has to tell to people."""
+    if isinstance(step, Evaluate):
+        return str(step.evaluation().render())
+    summary = step.run()
+    return render(summary) if isinstance(step, Fit) else pairs(summary)

@@ -178,3 +178,23 @@ def test_what_cannot_work_is_refused_with_one_message(model, files, tmp_path, wo
     assert "Traceback" not in done.stderr
     assert (used / "mine.txt").read_text() == "precious"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_job_tells_its_steps_one_by_one(files, tiny_backbone, tmp_path):
+    job = tmp_path / "job.toml"
+    corpus = f"{str(files / 'corpus.csv')!r}\ntext_column = 'review'\nid_column = 'nr'"
+    job.write_text(
+        f"[fit]\ntrain = {corpus}\nlabel_column = 'verdict'\nout = 'model'\n"
+        f"[annotate]\ncorpus = {corpus}\nout = 'labeled'\n"
+        f"[evaluate]\ngold = {str(files / 'corpus.csv')!r}\nlabel_column = 'verdict'\nid_column = 'nr'\n"
+    )
+    done = run("run", job, f"fit.backbone={tiny_backbone}")
+    assert done.exit_code == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("[")] == [
+        "[fit]",
+        "[annotate]",
+        "[evaluate]",
+    ]
+    assert "macro-F1" in done.stdout
+    told = json.loads(run("run", job, f"fit.backbone={tiny_backbone}", "--json").stdout)
+    assert told["evaluate"]["n"] == 30
