@@ -168,6 +168,8 @@ class Annotate:
 
         out = require_free(self.out, ExportError)
         exporter = registry.load("export", self.format)
+        if not hasattr(exporter, "FILE"):
+            raise ExportError(f"format {self.format!r} writes no folder; to publish, use --push-to-hub REPO")
         labeler = Labeler.from_pretrained(self.model, backend=self.backend)
         start = time.monotonic()
         rows = labeler.annotate(

@@ -4,8 +4,8 @@
 
 Two classes x 64 short snippets from the bundled product reviews, after loading. The peer is
 transformers.Trainer with the backbone frozen (and recomputed every epoch), mean or first-token pooling
-and a linear head, 3 epochs and batch 8 (its defaults), AdamW at 1e-3 and 1e-2 (both reported). Rounds are interleaved;
-every contender gets the same rows, and the test rows are seen by neither.
+and a linear head, 3 epochs and batch 8 (its defaults), AdamW at 1e-3 and 1e-2 (both reported). Rounds are
+interleaved; every contender gets the same rows, and the test rows are seen by neither.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,6 +18,8 @@ from textlabel.types import LabelKind
 
 if TYPE_CHECKING:
     import datasets
+
+log = logging.getLogger("textlabel")
 
 RESERVED = ("id", "text", "label")
 
@@ -118,6 +121,8 @@ def load_with_rejects(
         if on_bad_row == "skip" and reject_file is not None:
             write_rejects(rejects.rows, reject_file)
     spent = {id_column, label_column, *(names if len(names) == 1 else ())}
+    if rejects.rows:
+        log.warning("%d unusable rows are left out; the first: %s", len(rejects.rows), rejects.rows[0])
     return _dataset(rows, columns, spent, good), rejects.rows
 
 
