@@ -51,15 +51,29 @@ def measure(name: str, splits: list[Split], seeds: int) -> dict[str, Any]:
     return {**result, "texts_per_second": round(rows / seconds, 1)}
 
 
+def table(found: dict[str, Any]) -> str:
+    """Return README's table: means over sets and seeds, with the spread over seeds of the mean over sets."""
+    lines = [
+        "| name | parameters | MB | license | 8 a class | 64 a class | texts/s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, result in found.items():
+        cells = []
+        for n in ("8", "64"):
+            over_sets = np.mean([scores[n] for scores in result["sets"].values()], axis=0)
+            cells.append(f"{100 * over_sets.mean():.1f} ± {100 * over_sets.std():.1f}")
+        facts = f"{result['parameters'] / 1e6:.1f} M | {result['megabytes']:.0f} | {entries()[name].license}"
+        lines.append(f"| {name} | {facts} | {' | '.join(cells)} | {result['texts_per_second']:.0f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = arguments(__doc__ or "", seeds=10)
     parser.add_argument("--backbones", nargs="+", default=list(entries()))
     chosen = parser.parse_args()
-    splits = every_set(chosen.data, cap=(1200, 600))
+    splits = every_set(chosen.data, cap=(700, 400))
     found = {name: measure(name, splits, chosen.seeds) for name in chosen.backbones}
-    for name, result in found.items():
-        means = [np.mean([np.mean(s[n]) for s in result["sets"].values()]) for n in ("8", "64")]
-        print(f"{name:28} {means[0]:.3f} {means[1]:.3f} {result['texts_per_second']:8.1f} texts/s")
+    print(table(found))
     write(chosen.out, "backbones", {"seeds": chosen.seeds, "backbones": found})
 
 

@@ -171,10 +171,10 @@ def _confidence(record: Mapping[str, Any]) -> str:
             "The confidence is the model's own probability. **It was not calibrated**: read it as an order "
             "of rows, not as a chance of being right."
         )
-    settings = {key: value for key, value in calibrator.items() if key != "name"}
+    settings = ", ".join(f"{key} {value:.4g}" for key, value in calibrator.items() if key != "name")
     return (
         f"The confidence is a probability calibrated by {_plain(calibrator['name'])} "
-        f"({_plain(json.dumps(settings))}) on labeled rows that the scoring model had not seen "
+        f"({_plain(settings)}) on labeled rows that the scoring model had not seen "
         f"({_plain(record['labels']['calibration'])}). It is meant to be right on average over "
         "texts like those rows; it is no guarantee for a single text, and may be wrong elsewhere."
     )
