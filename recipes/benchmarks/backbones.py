@@ -71,7 +71,7 @@ def main() -> None:
     parser = arguments(__doc__ or "", seeds=10)
     parser.add_argument("--backbones", nargs="+", default=list(entries()))
     chosen = parser.parse_args()
-    splits = every_set(chosen.data, cap=(700, 400))
+    splits = every_set(chosen.data, cap=(500, 300))
     found = {name: measure(name, splits, chosen.seeds) for name in chosen.backbones}
     print(table(found))
     write(chosen.out, "backbones", {"seeds": chosen.seeds, "backbones": found})

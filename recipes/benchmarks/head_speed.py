@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backbone", default=DEFAULT_BACKBONE)
     chosen = parser.parse_args()
-    split = bundled("product", cap=(2000, 500))
+    split = bundled("product", cap=(2000, 300))
     backbone = load_backbone(chosen.backbone)
     contenders = {
         "textlabel": lambda x, y: ours(backbone, x, y, split),
