@@ -265,6 +265,10 @@ class Labeler:
             return cls.load(ref, backend=backend)
         from textlabel.models.backbone import download
 
+        if str(ref).count("/") != 1 or str(ref).startswith((".", "~", "/")):
+            raise BundleError(
+                f"{ref}: no such folder; expected one that `textlabel fit --out` wrote, or a Hub id"
+            )
         return cls.load(download(str(ref), revision), backend=backend)
 
 

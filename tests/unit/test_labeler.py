@@ -133,6 +133,12 @@ def test_a_hub_id_that_cannot_be_had_says_what_works(monkeypatch):
         Labeler("some-owner/some-model").fit(TRAIN)
 
 
+@pytest.mark.parametrize("ref", ["nowhere", "./no/where", "/no/where"])
+def test_a_model_that_is_not_there_is_said_without_asking_the_hub(ref):
+    with pytest.raises(BundleError, match="no such folder; expected one that `textlabel fit --out` wrote"):
+        Labeler.from_pretrained(ref)
+
+
 def test_long_texts_are_cut_at_the_position_table(labeler):
     assert labeler.bundle.classifier.info.max_length == 66
     out = labeler.annotate([{"text": "good " * 500}])
