@@ -38,3 +38,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     return _refuse_silent_skip((yield))
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(tmp_path, monkeypatch):
+    """Count looks at a test's corpus in the test's own folder, not in the user's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,11 +25,16 @@ from textlabel.trust import metrics
 from textlabel.trust.calibration import Calibrator, softmax
 from textlabel.types import FloatArray
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 Row = dict[str, Any]
 
 NAMES = {2: ("negative", "positive"), 3: ("negative", "neutral", "positive")}
 #: film sentences to learn from; fewer where the backbone trains, which takes minutes instead of seconds
 FILMS, FILMS_IF_BODY_TRAINS = 2000, 200
+#: rows that people would check, and what they want certified
+AUDITED, MAX_ERROR, ALPHA = 300, 0.1, 0.05
 #: product sentences a class to learn from
 PRODUCTS = 32
 
@@ -71,7 +76,6 @@ class Demo:
         from textlabel.corpus.load import load_corpus
         from textlabel.engine.annotate import annotate
         from textlabel.engine.process import accelerator
-        from textlabel.export.dataset import write
 
         start = time.monotonic()
         labeler = Labeler(self.backbone, recipe, seed=self.seed).fit(train)
@@ -82,7 +86,7 @@ class Demo:
         rows = annotate(loaded, predictions, labeler.bundle)
         labeler.save(model)
         if accelerator().is_main_process:
-            write(rows, dataset, labeler.record(len(rows)))
+            labeler.export(rows, dataset)
         accelerator().wait_for_everyone()
 
         calibrator = labeler.bundle.calibrator
@@ -94,6 +98,7 @@ class Demo:
             "rows": len(rows),
             "labels": {n: rows["label"][:].count(c) for c, n in enumerate(NAMES[self.classes])},
             "with_answers": judge(predictions.logits.astype(np.float64), truth, calibrator),
+            "certificate": audited(rows, truth, self.seed),
             "texts_per_second": len(rows) / (predicted - fitted),
             "seconds": time.monotonic() - start,
             "dataset": str(dataset),
@@ -151,6 +156,32 @@ def judge(logits: FloatArray, truth: Any, calibrator: Calibrator) -> dict[str, f
         "ece_before": metrics.ece(raw.max(axis=1), right),
         "ece_after": metrics.ece(calibrated.max(axis=1), right),
         "accepted_at_95": metrics.fraction_accepted_at(0.95, calibrated.max(axis=1), right),
+    }
+
+
+def audited(rows: Dataset, truth: Any, seed: int) -> dict[str, Any]:
+    """Return what `textlabel certify` would promise if people answered `AUDITED` rows as the answers say.
+
+    A row without an answer (``truth < 0``) counts as an error, like one that people are unsure about.
+    """
+    from textlabel.audit.seal import TIE_SEED
+    from textlabel.trust.certificate import Audit, price, ranking
+    from textlabel.trust.certificates.finish import PROMISE, certify
+
+    order = ranking(rows["confidence"][:], seed=TIE_SEED)
+    wrong = np.array(rows["label"][:])[order] != truth[order]
+    ranks = np.random.default_rng(seed).choice(len(order), AUDITED, replace=False)
+    outcome = certify(Audit(len(order), ranks, wrong[ranks]), MAX_ERROR, price(1, ALPHA))
+    left = np.setdiff1d(np.arange(outcome.accepted), ranks)
+    return {
+        "promise": PROMISE.format(
+            level=1 - ALPHA, count=outcome.allowed, n=len(order), percent=f"{100 * MAX_ERROR:g} %"
+        ),
+        "audited": AUDITED,
+        "kept": len(left),
+        "for_people": len(order) - len(left),
+        "wrong_in_finished": int(wrong[left].sum()),
+        "allowed": outcome.allowed,
     }
 
 

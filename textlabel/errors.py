@@ -7,6 +7,7 @@
     ├── BackboneError      weights cannot be found, fetched, verified or loaded
     ├── BundleError        a saved classifier is missing, damaged or of another version
     ├── TrainingError      a fit cannot start, or diverged
+    ├── AuditError         an audit, its answers or a certificate do not hold what they should
     └── ExportError        a result cannot be written or published
 
 Each message says what was expected, what came, and what to do. The command line prints the
@@ -45,6 +46,10 @@ class BundleError(TextlabelError):
 
 class TrainingError(TextlabelError):
     """A fit cannot start, or its loss is no longer a number."""
+
+
+class AuditError(TextlabelError):
+    """An audit, its answers or a certificate do not hold what they should."""
 
 
 class ExportError(TextlabelError):

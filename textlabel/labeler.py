@@ -10,6 +10,7 @@ import numpy as np
 
 from textlabel.errors import BundleError
 from textlabel.recipe import Recipe
+from textlabel.trust.scope import DEFAULT_OFF_MAP
 from textlabel.types import LabelKind, LabelSchema, Predictions
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from textlabel.corpus.check import OnBadRow
     from textlabel.models.bundle import Bundle
     from textlabel.report.evaluation import Evaluation
+    from textlabel.trust.estimates import Estimate
 
 #: chosen by recipes/benchmarks/backbones.py; its table is in README
 DEFAULT_BACKBONE = "bge-small-en-v1.5-int8"
@@ -35,6 +37,10 @@ class Labeler:
     seed : decides folds, order, dropout and new weights.
     backend : what runs the forward pass.
     calibration : "auto", "holdout", "folds=K" or "none": which rows, unseen in training, calibrate.
+    calibrator : plugin (`textlabel plugins calibrator`), or "auto": the simplest that those rows do
+        not speak against.
+    off_map : score that tells how far off the map a text is (`textlabel plugins off_map`).
+    keep_reference : keep the features of all training rows in the model, as the score "knn" needs.
     pooling, normalize, max_length : how features are read; None: as the backbone says of itself.
 
     Examples
@@ -52,6 +58,9 @@ class Labeler:
         seed: int = 0,
         backend: str = "torch",
         calibration: str = "auto",
+        calibrator: str = "auto",
+        off_map: str = DEFAULT_OFF_MAP,
+        keep_reference: bool = False,
         pooling: str | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
@@ -61,6 +70,9 @@ class Labeler:
         self.seed = seed
         self.backend = backend
         self.calibration = calibration
+        self.calibrator = calibrator
+        self.off_map = off_map
+        self.keep_reference = keep_reference
         self._reading = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
         self._bundle: Bundle | None = None
 
@@ -114,10 +126,11 @@ class Labeler:
         ------
         CorpusError, RecipeError, BackboneError, TrainingError
         """
-        from textlabel.corpus.check import Reject, infer_schema, write_rejects
+        from textlabel.corpus.check import Reject, infer_schema, refuse_audits, write_rejects
         from textlabel.corpus.load import load_with_rejects
         from textlabel.engine.adapt import adapt
         from textlabel.engine.run import Task
+        from textlabel.engine.scope import ScopePlan
         from textlabel.models.backbone import load_backbone
         from textlabel.report.record import complete_record
 
@@ -133,8 +146,10 @@ class Labeler:
         labels = {"label_column": label_column, "label_kind": kind}
         rows = load(train, **labels, **loading)
         schema = infer_schema(rows, kind)
+        from_audits = refuse_audits(rows)
         held = None if validation is None else load(validation, classes=schema.names or None, **labels)
         more = [] if unlabeled is None else list(load(unlabeled)["text"])
+        from_audits += 0 if held is None else refuse_audits(held)
         if reject_file is not None and on_bad_row == "skip":
             write_rejects(rejects, reject_file)
         task = Task(
@@ -151,10 +166,13 @@ class Labeler:
             self.recipe,
             self.seed,
             calibration=self.calibration,
+            calibrator=self.calibrator,
+            scope=ScopePlan(self.off_map, self.keep_reference),
             backend=self.backend,
             checkpoint=None if checkpoint is None else Path(checkpoint),
         )
         bundle.record = complete_record(bundle)
+        bundle.record["labels"]["audit"] = from_audits
         self._bundle = bundle
         return self
 
@@ -173,7 +191,7 @@ class Labeler:
         with bar("annotate") as update:
             texts = list(rows["text"])
             logits, features = predict(self.bundle.classifier, texts, backend=self.backend, progress=update)
-        ood = self.bundle.moments.ood_score(features)
+        ood = self.bundle.scope.score(logits, features)
         return Predictions(list(rows["id"]), logits, self.schema, features, ood)
 
     def annotate(
@@ -182,6 +200,10 @@ class Labeler:
         *,
         text_column: str | Sequence[str] = "text",
         min_confidence: float = 0.9,
+        out_of_scope_rate: float = 0.0,
+        gold: Source | None = None,
+        label_column: str = "label",
+        predictions: Predictions | None = None,
         **loading: Any,
     ) -> Dataset:
         """Return the corpus with label, confidence and the rest of the exported row, in input order.
@@ -190,13 +212,77 @@ class Labeler:
         ----------
         corpus : path, glob, Hub id, Dataset or list of dicts; every other column is carried through.
         min_confidence : rows at least this sure are "accepted", the others are for "review".
+        out_of_scope_rate : share of rows in scope that may be called "out_of_scope"; 0: no row is.
+        gold : rows that people labeled already, such as those of `fit`: where the corpus has the same text,
+            their label stands and ``source`` is "human".
+        label_column : column of gold that holds the label.
+        predictions : what `predict` returned for this corpus, so that it need not run again.
         loading : further options of `textlabel.load_corpus`.
         """
         from textlabel.corpus.load import load_corpus
         from textlabel.engine.annotate import annotate
+        from textlabel.engine.gold import with_gold
 
+        known = None
+        if gold is not None:
+            known = load_corpus(
+                gold,
+                text_column=text_column,
+                label_column=label_column,
+                label_kind=self.schema.kind,
+                classes=self.schema.names or None,
+            )
         rows = load_corpus(corpus, text_column=text_column, **loading)
-        return annotate(rows, self._predict(rows), self.bundle, min_confidence)
+        made = predictions or self._predict(rows)
+        labeled = annotate(rows, made, self.bundle, min_confidence, out_of_scope_rate)
+        return labeled if known is None else with_gold(labeled, known)
+
+    def estimate(self, predictions: Predictions) -> Estimate:
+        """Return about how many labels of a corpus are right, without labels of it: no guarantee.
+
+        Parameters
+        ----------
+        predictions : what `predict` returned for the corpus.
+
+        Raises
+        ------
+        BundleError : no labeled row calibrated this model, so there is nothing to compare with.
+        """
+        from textlabel.trust.estimates import estimate_accuracy
+
+        source, calibrator = self.bundle.source, self.bundle.calibrator
+        if source is None or calibrator is None:
+            raise BundleError(
+                "this model keeps no statistics of labeled rows, which an estimate of accuracy needs: fit "
+                "classes again, with calibration other than 'none'"
+            )
+        return estimate_accuracy(calibrator.apply(predictions.logits), source, predictions.embeddings)
+
+    def export(
+        self,
+        rows: Dataset,
+        folder: str | Path,
+        form: str = "dataset",
+        estimate: Estimate | None = None,
+        **sealing: Any,
+    ) -> Path:
+        """Write annotated rows, sealed, with their provenance record and card, and return the folder.
+
+        Only sealed annotations can be audited and certified (`textlabel.audit`).
+
+        Parameters
+        ----------
+        rows : what `annotate` returned.
+        form : dataset, parquet, jsonl or csv.
+        estimate : of the share of right labels, for the record.
+        sealing : ``order_by`` and ``rejected`` of `textlabel.audit.seal.seal`.
+        """
+        from textlabel import registry
+        from textlabel.audit.seal import seal
+
+        record = {**self.record(len(rows), estimate), "seal": seal(rows, **sealing)}
+        path: Path = registry.load("export", form).write(rows, Path(folder), record)
+        return path
 
     def evaluate(self, annotations: Dataset, gold: Source, **loading: Any) -> Evaluation:
         """Return how well annotations agree with gold labels, joined by id."""
@@ -206,9 +292,10 @@ class Labeler:
         loading = {"label_column": "label", "label_kind": self.schema.kind, **loading}
         return evaluate_labels(annotations, load_corpus(gold, **loading))
 
-    def record(self, rows: int | None = None) -> dict[str, Any]:
+    def record(self, rows: int | None = None, estimate: Estimate | None = None) -> dict[str, Any]:
         """Return the provenance record that exports and cards carry."""
-        return {**self.bundle.record, "rows": rows}
+        known = None if estimate is None else estimate.to_json()
+        return {**self.bundle.record, "rows": rows, "estimate": known}
 
     def save(self, folder: str | Path, *, self_contained: bool = False) -> Path:
         """Write the classifier (safetensors, JSON, model card) and return its folder.
@@ -237,6 +324,8 @@ class Labeler:
             info.name,
             seed=bundle.record["seed"],
             backend=backend,
+            off_map=bundle.scope.off_map,
+            keep_reference=bundle.scope.known.reference is not None,
             pooling=info.pooling,
             normalize=info.normalize,
             max_length=info.max_length,

@@ -23,6 +23,8 @@ KINDS: dict[str, str] = {
     "backend": "textlabel.engine.backends",
     "calibrator": "textlabel.trust.calibrators",
     "score": "textlabel.trust.scores",
+    "off_map": "textlabel.trust.off_map",
+    "certificate": "textlabel.trust.certificates",
     "export": "textlabel.export",
 }
 

@@ -11,22 +11,30 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textlabel import registry
-from textlabel.errors import BundleError, ExportError, TextlabelError
+from textlabel.errors import BundleError, ExportError, RecipeError, TextlabelError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
+from textlabel.trust.scope import DEFAULT_OFF_MAP
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from textlabel.corpus.check import OnBadRow
     from textlabel.report.evaluation import Evaluation
+    from textlabel.trust.estimates import Estimate
+    from textlabel.types import LabelKind
 
 #: what a step tells when it is done; JSON-ready
 Summary = dict[str, Any]
 
 #: the file by which a folder is known to be ours: a model or annotations
 OURS = "textlabel.json"
+#: where people's answers about annotations are
+PEOPLE = "audit"
+
+DECISIONS = ("accepted", "review", "out_of_scope")
 
 
 class Step(Protocol):
@@ -55,6 +63,11 @@ class Fit:
     id_column : column that names the row; by default `id` if there is one, else its position.
     seed : decides folds, order, dropout and new weights.
     calibration : rows that calibrate and are not trained on: auto, holdout, folds=K or none.
+    calibrator : turns logits into probabilities (`textlabel plugins calibrator`), or auto: the
+        simplest that those rows do not speak against.
+    off_map : score that tells how far off the map a text is (`textlabel plugins off_map`).
+    keep_reference : keep the features of all training rows in the model, as the score knn needs.
+    private : refuse whatever would put features of a training row into the model.
     backend : what runs the forward pass (`textlabel plugins backend`).
     pooling : mean or cls; by default what the backbone says of itself.
     max_length : tokens kept of a text; 0: what the backbone says of itself.
@@ -74,6 +87,10 @@ class Fit:
     id_column: str = ""
     seed: int = 0
     calibration: str = "auto"
+    calibrator: str = "auto"
+    off_map: str = DEFAULT_OFF_MAP
+    keep_reference: bool = False
+    private: bool = False
     backend: str = "torch"
     pooling: str = ""
     max_length: int = 0
@@ -85,6 +102,11 @@ class Fit:
         """Train, save, and return what there is to tell. A killed run goes on when it is repeated."""
         from textlabel.engine.process import accelerator
 
+        if self.private and self.keep_reference:
+            raise RecipeError(
+                "private = true and keep_reference = true: the reference holds the features of all training "
+                "rows; leave one of the two out"
+            )
         out = require_free(self.out, BundleError)
         checkpoint = out.with_name(f".{out.name}.checkpoint")
         start = time.monotonic()
@@ -94,6 +116,9 @@ class Fit:
             seed=self.seed,
             backend=self.backend,
             calibration=self.calibration,
+            calibrator=self.calibrator,
+            off_map=self.off_map,
+            keep_reference=self.keep_reference,
             pooling=self.pooling or None,
             max_length=self.max_length or None,
         )
@@ -136,6 +161,11 @@ class Annotate:
     out : folder for the labeled rows, their provenance record and their card.
     format : dataset, parquet, jsonl or csv (`textlabel plugins export`).
     min_confidence : rows at least this sure are accepted, the others are for review.
+    out_of_scope_rate : share of rows in scope that may be called out of scope by mistake; 0: no row is.
+    gold : rows that people labeled already; where the corpus has the same text, their label stands.
+    label_column : column of gold that holds the label.
+    order_by : column or confidence score (`textlabel plugins score`) by which a certificate accepts rows,
+        the highest first; -NAME: the lowest first.
     text_column : column that holds the text; several are joined.
     id_column : column that names the row; by default `id` if there is one, else its position.
     split : split of a Hub dataset or of a saved `DatasetDict`.
@@ -152,6 +182,10 @@ class Annotate:
     out: str
     format: str = "dataset"
     min_confidence: float = 0.9
+    out_of_scope_rate: float = 0.0
+    gold: str = ""
+    label_column: str = "label"
+    order_by: str = "confidence"
     text_column: tuple[str, ...] = ("text",)
     id_column: str = ""
     split: str = ""
@@ -164,6 +198,7 @@ class Annotate:
 
     def run(self) -> Summary:
         """Label, write, perhaps publish, and return what there is to tell."""
+        from textlabel.corpus.load import load_with_rejects
         from textlabel.engine.process import accelerator
 
         out = require_free(self.out, ExportError)
@@ -171,22 +206,32 @@ class Annotate:
         if not hasattr(exporter, "FILE"):
             raise ExportError(f"format {self.format!r} writes no folder; to publish, use --push-to-hub REPO")
         labeler = Labeler.from_pretrained(self.model, backend=self.backend)
-        start = time.monotonic()
-        rows = labeler.annotate(
+        corpus, rejects = load_with_rejects(
             self.corpus,
             text_column=self.text_column,
-            min_confidence=self.min_confidence,
             id_column=self.id_column or None,
             split=self.split or None,
             config=self.config or None,
-            on_bad_row=self.on_bad_row,
+            on_bad_row=cast("OnBadRow", self.on_bad_row),  # checked there
             reject_file=self.reject_file or None,
         )
+        gold = self._gold(labeler.schema.kind)
+        start = time.monotonic()
+        predictions = labeler.predict(corpus, id_column="id")
+        rows = labeler.annotate(
+            corpus,
+            min_confidence=self.min_confidence,
+            out_of_scope_rate=self.out_of_scope_rate,
+            gold=gold,
+            predictions=predictions,
+            id_column="id",
+        )
+        estimate = labeler.estimate(predictions) if labeler.bundle.source else None
         seconds = time.monotonic() - start
         address = None
         if accelerator().is_main_process:
-            exporter.write(rows, out, labeler.record(len(rows)))
-            address = self._publish(rows, labeler)
+            labeler.export(rows, out, self.format, estimate, order_by=self.order_by, rejected=len(rejects))
+            address = self._publish(rows, labeler, estimate)
         accelerator().wait_for_everyone()
         return {
             "annotations": str(out),
@@ -194,17 +239,28 @@ class Annotate:
             "hub": address,
             "rows": len(rows),
             "labels": _counts(rows, labeler),
-            "decisions": {name: rows["decision"][:].count(name) for name in ("accepted", "review")},
+            "decisions": {name: rows["decision"][:].count(name) for name in DECISIONS},
+            "estimated_accuracy": None if estimate is None else str(estimate),
             "processes": accelerator().num_processes,
             "texts_per_second": round(len(rows) / seconds, 1),
         }
 
-    def _publish(self, rows: Dataset, labeler: Labeler) -> str | None:
+    def _gold(self, kind: LabelKind) -> Dataset | None:
+        """Return the gold rows with columns ``text`` and ``label``, whatever they are called there."""
+        from textlabel.corpus.load import load_corpus
+
+        if not self.gold:
+            return None
+        return load_corpus(
+            self.gold, text_column=self.text_column, label_column=self.label_column, label_kind=kind
+        )
+
+    def _publish(self, rows: Dataset, labeler: Labeler, estimate: Estimate | None) -> str | None:
         if not self.push_to_hub:
             return None
         from textlabel.export.hub import push
 
-        return push(rows, self.push_to_hub, labeler.record(len(rows)), private=self.private)
+        return push(rows, self.push_to_hub, labeler.record(len(rows), estimate), private=self.private)
 
 
 @dataclass(frozen=True)
@@ -256,6 +312,10 @@ def require_free(path: str | Path, error: type[TextlabelError]) -> Path:
         raise error(f"{target} is a file; expected a folder to write into: choose another path")
     if target.is_dir() and any(target.iterdir()) and not (target / OURS).is_file():
         raise error(f"{target} is not empty and not an earlier output of textlabel: choose another folder")
+    if (target / PEOPLE).is_dir():
+        raise error(
+            f"{target / PEOPLE} holds draws or answers of people, which would be lost: choose another folder"
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):

@@ -88,7 +88,7 @@ class Predictions:
     logits : (n, k) float32; for a score (n, 1), the predicted value itself.
     schema : the label schema whose order the columns follow.
     embeddings : optional (n, d) float32 features that the head saw.
-    ood_score : optional (n,) float32 relative Mahalanobis distance; higher is further off.
+    ood_score : optional (n,) float32, by the model's ``off_map`` score; higher is further off.
     """
 
     ids: Sequence[str]

@@ -35,4 +35,7 @@ def test_demo(recipe, classes, tmp_path):
     assert rows.features["label"].names == ["negative", "neutral", "positive"][:: 4 - classes]
     assert np.all((np.array(rows["confidence"][:]) > 1 / classes) & (np.array(rows["confidence"][:]) <= 1))
     assert (tmp_path / "demo-output/model/textlabel.json").is_file()
-    assert render(told).count("known only because this demo has the answers") == 3
+    assert render(told).count("known only because this demo has the answers") == 4
+    certificate = told["certificate"]
+    assert certificate["wrong_in_finished"] <= certificate["allowed"] == told["rows"] // 10
+    assert certificate["kept"] > 1000

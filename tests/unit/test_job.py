@@ -116,6 +116,6 @@ def test_a_whole_job_runs(tmp_path, tiny_backbone):
         (tmp_path / "rows" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     done = Job.load(write(tmp_path, WHOLE), [f"fit.backbone={tiny_backbone}"]).run()
     assert done["fit"]["model"] == str(tmp_path / "model")
-    assert done["annotate"]["decisions"] == {"accepted": 0, "review": 30}
+    assert done["annotate"]["decisions"] == {"accepted": 0, "review": 30, "out_of_scope": 0}
     assert done["evaluate"]["n"] == 30
     assert json.loads(json.dumps(done)) == done

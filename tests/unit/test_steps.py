@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import json
 
-from textlabel.errors import BundleError, CorpusError
-from textlabel.steps import Evaluate, Fit, require_free
+import pytest
+from tiny import snippets
+
+from textlabel.errors import BundleError, CorpusError, RecipeError
+from textlabel.steps import Annotate, Evaluate, Fit, require_free
 
 
 def test_a_new_place_is_free_and_its_parent_is_made(tmp_path):
@@ -37,6 +40,23 @@ def test_fit_refuses_a_bad_place_before_it_reads_anything(tmp_path):
         Fit(train="nowhere.csv", out=str(tmp_path / "out")).run()
 
 
+def test_private_refuses_a_reference_before_it_reads_anything(tmp_path):
+    with pytest.raises(RecipeError, match="private = true and keep_reference = true"):
+        Fit(train="nowhere.csv", out=str(tmp_path / "out"), private=True, keep_reference=True).run()
+
+
 def test_evaluate_wants_a_folder_of_ours(tmp_path):
     with pytest.raises(CorpusError, match=r"textlabel\.json"):
         Evaluate(str(tmp_path), "gold.csv").run()
+
+
+def test_rows_off_the_map_are_counted_as_out_of_scope(tiny_backbone, tmp_path):
+    rows, model = tmp_path / "rows.jsonl", tmp_path / "model"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in snippets(60)))
+    fit = {"train": str(rows), "backbone": str(tiny_backbone), "off_map": "knn"}
+    Fit(**fit, out=str(model), keep_reference=True).run()
+    told = Annotate(
+        str(rows), str(model), str(tmp_path / "out"), min_confidence=0, out_of_scope_rate=0.2
+    ).run()
+    assert 0 < told["decisions"]["out_of_scope"] <= 18
+    assert told["decisions"]["accepted"] == 60 - told["decisions"]["out_of_scope"]

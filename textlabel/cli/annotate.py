@@ -22,6 +22,12 @@ def annotate(
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help=_HELP["min_confidence"])
     ] = Annotate.min_confidence,
+    out_of_scope_rate: Annotated[
+        float, typer.Option(min=0, max=1, help=_HELP["out_of_scope_rate"])
+    ] = Annotate.out_of_scope_rate,
+    gold: Annotated[str, typer.Option(metavar="FILE", help=_HELP["gold"])] = "",
+    label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Annotate.label_column,
+    order_by: Annotated[str, typer.Option(metavar="COLUMN", help=_HELP["order_by"])] = Annotate.order_by,
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it
@@ -51,6 +57,10 @@ def annotate(
         out=str(out),
         format=form,
         min_confidence=min_confidence,
+        out_of_scope_rate=out_of_scope_rate,
+        gold=gold,
+        label_column=label_column,
+        order_by=order_by,
         text_column=tuple(text_column),
         id_column=id_column,
         split=split,

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from textlabel.cli import backbones
+from textlabel.cli import audit, backbones
 from textlabel.cli.annotate import annotate
+from textlabel.cli.certify import certify, finish, plan, shares, todo
 from textlabel.cli.demo import demo
 from textlabel.cli.evaluate import evaluate
 from textlabel.cli.fit import fit
@@ -52,12 +53,25 @@ def start(
       textlabel annotate unlabeled.csv --model model --out labeled
       textlabel evaluate labeled --gold gold.csv
 
+    \b
+    and, for labels that you can defend:
+
+    \b
+      textlabel audit draw labeled --size 300
+      textlabel audit import labeled labeled/audit/sheet-1.csv
+      textlabel certify labeled --max-error 0.05
+      textlabel todo labeled
+      textlabel answers import labeled labeled/audit/todo.csv
+      textlabel finish labeled --out finished
+
     Results go to stdout (--json: as one JSON object), progress and messages to stderr.
     Exit codes: 0 done, 1 failed with one message, 2 wrong usage, 130 stopped.
     """
     log_to_stderr()
 
 
-for command in (fit, annotate, evaluate, run, demo, recipes, plugins):
+for command in (fit, annotate, plan, certify, todo, finish, shares, evaluate, run, demo, recipes, plugins):
     app.command()(command)
+app.add_typer(audit.app, name="audit")
+app.add_typer(audit.answers, name="answers")
 app.add_typer(backbones.app, name="backbones")

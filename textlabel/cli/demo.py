@@ -45,7 +45,7 @@ def demo(
 
 def render(summary: Summary) -> str:
     """Return the summary of a demo for people."""
-    judged = summary["with_answers"]
+    judged, audit = summary["with_answers"], summary["certificate"]
     lines = {
         "learned from": f"{summary['films']:,} sentences about films, {summary['products']} about products",
         "rows labeled": summary["rows"],
@@ -54,9 +54,14 @@ def render(summary: Summary) -> str:
         "calibration error": f"{judged['ece_before']:.3f} before, {judged['ece_after']:.3f} after"
         f"   ({_KNOWN})",
         "fraction accepted": f"{judged['accepted_at_95']:.2f} at 95 % precision   ({_KNOWN})",
+        "certified": f"{audit['allowed']} wrong at most if people check {audit['audited']} rows and do "
+        f"{audit['for_people']:,} in all; {audit['wrong_in_finished']} are   ({_KNOWN})",
         "texts/s": summary["texts_per_second"],
         "seconds in all": summary["seconds"],
         "labeled rows": summary["dataset"],
         "classifier": summary["model"],
     }
-    return f"{pairs(lines)}\n\nlook at the rows: datasets.load_from_disk({summary['dataset']!r})"
+    return (
+        f"{pairs(lines)}\n\nlook at the rows: datasets.load_from_disk({summary['dataset']!r})\n"
+        f"have them checked: textlabel plan {summary['dataset']}, then textlabel audit draw"
+    )

@@ -146,6 +146,36 @@ def repeated_ids(ids: pa.ChunkedArray) -> dict[int, int]:
     return {i: first[name] for i, name in rows if first.setdefault(name, i) != i}
 
 
+#: column of the sheets on which people answer: the value says which sheet it is
+SHEET_COLUMN = "textlabel_sheet"
+#: column of audit answers that were released to training
+RELEASED_COLUMN = "textlabel_released"
+
+
+def refuse_audits(dataset: datasets.Dataset) -> int:
+    """Return how many labeled rows were picked with knowledge of an audit; refuse audit sheets.
+
+    Whoever learns from audit answers cannot be judged by them. Rows of a to-do list, released answers, and
+    rows of a finished corpus that people labeled may be learned from; their number goes into the record, and
+    bars the model from being certified with the answers of an earlier audit.
+
+    Raises
+    ------
+    CorpusError : rows of an audit sheet.
+    """
+    names = dataset.column_names
+    if SHEET_COLUMN in names:
+        if any(str(value).startswith("audit") for value in dataset[SHEET_COLUMN]):
+            raise CorpusError(
+                f"column {SHEET_COLUMN!r} says that this is an audit sheet; learning from it would void "
+                "every certificate. To give its answers away: `textlabel audit release`"
+            )
+        return len(dataset)
+    if RELEASED_COLUMN in names:
+        return len(dataset)
+    return dataset["source"][:].count("human") if {"source", "prediction_set"} <= {*names} else 0
+
+
 def infer_schema(dataset: datasets.Dataset, label_kind: LabelKind) -> LabelSchema:
     """Return the schema of a loaded corpus: its class names sorted, or a score.
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,16 +15,21 @@ from textlabel import registry
 from textlabel.corpus.check import require_rows_per_class
 from textlabel.corpus.split import holdout
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.head import solver
+from textlabel.engine.head import solver, twin_heads
 from textlabel.engine.process import accelerator
 from textlabel.engine.run import Run, Task
+from textlabel.engine.scope import ScopePlan
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier
 from textlabel.recipe import Recipe, options_of
-from textlabel.trust.moments import fit_moments
+from textlabel.trust.calibrators.none import Uncalibrated
+from textlabel.trust.choice import choose
+from textlabel.trust.moments import Float32
+from textlabel.trust.scope import Map, Scope
 from textlabel.trust.sets import conformal_quantile, lac_quantile
+from textlabel.trust.source import Twins, measure_source
 from textlabel.types import FloatArray, IntArray
 
 log = logging.getLogger("textlabel")
@@ -75,10 +80,20 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows that calibrate: their numbers, and logits from models that did not train on them."""
+    """Rows that calibrate: their numbers, and logits and off-the-map scores from models without them."""
 
     index: IntArray
     logits: FloatArray
+    off_map: Float32
+
+
+class Fitted(NamedTuple):
+    """The final classifier, how many rows it trained on, their map, and the rows that calibrate it."""
+
+    classifier: Classifier
+    rows: int
+    known: Map
+    scored: Scored
 
 
 def adapt(
@@ -88,6 +103,8 @@ def adapt(
     seed: int,
     *,
     calibration: str = "auto",
+    calibrator: str = "auto",
+    scope: ScopePlan = ScopePlan(),  # noqa: B008 - frozen
     backend: str = "torch",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
@@ -98,16 +115,20 @@ def adapt(
     ----------
     calibration : "auto", "holdout", "folds=K" or "none"; every row used for it is scored by a model
         that did not train on it.
+    calibrator : plugin, or "auto": the simplest that those rows do not speak against.
+    scope : which score tells texts off the map, and whether features of training rows are kept.
     checkpoint : folder in which training can be resumed after a kill; None: start over.
     checkpoint_seconds : how often it is written.
 
     Raises
     ------
-    RecipeError : the recipe cannot learn from this kind of label.
+    RecipeError : the recipe cannot learn from this kind of label, or a calibrator has no rows to learn from.
     CorpusError : a class has fewer rows than folds.
     """
     _check(task, recipe)
+    scope.check(task.schema.kind)
     plan = Calibration.plan(calibration, recipe, task)
+    _check_calibrator(calibrator, plan, task)
     plan.announce(len(task.targets))
     if plan.mode == "out-of-fold":
         recipe = _with_folds(recipe, plan.folds)
@@ -115,8 +136,7 @@ def adapt(
     facts = _fingerprint(backbone, task, recipe, seed, calibration)
     saved = NoCheckpoint() if checkpoint is None else Checkpoint(checkpoint, facts, checkpoint_seconds)
     run = Run(backbone, task, recipe, seed, backend, saved)
-    classifier, trained, scored = _fit(run, plan)
-    return _bundle(run, plan, classifier, trained, scored)
+    return _bundle(run, plan, scope, calibrator, _fit(run, plan, scope))
 
 
 def _check(task: Task, recipe: Recipe) -> None:
@@ -133,6 +153,19 @@ def _check(task: Task, recipe: Recipe) -> None:
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
 
 
+def _check_calibrator(name: str, plan: Calibration, task: Task) -> None:
+    if name == "auto":
+        return
+    registry.load("calibrator", name)  # an unknown one fails here, not after hours of training
+    if task.schema.kind == "score":
+        raise RecipeError(f"calibrator = {name!r}: scores have no confidence to calibrate; leave it out")
+    if plan.mode == "none" and name != "none":
+        raise RecipeError(
+            f"calibrator = {name!r} learns from rows that calibration = 'none' does not give; "
+            "leave one of the two out"
+        )
+
+
 def _check_folds(task: Task, recipe: Recipe) -> None:
     if task.schema.kind == "single":
         folds = [options_of("tune", stage.tune).folds for stage in recipe.stages if solver(stage)]
@@ -147,44 +180,74 @@ def _with_folds(recipe: Recipe, folds: int) -> Recipe:
     return replace(recipe, stages=(replace(stage, tune=tune),))
 
 
-def _fit(run: Run, plan: Calibration) -> tuple[Classifier, IntArray, Scored]:
-    """Return the final classifier, the rows it trained on, and the rows that calibrate it."""
-    everything = np.arange(len(run.task.targets))
+def _fit(run: Run, plan: Calibration, scope: ScopePlan) -> Fitted:
+    targets = run.task.targets
+    held = np.zeros(len(targets), dtype=np.bool_)
     if plan.mode == "holdout":
-        held = holdout(run.task.targets, run.groups, HOLDOUT_SHARE, run.seed)
-        classifier = run.fit(everything[~held], "final")
-        scored = Scored(everything[held], run.logits(classifier, everything[held]))
-        return classifier, everything[~held], scored
-    if plan.mode == "folds":
-        scored = Scored(everything, run.fold_logits(plan.folds))
-        return run.fit(everything, "final"), everything, scored
-    classifier = run.fit(everything, "final")
+        held = holdout(targets, run.groups, HOLDOUT_SHARE, run.seed)
+    scored = _by_folds(run, plan.folds, scope) if plan.mode == "folds" else None
+    classifier = run.fit(np.flatnonzero(~held), "final")
+    known = scope.map(run, classifier, np.flatnonzero(~held))
     if plan.mode == "out-of-fold":
-        assert run.out_of_fold is not None
-        return classifier, everything, Scored(everything, run.out_of_fold)
-    return classifier, everything, Scored(everything[:0], np.zeros((0, run.task.schema.outputs)))
+        logits = run.out_of_fold
+        assert logits is not None
+        scored = Scored(np.arange(len(targets)), logits, scope.cross_fit(run, classifier, logits))
+    elif scored is None:
+        rows = np.flatnonzero(held)
+        logits = run.logits(classifier, rows)
+        scored = Scored(rows, logits, scope.score(run, classifier, known, rows, logits))
+    return Fitted(classifier, int((~held).sum()), known, scored)
 
 
-def _bundle(run: Run, plan: Calibration, classifier: Classifier, trained: IntArray, scored: Scored) -> Bundle:
-    task = run.task
-    truth = task.targets[scored.index]
+def _by_folds(run: Run, folds: int, scope: ScopePlan) -> Scored:
+    """Return all rows, each with logits and score from a run and a map that lack its fold."""
+    n = len(run.task.targets)
+    scored = Scored(np.arange(n), np.zeros((n, run.task.schema.outputs)), np.zeros(n, dtype=np.float32))
+    for k, (others, held) in enumerate(run.folds(folds)):
+        classifier = run.fit(others, f"fold{k}")
+        known = scope.map(run, classifier, others)
+        scored.logits[held] = run.logits(classifier, held)
+        scored.off_map[held] = scope.score(run, classifier, known, held, scored.logits[held])
+    return scored
+
+
+def _bundle(run: Run, plan: Calibration, chosen: ScopePlan, calibrator: str, fitted: Fitted) -> Bundle:
+    scored, schema = fitted.scored, run.task.schema
+    truth = run.task.targets[scored.index]
     labels = {
-        "train": len(trained),
+        "train": fitted.rows,
         "calibration": f"{plan.mode} ({plan.folds})" if plan.folds else len(scored.index),
         "audit": 0,
     }
-    record = {"recipe": run.recipe.to_dict(), "seed": run.seed, "labels": labels, "set_alpha": SET_ALPHA}
-    score = task.schema.kind == "score"
-    classes = np.zeros(len(trained), dtype=np.int64) if score else task.targets[trained]
-    moments = fit_moments(run.features(classifier, trained), classes, task.schema.outputs)
-    if score:
+    record = {
+        "recipe": run.recipe.to_dict(),
+        "seed": run.seed,
+        "labels": labels,
+        "set_alpha": SET_ALPHA,
+        "off_map": asdict(chosen),
+    }
+    scope = Scope(fitted.known, chosen.off_map, np.sort(scored.off_map))
+    if schema.kind == "score":
         residuals = np.abs(scored.logits[:, 0] - truth)
-        return Bundle(classifier, None, moments, conformal_quantile(residuals, SET_ALPHA), record)
-    calibrator = registry.load("calibrator", "temperature" if len(truth) else "none").fit(
-        scored.logits, truth
+        return Bundle(fitted.classifier, None, scope, conformal_quantile(residuals, SET_ALPHA), record)
+    if not len(truth):
+        return Bundle(fitted.classifier, Uncalibrated(), scope, np.inf, record)
+    candidates = None if calibrator == "auto" else [calibrator]
+    found = choose(scored.logits, truth, run.groups[scored.index], run.seed, candidates)
+    record["calibrators"] = [candidate.to_json() for candidate in found.table]
+    quantile = lac_quantile(found.probabilities, truth, SET_ALPHA)
+    source = measure_source(found.calibrator.apply(scored.logits), truth, _twins(run, plan))
+    return Bundle(fitted.classifier, found.calibrator, scope, quantile, record, source)
+
+
+def _twins(run: Run, plan: Calibration) -> Twins | None:
+    """Return second heads where they cost next to nothing: a solved head on cached features."""
+    if plan.mode != "out-of-fold":
+        return None
+    task, [stage] = run.task, run.recipe.stages
+    return twin_heads(
+        run.base_features, task.targets, run.groups, task.schema.outputs, stage, run.l2, run.seed
     )
-    quantile = lac_quantile(calibrator.apply(scored.logits), truth, SET_ALPHA) if len(truth) else np.inf
-    return Bundle(classifier, calibrator, moments, float(quantile), record)
 
 
 def _fingerprint(

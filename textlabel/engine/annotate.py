@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from textlabel.errors import RecipeError
+from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.bundle import Bundle
 from textlabel.trust.sets import lac_sets
 from textlabel.types import Predictions
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+log = logging.getLogger("textlabel")
 
 #: columns that textlabel writes; an input column of such a name is carried as ``input_NAME``
 COLUMNS = (
@@ -31,7 +35,11 @@ COLUMNS = (
 
 
 def annotate(
-    corpus: Dataset, predictions: Predictions, bundle: Bundle, min_confidence: float = 0.9
+    corpus: Dataset,
+    predictions: Predictions,
+    bundle: Bundle,
+    min_confidence: float = 0.9,
+    out_of_scope_rate: float = 0.0,
 ) -> Dataset:
     """Return the corpus with labels, one row for each input row, in input order.
 
@@ -40,18 +48,29 @@ def annotate(
     corpus : columns ``id`` and ``text``, and any others, which are carried through.
     predictions : logits of the same rows in the same order.
     min_confidence : rows at least this sure are "accepted", the others are for "review".
+    out_of_scope_rate : share of rows in scope that may be called "out_of_scope", whatever their confidence;
+        0: none. What it promises is told in `textlabel.trust.scope`.
 
     Raises
     ------
-    RecipeError : ``min_confidence`` is not a probability.
+    CorpusError : ``predictions`` are of other rows.
+    RecipeError : ``min_confidence`` is not a probability, or ``out_of_scope_rate`` not in [0, 1).
+    BundleError : the model cannot tell what is out of scope.
     """
     from datasets import Dataset, concatenate_datasets
 
     if not 0 <= min_confidence <= 1:
         raise RecipeError(f"min_confidence = {min_confidence}: expected a probability in [0, 1]")
+    if list(predictions.ids) != list(corpus["id"]):
+        raise CorpusError(
+            f"predictions of {len(predictions.ids)} rows are not of this corpus of {len(corpus)} rows, or "
+            "not in this order: predict this very corpus"
+        )
     make = _scores if predictions.schema.kind == "score" else _classes
     columns = make(predictions, bundle, min_confidence)
     columns["ood_score"] = predictions.ood_score
+    outside = _out_of_scope(predictions, bundle, out_of_scope_rate)
+    columns["decision"] = np.where(outside, "out_of_scope", columns["decision"]).tolist()
     columns["source"] = ["model"] * len(predictions.ids)
     corpus = carry(corpus, keep=("id", "text"))
     features = _features(predictions)
@@ -59,6 +78,18 @@ def annotate(
     both = concatenate_datasets([corpus, made], axis=1)
     rest = [name for name in corpus.column_names if name not in COLUMNS]
     return both.select_columns([*COLUMNS, *rest])
+
+
+def _out_of_scope(predictions: Predictions, bundle: Bundle, rate: float) -> npt.NDArray[np.bool_]:
+    assert predictions.ood_score is not None
+    if rate and np.isinf(bundle.scope.threshold(rate)):
+        log.warning(
+            "no row is called out of scope: a rate of %g needs %d labeled rows that calibrate, there are %d",
+            rate,
+            np.ceil(1 / rate - 1),
+            len(bundle.scope.in_scope),
+        )
+    return bundle.scope.out_of_scope(predictions.ood_score, rate)
 
 
 def carry(corpus: Dataset, keep: Iterable[str]) -> Dataset:
@@ -88,7 +119,7 @@ def _classes(predictions: Predictions, bundle: Bundle, min_confidence: float) ->
         "probabilities": probabilities.astype(np.float32),
         "margin": top[:, 0] - top[:, 1],
         "prediction_set": [names[row].tolist() for row in sets],
-        "decision": np.where(top[:, 0] >= min_confidence, "accepted", "review").tolist(),
+        "decision": np.where(top[:, 0] >= min_confidence, "accepted", "review"),
     }
 
 

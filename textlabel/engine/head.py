@@ -15,6 +15,7 @@ from textlabel.models.heads import Linear
 from textlabel.recipe import Plugin, Stage, options_of
 from textlabel.trust.calibration import softmax
 from textlabel.trust.metrics import nll
+from textlabel.trust.source import Twins
 from textlabel.types import FloatArray, IntArray
 
 #: ridge strengths tried, in nats per squared standardized weight, for `REFERENCE_ROWS` rows
@@ -91,6 +92,36 @@ def fit_head(
     l2 = strengths[best]
     logits = tried[best] if some is everything else out_of_fold(everything, [l2])[0]
     return HeadFit(fit(everything, [l2])[0], logits, l2)
+
+
+def twin_heads(
+    features: FloatArray,
+    targets: IntArray,
+    groups: IntArray,
+    classes: int,
+    stage: Stage,
+    l2: float,
+    seed: int,
+) -> Twins:
+    """Return two heads of a solvable stage, each fitted on one half of the rows and one of the features.
+
+    A solved head has neither a seed nor an order of its rows, so only other rows make it another head. Heads
+    that read the same features still err together; halves of the features, drawn at random, part them
+    further. Arguments are those of `fit_head`, and ``l2`` its strength.
+    """
+    found = solver(stage)
+    assert found is not None
+    module, options = found[0], options_of("objective", found[1])
+    half = make_folds(targets, groups, 2, seed)
+    side = np.random.default_rng(seed).permutation(features.shape[1]) % 2
+    weight = np.zeros((2, classes, features.shape[1]), dtype=np.float32)
+    bias = np.zeros((2, classes), dtype=np.float32)
+    for k in range(2):
+        rows, columns = np.flatnonzero(half == k), np.flatnonzero(side == k)
+        strength = [l2 * REFERENCE_ROWS / len(rows)]
+        [head] = module.fit_linear(features[np.ix_(rows, columns)], targets[rows], classes, strength, options)
+        weight[k][:, columns], bias[k] = head.weight, head.bias
+    return Twins(weight, bias)
 
 
 def risk(outputs: FloatArray, targets: IntArray | FloatArray) -> float:

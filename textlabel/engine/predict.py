@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from textlabel.models.classifier import Classifier
 
 #: padded tokens of one forward pass; small batches waste less padding, a GPU wants more at once
-TOKEN_BUDGET = {"cpu": 1024, "cuda": 16_384}
+TOKEN_BUDGET = {"cpu": 512, "cuda": 16_384}
 #: rows tokenized, sorted and gathered at a time
 WINDOW = 20_000
 

@@ -66,6 +66,8 @@ class Run:
     checkpoint: Checkpoint | NoCheckpoint
     #: logits of the last directly solved head, each row's from a head that did not see its fold
     out_of_fold: FloatArray | None = None
+    #: its ridge strength
+    l2: float = 0.0
 
     @cached_property
     def groups(self) -> IntArray:
@@ -115,14 +117,10 @@ class Run:
         texts = [self.task.texts[i] for i in index]
         return predict(classifier, texts, backend=self.backend)[0].astype(np.float64)
 
-    def fold_logits(self, folds: int) -> FloatArray:
-        """Return each row's logits from a run that did not train on its fold."""
-        fold = make_folds(self.task.targets, self.groups, folds, self.seed)
-        logits = np.zeros((len(fold), self.task.schema.outputs))
-        for k in range(folds):
-            classifier = self.fit(np.flatnonzero(fold != k), f"fold{k}")
-            logits[fold == k] = self.logits(classifier, np.flatnonzero(fold == k))
-        return logits
+    def folds(self, count: int) -> list[tuple[IntArray, IntArray]]:
+        """Return (rows of the other folds, rows of the fold) for each of ``count`` folds."""
+        fold = make_folds(self.task.targets, self.groups, count, self.seed)
+        return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]
 
     def _solve(self, classifier: Classifier, stage: Stage, index: IntArray) -> None:
         features = self.base_features[index] if classifier.untouched else self.features(classifier, index)
@@ -130,7 +128,7 @@ class Run:
         fitted = fit_head(features, self.task.targets[index], self.groups[index], outputs, stage, self.seed)
         classifier.set_head(fitted.head)
         _same_on_all_processes(classifier)
-        self.out_of_fold = fitted.out_of_fold
+        self.out_of_fold, self.l2 = fitted.out_of_fold, fitted.l2
 
     def _train(
         self, classifier: Classifier, stage: Stage, index: IntArray, validation: Labeled | None, name: str

@@ -1,7 +1,10 @@
 """The classifier on disk: safetensors and JSON, never pickle; parameters and class moments only.
 
+Features of training rows are written where `Scope` holds a reference, which somebody must have asked for.
+
 textlabel.json          schema, backbone (name, sha256), calibrator, provenance record
-head.safetensors        linear head and class moments
+head.safetensors        linear head, class moments, scores of rows in scope, and source statistics
+reference.safetensors   features of length one and classes of the training rows, only where they are kept
 adapter-0/ ...          LoRA updates in peft's own layout, in the order of their training
 body/                   the encoder itself, only where it changed or cannot be had by name
 """
@@ -22,7 +25,8 @@ from textlabel.models.backbone import BackboneInfo, locate, open_folder, save_bo
 from textlabel.models.classifier import Adapter, Classifier
 from textlabel.models.fetch import file_sha256, weights_sha256
 from textlabel.trust.calibration import Calibrator, from_json
-from textlabel.trust.moments import Moments
+from textlabel.trust.scope import DEFAULT_OFF_MAP, Reference, Scope
+from textlabel.trust.source import SourceStatistics
 from textlabel.types import LabelSchema
 
 FORMAT = 1
@@ -37,16 +41,18 @@ class Bundle:
     ----------
     classifier : body and head.
     calibrator : from logits to probabilities; None for scores.
-    moments : class moments of the training features, for the off-the-map score.
+    scope : what tells texts that are off the map: class moments of the training features, and a score.
     set_quantile : split-conformal quantile of prediction sets (or of absolute residuals, for scores).
     record : provenance, as it goes into cards.
+    source : what was measured on labeled rows, for estimates elsewhere; None where none calibrated.
     """
 
     classifier: Classifier
     calibrator: Calibrator | None
-    moments: Moments
+    scope: Scope
     set_quantile: float
     record: dict[str, Any] = field(default_factory=dict)
+    source: SourceStatistics | None = None
 
     def save(self, folder: str | Path, self_contained: bool = False) -> Path:
         """Write the bundle; the old one of that name is replaced once the new one is complete.
@@ -79,10 +85,14 @@ class Bundle:
         model = self.classifier
         head = {"head.weight": model.head.weight, "head.bias": model.head.bias}
         tensors = {k: v.detach().cpu().contiguous() for k, v in head.items()}
-        tensors |= {
-            f"moments.{k}": torch.from_numpy(v.copy(order="C")) for k, v in self.moments.arrays().items()
-        }
+        arrays = self.scope.arrays()
+        if self.source is not None:
+            arrays |= {f"source.{k}": v for k, v in self.source.arrays().items()}
+        tensors |= {k: torch.from_numpy(v.copy(order="C")) for k, v in arrays.items()}
         save_file(tensors, folder / "head.safetensors")
+        if self.scope.known.reference is not None:
+            kept = asdict(self.scope.known.reference)
+            save_file({k: torch.from_numpy(v) for k, v in kept.items()}, folder / "reference.safetensors")
         for number, adapter in enumerate([] if model.body_changed else model.adapters):
             _write_adapter(folder / f"adapter-{number}", adapter)
         if model.body_changed:
@@ -102,6 +112,8 @@ class Bundle:
             "adapters": 0 if model.body_changed else len(model.adapters),
             "calibrator": None if self.calibrator is None else self.calibrator.to_json(),
             "set_quantile": str(self.set_quantile),  # infinity is not JSON
+            "off_map": self.scope.off_map,
+            "source": None if self.source is None else self.source.to_json(),
             "record": self.record,
             "files": files,
         }
@@ -127,10 +139,19 @@ class Bundle:
         tensors = load_file(path / "head.safetensors")
         model.head.load_state_dict({k: tensors.pop(f"head.{k}") for k in ("weight", "bias")})
         model.body_changed = data["body_changed"]
-        arrays = {k.removeprefix("moments."): v.numpy() for k, v in tensors.items()}
+        arrays = {k: v.numpy() for k, v in tensors.items()}
+        scope = Scope.from_arrays(arrays, data.get("off_map", DEFAULT_OFF_MAP), _read_reference(path))
         calibrator = from_json(data["calibrator"]) if data["calibrator"] else None
-        moments = Moments.from_arrays(arrays)
-        return cls(model.eval(), calibrator, moments, float(data["set_quantile"]), data["record"])
+        measured = {k.removeprefix("source."): v for k, v in arrays.items() if k.startswith("source.")}
+        source = SourceStatistics.from_parts(data["source"], measured) if data.get("source") else None
+        return cls(model.eval(), calibrator, scope, float(data["set_quantile"]), data["record"], source)
+
+
+def _read_reference(folder: Path) -> Reference | None:
+    from safetensors.numpy import load_file
+
+    path = folder / "reference.safetensors"
+    return Reference(**load_file(path)) if path.is_file() else None
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "tags": ["textlabel", "text-classification"],
         **_model_index(record),
     }
-    return _fill("model_card.md", head, record)
+    return _fill("model_card.md", head, record, contents=_contents(record))
 
 
 def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str:
@@ -162,6 +162,18 @@ def _task(schema: Mapping[str, Any]) -> str:
     return f"Each text gets one of {len(schema['names'])} classes: {', '.join(map(_plain, schema['names']))}."
 
 
+def _contents(record: Mapping[str, Any]) -> str:
+    if record.get("off_map", {}).get("keep_reference"):
+        return (
+            "It holds parameters and, in `reference.safetensors`, **the embedding and the class of every "
+            "training row**, from which much of a text can be guessed. It holds no id and no text."
+        )
+    return (
+        "It holds parameters and class moments of features only: no training row, id, text or embedding. "
+        "(The mean of a class that has very few rows is close to the embeddings of those rows.)"
+    )
+
+
 def _confidence(record: Mapping[str, Any]) -> str:
     if record["schema"]["kind"] == "score":
         return "A score comes without a confidence."
@@ -173,8 +185,8 @@ def _confidence(record: Mapping[str, Any]) -> str:
         )
     settings = ", ".join(f"{key} {value:.4g}" for key, value in calibrator.items() if key != "name")
     return (
-        f"The confidence is a probability calibrated by {_plain(calibrator['name'])} "
-        f"({_plain(settings)}) on labeled rows that the scoring model had not seen "
+        f"The confidence is a probability calibrated by {_plain(calibrator['name'])}"
+        f"{f' ({_plain(settings)})' if settings else ''} on labeled rows that the scoring model had not seen "
         f"({_plain(record['labels']['calibration'])}). It is meant to be right on average over "
         "texts like those rows; it is no guarantee for a single text, and may be wrong elsewhere."
     )

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from textlabel.errors import CorpusError, nearest
 from textlabel.trust import metrics
+from textlabel.trust import reliability as reliable
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -23,6 +24,8 @@ _TITLES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "ece": "calibration error (ECE)",
+    "calibration_rms": "calibration error (RMS, noise subtracted)",
+    "ks": "calibration error (KS, no bins)",
     "brier": "Brier score (0 to 2)",
     "nll": "negative log-likelihood (nats)",
     "aurc": "area under risk-coverage",
@@ -43,22 +46,26 @@ class Evaluation:
     ----------
     n : rows with a gold label; every number is about these.
     rows : rows annotated in all.
-    metrics : accuracy, macro_f1, ece, ece_low, ece_high, ece_if_perfect, aurc, fraction_accepted_at_95,
-        fraction_accepted_at_99 (from ``confidence``), brier, nll (from ``probabilities``); for scores
-        mae, rmse, pearson, spearman. What its column is missing for is left out.
+    metrics : accuracy, macro_f1, ece, ece_low, ece_high, ece_if_perfect, calibration_rms, ks, ks_if_perfect,
+        aurc, fraction_accepted_at_95, fraction_accepted_at_99 (from ``confidence``), brier, nll (from
+        ``probabilities``); for scores mae, rmse, pearson, spearman. What its column is missing for is
+        left out.
     per_class : class name -> precision, recall, f1, support; empty for scores.
+    reliability : accuracy in bins of equal mass, least confident first; empty without ``confidence``.
     """
 
     n: int
     rows: int
     metrics: Mapping[str, float]
     per_class: Mapping[str, Mapping[str, float]]
+    reliability: tuple[reliable.Bin, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a flat JSON-ready dictionary; an undefined number is None."""
         numbers = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
         classes = {name: dict(scores) for name, scores in self.per_class.items()}
-        return {"n": self.n, "rows": self.rows, **numbers} | ({"per_class": classes} if classes else {})
+        tables = {"per_class": classes, "reliability": [asdict(one) for one in self.reliability]}
+        return {"n": self.n, "rows": self.rows, **numbers} | {k: v for k, v in tables.items() if v}
 
     def render(self) -> str:
         """Return the numbers as a plain text table."""
@@ -69,12 +76,16 @@ class Evaluation:
                 lines.append(f"{title:<{width}}  {self.metrics[name]:.3f}{self._beside(name)}")
         if self.per_class:
             lines += ["", *self._class_table()]
+        if self.reliability:
+            lines += ["", *self._reliability_table()]
         return "\n".join(lines)
 
     def _beside(self, name: str) -> str:
+        m = self.metrics
+        if name == "ks":
+            return f"  {m['ks_if_perfect']:.3f} if confidence were exact"
         if name != "ece":
             return ""
-        m = self.metrics
         return (
             f"  95 % interval {m['ece_low']:.3f} to {m['ece_high']:.3f}; "
             f"{m['ece_if_perfect']:.3f} if confidence were exact"
@@ -86,6 +97,14 @@ class Evaluation:
         for name, s in self.per_class.items():
             cells = f"{s['precision']:9.3f}  {s['recall']:6.3f}  {s['f1']:5.3f}  {int(s['support']):7,}"
             lines.append(f"{name:<{width}}  {cells}")
+        return lines
+
+    def _reliability_table(self) -> list[str]:
+        lines = ["confidence     rows  right   95 % interval"]
+        for one in self.reliability:
+            off = "" if one.low <= one.confidence <= one.high else "  off"
+            cells = f"{one.n:7,}  {one.accuracy:5.3f}  {one.low:.3f} to {one.high:.3f}"
+            lines.append(f"{one.confidence:10.3f}  {cells}{off}")
         return lines
 
 
@@ -127,10 +146,12 @@ def evaluate_labels(
     y, given = _coded(truth, gold_ids, order, "gold"), _coded(said, gold_ids, order, "annotated")
     report = metrics.class_report(y, given, len(order))
     numbers = {"accuracy": metrics.accuracy(y, given), "macro_f1": report.macro_f1}
+    bins: tuple[reliable.Bin, ...] = ()
     if "confidence" in _names(annotated):
         confidence = _column(annotated, "confidence", "annotated")
         sure = _numbers([confidence[row] for row in rows], gold_ids, "confidence")
         numbers |= _confidence_metrics(sure, y == given, seed)
+        bins = reliable.reliability(sure, y == given)
     if "probabilities" in _names(annotated):
         if not (names or classes):
             raise CorpusError(
@@ -138,7 +159,7 @@ def evaluate_labels(
             )
         probabilities = _column(annotated, "probabilities", "annotated")
         numbers |= _probability_metrics(y, [probabilities[row] for row in rows], order)
-    return Evaluation(len(rows), len(ids), numbers, _per_class(report, order))
+    return Evaluation(len(rows), len(ids), numbers, _per_class(report, order), bins)
 
 
 # --- the numbers ----------------------------------------------------------------------------------
@@ -156,6 +177,9 @@ def _confidence_metrics(sure: _Floats, right: npt.NDArray[np.bool_], seed: int) 
         "ece_low": low,
         "ece_high": high,
         "ece_if_perfect": metrics.ece_if_perfect(sure, seed=seed),
+        "calibration_rms": reliable.error_debiased(sure, right),
+        "ks": reliable.ks_error(sure, right),
+        "ks_if_perfect": reliable.ks_if_perfect(sure, seed=seed),
         "aurc": metrics.risk_coverage(sure, right).aurc,
         "fraction_accepted_at_95": metrics.fraction_accepted_at(0.95, sure, right),
         "fraction_accepted_at_99": metrics.fraction_accepted_at(0.99, sure, right),

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from textlabel import __version__
+from textlabel.trust.calibration import describe
 
 if TYPE_CHECKING:
     from textlabel.models.bundle import Bundle
@@ -49,7 +50,7 @@ def complete_record(bundle: Bundle) -> dict[str, Any]:
             "license": info.license,
         },
         "versions": versions(),
-        "calibrator": None if bundle.calibrator is None else bundle.calibrator.to_json(),
+        "calibrator": None if bundle.calibrator is None else describe(bundle.calibrator),
         "certificate": None,
         "evaluation": None,
         **bundle.record,

@@ -20,7 +20,8 @@ Ints = npt.NDArray[np.int64]
 _BLOCK = 1_000_000
 
 
-def _paired(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
+def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return both as float64 (n,); a `ValueError` unless they have one shape and n >= 1."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"expected two arrays of one shape (n,), n >= 1; got {a.shape} and {b.shape}")
@@ -60,7 +61,7 @@ def accuracy(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     >>> accuracy([0, 1, 1, 0], [0, 1, 0, 0])
     0.75
     """
-    truth, said = _paired(labels, predicted)
+    truth, said = paired(labels, predicted)
     return float(np.mean(truth == said))
 
 
@@ -72,7 +73,7 @@ def class_report(labels: npt.ArrayLike, predicted: npt.ArrayLike, k: int) -> Cla
     >>> class_report([0, 1, 1, 1], [0, 1, 1, 0], k=2).recall.round(3).tolist()
     [1.0, 0.667]
     """
-    truth, said = (a.astype(np.int64) for a in _paired(labels, predicted))
+    truth, said = (a.astype(np.int64) for a in paired(labels, predicted))
     hits = np.bincount(truth[truth == said], minlength=k)
     support, given = np.bincount(truth, minlength=k), np.bincount(said, minlength=k)
     precision, recall = hits / np.maximum(given, 1), hits / np.maximum(support, 1)
@@ -88,7 +89,7 @@ def macro_f1(labels: npt.ArrayLike, predicted: npt.ArrayLike, k: int) -> float:
 # --- calibration --------------------------------------------------------------------------------
 
 
-def _equal_mass_bins(confidence: Floats, bins: int) -> Ints:
+def equal_mass_bins(confidence: Floats, bins: int) -> Ints:
     """Return each row's bin: where the middle of its tie group falls among ``bins`` equal shares."""
     # a group of equal confidences goes whole into one bin, so a bin may hold more, or none
     return (bins * _midranks(confidence) / len(confidence)).astype(np.int64)
@@ -107,12 +108,12 @@ def ece(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 15) -> fl
     >>> round(ece([0.9, 0.9, 0.9, 0.9], [1, 1, 0, 1]), 3)
     0.15
     """
-    sure, right = _paired(confidence, correct)
-    gaps = np.bincount(_equal_mass_bins(sure, bins), weights=right - sure)
+    sure, right = paired(confidence, correct)
+    gaps = np.bincount(equal_mass_bins(sure, bins), weights=right - sure)
     return float(np.abs(gaps).sum() / len(sure))
 
 
-def _blocks(repeats: int, n: int) -> Iterator[int]:
+def blocks(repeats: int, n: int) -> Iterator[int]:
     """Yield how many repeats of ``n`` rows to draw at a time, ``repeats`` in all."""
     block = max(1, _BLOCK // n)
     for done in range(0, repeats, block):
@@ -144,10 +145,10 @@ def ece_interval(
     adds noise of its own, so near perfect calibration the interval lies high, as `ece` itself does:
     miscalibration is shown when its lower end exceeds `ece_if_perfect`.
     """
-    sure, right = _paired(confidence, correct)
-    n, gap, bin_of = len(sure), right - sure, _equal_mass_bins(sure, bins)
+    sure, right = paired(confidence, correct)
+    n, gap, bin_of = len(sure), right - sure, equal_mass_bins(sure, bins)
     rng = np.random.default_rng(seed)
-    draws = (rng.integers(0, n, size=(size, n)) for size in _blocks(resamples, n))
+    draws = (rng.integers(0, n, size=(size, n)) for size in blocks(resamples, n))
     errors = np.concatenate([_binned_errors(gap[rows], bin_of[rows]) for rows in draws])
     low, high = np.quantile(errors, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -159,14 +160,14 @@ def ece_if_perfect(confidence: npt.ArrayLike, bins: int = 15, *, repeats: int = 
     Each row is right with its own confidence as probability; what is left is chance, the floor
     below which no measured ECE at this n means anything.
     """
-    sure, _ = _paired(confidence, confidence)
-    bin_of = _equal_mass_bins(sure, bins)
+    sure, _ = paired(confidence, confidence)
+    bin_of = equal_mass_bins(sure, bins)
     rng = np.random.default_rng(seed)
     errors = [
         _binned_errors(
             (rng.random((size, len(sure))) < sure) - sure, np.broadcast_to(bin_of, (size, len(sure)))
         )
-        for size in _blocks(repeats, len(sure))
+        for size in blocks(repeats, len(sure))
     ]
     return float(np.concatenate(errors).mean())
 
@@ -232,7 +233,7 @@ class RiskCoverage:
 
 def _accepted(confidence: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, Ints, Floats]:
     """Return distinct confidences, descending, with accepted rows and right ones so far."""
-    sure, right = _paired(confidence, correct)
+    sure, right = paired(confidence, correct)
     values, inverse, counts = np.unique(-sure, return_inverse=True, return_counts=True)
     return -values, np.cumsum(counts), np.cumsum(np.bincount(inverse, weights=right))
 
@@ -271,19 +272,19 @@ def fraction_accepted_at(precision: float, confidence: npt.ArrayLike, correct: n
 
 def mae(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     """Return the mean absolute error, in the unit of the score."""
-    a, b = _paired(truth, predicted)
+    a, b = paired(truth, predicted)
     return float(np.abs(a - b).mean())
 
 
 def rmse(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     """Return the root mean squared error, in the unit of the score."""
-    a, b = _paired(truth, predicted)
+    a, b = paired(truth, predicted)
     return float(np.sqrt(np.mean((a - b) ** 2)))
 
 
 def pearson(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     """Return the linear correlation in [-1, 1]; not a number when either side is constant."""
-    a, b = (values - values.mean() for values in _paired(truth, predicted))
+    a, b = (values - values.mean() for values in paired(truth, predicted))
     scale = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / scale) if scale > 0 else float("nan")
 
@@ -296,5 +297,5 @@ def spearman(truth: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
     >>> spearman([1.0, 2.0, 3.0], [0.1, 0.5, 9.0])
     1.0
     """
-    a, b = _paired(truth, predicted)
+    a, b = paired(truth, predicted)
     return pearson(_midranks(a), _midranks(b))

@@ -1,15 +1,12 @@
-"""Class moments of features, and how far off the map a text is: relative Mahalanobis distance.
+"""Class moments of features, and the distances of a text from them.
 
-A row's score is its squared distance to the nearest class minus its squared distance to the
-bulk of all training rows, each measured in its own covariance (Ren et al. 2021, arXiv 2106.09022).
-The subtraction removes what is unusual about every row, such as its length. Only moments are
-kept: no text and no row of features. The mean of a class with very few rows is still close to the features
-of those rows, which matters where the texts are secret.
+Only moments are kept: no text and no row of features. The mean of a class with very few rows is still
+close to the features of those rows, which matters where the texts are secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +15,9 @@ import numpy.typing as npt
 from textlabel.errors import BundleError, CorpusError
 
 Floats = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
 
-#: rows turned to float64 at once
+#: rows read at once
 _CHUNK = 4096
 
 #: least weight of the sphere in a covariance: keeps constant features from making it singular
@@ -41,36 +39,65 @@ class Moments:
     factor0 : (d, d) float32, of the covariance of all rows.
     """
 
-    means: npt.NDArray[np.float32]
-    factor: npt.NDArray[np.float32]
-    mean0: npt.NDArray[np.float32]
-    factor0: npt.NDArray[np.float32]
+    means: Float32
+    factor: Float32
+    mean0: Float32
+    factor0: Float32
 
-    def ood_score(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Return the relative Mahalanobis distance (n,) of features (n, d); higher is further off.
+    def mahalanobis(self, features: npt.NDArray[np.floating]) -> Float32:
+        """Return the squared distance (n,) of features (n, d) to the nearest class mean.
 
-        With a single class the two distances would cancel, so the plain distance is returned.
+        Distances are measured in the covariance within classes (Lee et al. 2018, arXiv 1807.03888).
         """
-        mean0, factor = self.mean0.astype(np.float64), self.factor.astype(np.float64)
-        factor0 = self.factor0.astype(np.float64)
-        known = self.means[~np.isnan(self.means).any(axis=1)].astype(np.float64)
-        # distances are differences, so the origin is free: near the data little is lost to rounding
-        centers = (known - mean0) @ factor
-        scores = [np.empty(0, dtype=np.float32)]
-        for rows in _chunks(features):
-            z = rows - mean0
-            distance = _nearest_squared(z @ factor, centers)
-            if len(known) > 1:
-                distance -= np.sum((z @ factor0) ** 2, axis=1)
-            scores.append(distance.astype(np.float32))
-        return np.concatenate(scores)
+        return self._by_chunks(features, self._nearest())
 
-    def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+    def relative_mahalanobis(self, features: npt.NDArray[np.floating]) -> Float32:
+        """Return the squared distance (n,) to the nearest class minus that to the bulk of all rows.
+
+        Each is measured in its own covariance; the subtraction removes what is unusual about every row,
+        such as its length (Ren et al. 2021, arXiv 2106.09022). With a single class the two would cancel,
+        so that the plain distance is returned.
+        """
+        nearest = self._nearest()
+        if self._known.sum() == 1:
+            return self._by_chunks(features, nearest)
+        return self._by_chunks(features, lambda z: nearest(z) - _squares(z @ self.factor0))
+
+    @property
+    def _known(self) -> npt.NDArray[np.bool_]:
+        """Which classes have rows."""
+        return np.asarray(~np.isnan(self.means).any(axis=1))
+
+    def _nearest(self) -> Callable[[Float32], Float32]:
+        """Return what gives rows centered at ``mean0`` their squared distance to the nearest class."""
+        offset = self.means[self._known].astype(np.float64) - self.mean0
+        centers = (offset @ self.factor.astype(np.float64)).astype(np.float32)
+        squares = _squares(centers)
+
+        def nearest(rows: Float32) -> Float32:
+            white = rows @ self.factor
+            closest: Float32 = (squares - 2 * (white @ centers.T)).min(axis=1)
+            return np.asarray(np.maximum(_squares(white) + closest, np.float32(0)))
+
+        return nearest
+
+    def _by_chunks(
+        self, features: npt.NDArray[np.floating], distance: Callable[[Float32], Float32]
+    ) -> Float32:
+        # Single precision is safe because rows are centered first and the least shrinkage bounds how
+        # much a factor can enlarge their rounding; the factors are single precision anyway.
+        found = np.empty(len(features), dtype=np.float32)
+        for start in range(0, len(features), _CHUNK):
+            centered = features[start : start + _CHUNK] - self.mean0
+            found[start : start + _CHUNK] = distance(centered.astype(np.float32, copy=False))
+        return found
+
+    def arrays(self) -> dict[str, Float32]:
         """Return the arrays by name, as safetensors wants them."""
         return {"means": self.means, "factor": self.factor, "mean0": self.mean0, "factor0": self.factor0}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.float32]]) -> Moments:
+    def from_arrays(cls, arrays: Mapping[str, Float32]) -> Moments:
         """Return the moments that `arrays` gave; a `BundleError` if one is missing or misshapen."""
         names = ("means", "factor", "mean0", "factor0")
         if missing := [name for name in names if name not in arrays]:
@@ -123,11 +150,10 @@ def _chunks(rows: npt.NDArray[np.generic]) -> Iterator[Floats]:
         yield np.asarray(rows[start : start + _CHUNK], dtype=np.float64)
 
 
-def _nearest_squared(rows: Floats, centers: Floats) -> Floats:
-    """Return the squared distance (n,) of each row to the nearest center."""
-    squares = np.sum(rows**2, axis=1)[:, None] - 2 * rows @ centers.T + np.sum(centers**2, axis=1)
-    nearest: Floats = np.maximum(squares.min(axis=1), 0.0)
-    return nearest
+def _squares(rows: Float32) -> Float32:
+    """Return the squared length (n,) of each row."""
+    squares: Float32 = np.einsum("ij,ij->i", rows, rows)
+    return squares
 
 
 def _covariance(chunks: Iterator[Floats]) -> Floats:

@@ -90,6 +90,72 @@ def test_no_training_row_is_in_the_bundle(tiny_backbone, tmp_path):
             assert b"secret-id" not in path.read_bytes()
 
 
+def features_of(labeler):
+    return labeler.predict([{"text": row["text"]} for row in TRAIN]).embeddings
+
+
+def test_no_row_of_features_is_in_the_bundle_unless_asked_for(tiny_backbone, tmp_path):
+    """Of any tensor of the width of features, no row points where a training row points."""
+    from safetensors.numpy import load_file
+
+    def leaked(labeler, folder):
+        rows = features_of(labeler)
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        tensors = [
+            t for path in labeler.save(folder).rglob("*.safetensors") for t in load_file(path).values()
+        ]
+        wide = [t.astype(np.float64) for t in tensors if t.ndim == 2 and t.shape[1] == rows.shape[1]]
+        cosines = [rows @ (t / np.linalg.norm(t, axis=1, keepdims=True).clip(1e-9)).T for t in wide]
+        assert wide
+        return int(sum((c.max(axis=1) > 1 - 1e-6).sum() for c in cosines))
+
+    plan = recipe("head")
+    assert leaked(Labeler(tiny_backbone, plan).fit(TRAIN), tmp_path / "model") == 0
+    kept = Labeler(tiny_backbone, plan, keep_reference=True).fit(TRAIN)
+    assert leaked(kept, tmp_path / "kept") == len(TRAIN)  # so the search would have found them
+    assert not (tmp_path / "model/reference.safetensors").exists()
+
+
+@pytest.mark.parametrize("off_map", ["knn", "energy"])
+def test_another_score_and_its_reference_survive(tiny_backbone, off_map, tmp_path):
+    labeler = Labeler(tiny_backbone, recipe("head"), off_map=off_map, keep_reference=off_map == "knn").fit(
+        TRAIN
+    )
+    same_after_reload(labeler, tmp_path / "model")
+    again = Labeler.load(tmp_path / "model")
+    assert (again.off_map, again.keep_reference) == (off_map, off_map == "knn")
+    assert again.bundle.scope.threshold(0.2) == labeler.bundle.scope.threshold(0.2) < np.inf
+    if off_map == "knn":
+        reference = again.bundle.scope.known.reference
+        np.testing.assert_array_equal(reference.features, labeler.bundle.scope.known.reference.features)
+        assert reference.labels.tolist() == [int(row["label"] == "positive") for row in TRAIN]
+        assert "embedding and the class of every training row" in (tmp_path / "model/README.md").read_text()
+        data = bytearray((tmp_path / "model/reference.safetensors").read_bytes())
+        data[-1] ^= 1
+        (tmp_path / "model/reference.safetensors").write_bytes(data)
+        with pytest.raises(BundleError, match=r"reference\.safetensors was changed or damaged"):
+            Labeler.load(tmp_path / "model")
+
+
+def test_a_model_from_before_the_decision_out_of_scope_still_labels(tiny_backbone, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    from textlabel.models.bundle import hashes
+
+    labeler = fitted(tiny_backbone)
+    folder = labeler.save(tmp_path / "model")
+    tensors = load_file(folder / "head.safetensors")
+    del tensors["in_scope"]
+    save_file(tensors, folder / "head.safetensors")
+    data = json.loads((folder / "textlabel.json").read_text())
+    del data["off_map"], data["record"]["off_map"]
+    (folder / "textlabel.json").write_text(json.dumps({**data, "files": hashes(folder)}))
+    old = Labeler.load(folder)
+    np.testing.assert_array_equal(old.predict(TEXTS).ood_score, labeler.predict(TEXTS).ood_score)
+    with pytest.raises(BundleError, match="fit again with this version"):
+        old.annotate(TEXTS, out_of_scope_rate=0.1)
+
+
 def test_the_bundle_stands_alone_without_its_backbone_folder(tmp_path):
     backbone = write_backbone(tmp_path / "backbone")
     labeler = fitted(backbone)

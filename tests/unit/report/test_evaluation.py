@@ -81,6 +81,20 @@ def test_json_and_table(corpus):
     assert f"{record['macro_f1']:.3f}" in table
     assert "if confidence were exact" in table
     assert all(name in table for name in NAMES)
+    assert sum(one["n"] for one in record["reliability"]) == 300
+    assert record["ks"] == evaluation.metrics["ks"]
+    assert f"{record['calibration_rms']:.3f}" in table
+    assert len(table.split("95 % interval\n")[1].splitlines()) == len(record["reliability"]) == 10
+
+
+def test_the_reliability_table_marks_bins_whose_confidence_is_off():
+    rows = {"id": range(200), "label": ["a"] * 200, "confidence": [0.9] * 100 + [0.6] * 100}
+    gold = {str(i): "a" if i < 90 or i >= 180 else "b" for i in range(200)}
+    table = evaluate_labels(rows, gold).render().splitlines()[-2:]
+    assert table[0].startswith("     0.600      100  0.200")
+    assert table[0].endswith("off")
+    assert table[1].startswith("     0.900      100  0.900")
+    assert not table[1].endswith("off")
 
 
 def test_labels_alone_are_enough():

@@ -16,6 +16,7 @@ def _clusters(n=300, d=12, k=3, seed=0):
 
 
 def _by_sklearn(features, labels, k, queries):
+    """Return plain and relative distance, in float64."""
     x, q = features.astype(np.float64), queries.astype(np.float64)
     means = np.stack([x[labels == c].mean(0) for c in range(k)])
     within = LedoitWolf(assume_centered=True).fit(x - means[labels]).precision_
@@ -25,24 +26,59 @@ def _by_sklearn(features, labels, k, queries):
         return np.einsum("ij,jk,ik->i", z, precision, z)
 
     nearest = np.min([squared(q - m, within) for m in means], axis=0)
-    return nearest - squared(q - x.mean(0), total.precision_)
+    return nearest, nearest - squared(q - x.mean(0), total.precision_)
 
 
 @pytest.mark.parametrize(("n", "d"), [(300, 12), (30, 60)])
-def test_scores_agree_with_sklearn_covariances(n, d):
+def test_distances_agree_with_sklearn_covariances(n, d):
     features, labels = _clusters(n, d)
     queries, _ = _clusters(50, d, seed=9)
-    ours = fit_moments(features, labels, 3).ood_score(queries)
-    assert ours.dtype == np.float32
-    expected = _by_sklearn(features, labels, 3, queries)
-    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    fitted = fit_moments(features, labels, 3)
+    ours = (fitted.mahalanobis(queries), fitted.relative_mahalanobis(queries))
+    for found, expected in zip(ours, _by_sklearn(features, labels, 3, queries), strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def _hard(kind, n=600, d=24, seed=0):
+    """Return clusters that are unkind to single precision."""
+    features, labels = _clusters(n, d, seed=seed)
+    if kind == "far from zero":
+        features += 1000
+    elif kind == "scales apart":
+        features = features * np.logspace(-4, 4, d).astype(np.float32)
+    elif kind == "constant":
+        features[:, ::3] = 7
+    elif kind == "dependent":
+        features[:, d // 2 :] = features[:, : d // 2]
+    return features, labels
+
+
+@pytest.mark.parametrize("kind", ["plain", "far from zero", "scales apart", "constant", "dependent"])
+def test_single_precision_is_enough(kind):
+    features, labels = _hard(kind)
+    fitted = fit_moments(features, labels, 3)
+    queries = np.concatenate([features, features + 30 * (features - features.mean(0))])
+    m, f, m0, f0 = (
+        fitted.arrays()[name].astype(np.float64) for name in ("means", "factor", "mean0", "factor0")
+    )
+    z = queries.astype(np.float64)
+    near = np.min([np.sum(((z - mean) @ f) ** 2, axis=1) for mean in m], axis=0)
+    relative = near - np.sum(((z - m0) @ f0) ** 2, axis=1)
+    for exact, ours in (
+        (near, fitted.mahalanobis(queries)),
+        (relative, fitted.relative_mahalanobis(queries)),
+    ):
+        error = np.abs(ours - exact)
+        assert error[:600].max() < 1e-3 * np.std(exact[:600])  # rows like those of training
+        assert (error <= 1e-4 * (near + np.std(exact[:600]))).all()  # and rows far away
 
 
 def test_far_rows_score_higher():
     features, labels = _clusters()
     fitted = fit_moments(features, labels, 3)
     far = features[:50] + 20 * np.random.default_rng(1).normal(size=(1, 12)).astype(np.float32)
-    assert np.median(fitted.ood_score(far)) > fitted.ood_score(features).max()
+    assert np.median(fitted.relative_mahalanobis(far)) > fitted.relative_mahalanobis(features).max()
 
 
 def test_chunks_do_not_change_the_result(monkeypatch):
@@ -52,14 +88,16 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     pieces = fit_moments(features, labels, 3)
     for name, array in whole.arrays().items():
         np.testing.assert_allclose(pieces.arrays()[name], array, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(pieces.ood_score(features), whole.ood_score(features), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        pieces.relative_mahalanobis(features), whole.relative_mahalanobis(features), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_an_empty_class_is_never_nearest():
     features, labels = _clusters()
     without, with_empty = fit_moments(features, labels, 3), fit_moments(features, labels, 4)
     assert np.isnan(with_empty.means[3]).all()
-    assert (with_empty.ood_score(features) == without.ood_score(features)).all()
+    assert (with_empty.relative_mahalanobis(features) == without.relative_mahalanobis(features)).all()
 
 
 @pytest.mark.parametrize(
@@ -73,32 +111,32 @@ def test_an_empty_class_is_never_nearest():
 )
 def test_degenerate_training_rows_give_finite_scores(features, labels):
     fitted = fit_moments(features.astype(np.float32), labels, 3)
-    near, far = fitted.ood_score(np.stack([features[0], features[0] + 100]))
+    near, far = fitted.relative_mahalanobis(np.stack([features[0], features[0] + 100]))
     assert np.isfinite([near, far]).all()
 
 
 def test_constant_features_do_not_break_the_inverse():
     features, labels = _clusters()
     features[:, 3] = 0.5
-    assert np.isfinite(fit_moments(features, labels, 3).ood_score(features)).all()
+    assert np.isfinite(fit_moments(features, labels, 3).relative_mahalanobis(features)).all()
 
 
 def test_a_single_class_keeps_the_plain_distance():
     features, labels = _clusters()
     fitted = fit_moments(features, np.zeros(len(labels), dtype=int), 1)
-    assert np.ptp(fitted.ood_score(features)) > 1
+    assert np.ptp(fitted.relative_mahalanobis(features)) > 1
 
 
 def test_no_rows_to_score():
     features, labels = _clusters()
-    assert fit_moments(features, labels, 3).ood_score(features[:0]).shape == (0,)
+    assert fit_moments(features, labels, 3).relative_mahalanobis(features[:0]).shape == (0,)
 
 
 def test_moments_come_back_from_their_arrays():
     features, labels = _clusters()
     fitted = fit_moments(features, labels, 3)
     again = Moments.from_arrays(fitted.arrays())
-    assert (again.ood_score(features) == fitted.ood_score(features)).all()
+    assert (again.relative_mahalanobis(features) == fitted.relative_mahalanobis(features)).all()
 
 
 def test_damaged_arrays_are_named():

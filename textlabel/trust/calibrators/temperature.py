@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.errors import BundleError, CorpusError, TrainingError
-from textlabel.trust.calibration import Floats, softmax
+from textlabel.errors import BundleError
+from textlabel.trust.calibration import Floats, Ints, checked, softmax
 
 NAME = "temperature"
 
@@ -75,7 +75,7 @@ def fit(logits: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | N
     >>> round(fit(sure, [0] * 40).temperature, 2)          # right 3 times in 4: logit 1.1
     3.64
     """
-    z, y, w = _checked(logits, labels, weights)
+    z, y, w = checked(logits, labels, weights)
     slope = _slope(z, y, w)
     few = w.sum() ** 2 / (w**2).sum() < FEW
     temperature = _minimum(slope, prior=1.0 if few else 0.0)
@@ -84,7 +84,7 @@ def fit(logits: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | N
     return Temperature(temperature)
 
 
-def _slope(z: Floats, y: npt.NDArray[np.int64], w: Floats) -> Callable[[float], float]:
+def _slope(z: Floats, y: Ints, w: Floats) -> Callable[[float], float]:
     """Return the derivative of the summed loss in nats, as a function of ``1 / T``."""
     right = z[np.arange(len(y)), y]
     return lambda inverse: float(w @ ((softmax(z * inverse) * z).sum(axis=1) - right))
@@ -102,25 +102,3 @@ def _minimum(slope: Callable[[float], float], prior: float) -> float:
     if rising(1 / LOWEST) <= 0:
         return LOWEST
     return float(1 / brentq(rising, 1 / HIGHEST, 1 / LOWEST, xtol=1e-12))
-
-
-def _checked(
-    logits: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None
-) -> tuple[Floats, npt.NDArray[np.int64], Floats]:
-    z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
-    w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if z.ndim != 2 or z.shape[1] < 2 or not len(z) or not y.shape == w.shape == z.shape[:1]:
-        raise CorpusError(
-            "calibration needs logits (n, k), labels (n,) and weights (n,) with n >= 1 and k >= 2; "
-            f"got {z.shape}, {y.shape} and {w.shape}"
-        )
-    if not np.isfinite(z).all():
-        row = int(np.flatnonzero(~np.isfinite(z).all(axis=1))[0])
-        raise TrainingError(
-            f"logits of calibration row {row} are not finite: {z[row].tolist()}; the fit diverged"
-        )
-    if y.min() < 0 or y.max() >= z.shape[1]:
-        raise CorpusError(f"expected labels in [0, {z.shape[1]}), got {y.min()} to {y.max()}")
-    if not (w >= 0).all() or not w.sum() > 0:
-        raise CorpusError("expected row weights that are not negative and not all zero")
-    return z, y, w

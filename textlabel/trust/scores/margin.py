@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from textlabel.trust.scores import Evidence, Floats
 
 NAME = "margin"
+NEEDS = ("probabilities",)
 
 
-def score(probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return largest minus second largest probability, (n,) in [0, 1], of probabilities (n, k >= 2).
-
-    Examples
-    --------
-    >>> score([[0.75, 0.25, 0.0]]).tolist()
-    [0.5]
-    """
-    second, first = np.partition(np.asarray(probabilities, dtype=np.float64), -2, axis=1)[:, -2:].T
-    lead: npt.NDArray[np.float64] = first - second
+def score(evidence: Evidence) -> Floats:
+    """Return largest minus second largest probability, (n,) in [0, 1]."""
+    second, first = np.partition(evidence.probabilities, -2, axis=1)[:, -2:].T
+    lead: Floats = first - second
     return lead

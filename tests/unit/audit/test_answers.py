@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import sealed as made
+
+from textlabel import audit
+from textlabel.audit.answers import audit_answers
+from textlabel.audit.seal import open_sealed
+from textlabel.errors import AuditError
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    rows, truth = made.corpus(60, copies=2)
+    folder = made.write(rows, tmp_path / "out")
+    draw, path = audit.draw(folder, 20, seed=3)
+    return folder, draw, path, dict(zip(rows["id"], truth, strict=True))
+
+
+def edit(path, change):
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    change(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_answers_count_for_every_drawn_copy_and_no_other(drawn):
+    folder, draw, path, truth = drawn
+    made.fill(path, truth)
+    audit.import_answers(folder, path, reviewer="anna")
+    gold = audit_answers(open_sealed(folder))
+    assert set(np.flatnonzero(gold.decided)) == set(draw.rows.tolist())
+    assert all(made.NAMES[int(gold.label[row])] == truth[f"r{row}"] for row in draw.rows)
+    assert gold.reviewers == ("anna",)
+
+
+def test_blank_and_undecided_rows(drawn):
+    folder, _, path, truth = drawn
+    made.fill(path, truth, blank=3)
+    edit(path, lambda rows: rows[0].update(label="Unsure"))
+    told = audit.import_answers(folder, path)
+    assert (told.undecided, told.blank) == (1, 2)
+    gold = audit_answers(open_sealed(folder))
+    assert gold.seen.sum() > gold.decided.sum()
+
+
+def test_a_later_answer_replaces_an_earlier_one_and_the_log_keeps_both(drawn):
+    folder, draw, path, truth = drawn
+    made.fill(path, {name: "bad" for name in truth})
+    audit.import_answers(folder, path, reviewer="anna")
+    made.fill(path, {name: "good" for name in truth})
+    audit.import_answers(folder, path, reviewer="anna")
+    gold = audit_answers(open_sealed(folder))
+    assert (gold.label[draw.rows] == 1).all()
+    lines = (folder / "audit" / "answers.jsonl").read_text().splitlines()
+    assert len(lines) == 2 * (len(path.read_text().splitlines()) - 1)
+
+
+def test_the_majority_of_several_people_counts_and_a_tie_is_open(drawn):
+    folder, draw, path, truth = drawn
+    for name, label in (("anna", "bad"), ("ben", "good"), ("cleo", "good")):
+        made.fill(path, {key: label for key in truth})
+        audit.import_answers(folder, path, reviewer=name)
+    assert (audit_answers(open_sealed(folder)).label[draw.rows] == 1).all()
+    made.fill(path, {key: "bad" for key in truth})
+    audit.import_answers(folder, path, reviewer="dora")
+    gold = audit_answers(open_sealed(folder))
+    assert not gold.decided.any()
+    assert gold.seen[draw.rows].all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda r: r[4].update(label="goood"),
+            r"row 6, column 'label': unknown label 'goood': did you mean 'good'",
+        ),
+        (lambda r: r[4].update(text="other"), "row 6, column 'text': this is not the text of row"),
+        (lambda r: r[4].update(id="r999"), "row 6, column 'id': row 'r999' was not asked in audit-1"),
+        (lambda r: r[4].update(textlabel_sheet="audit-7"), "'audit-7' is no draw of"),
+    ],
+)
+def test_one_unfit_row_and_nothing_is_imported(drawn, change, message):
+    folder, _, path, truth = drawn
+    made.fill(path, truth)
+    edit(path, change)
+    with pytest.raises(AuditError, match=message):
+        audit.import_answers(folder, path)
+    assert not (folder / "audit" / "answers.jsonl").exists()
+
+
+def test_a_spreadsheet_may_change_ends_of_lines(tmp_path):
+    rows, _ = made.corpus(6)
+    texts = [f"first\nsecond {i}" for i in range(6)]
+    rows = rows.remove_columns("text").add_column("text", texts).select_columns(rows.column_names)
+    folder = made.write(rows, tmp_path / "out")
+    _, path = audit.draw(folder, 6)
+    made.fill(path, dict.fromkeys(rows["id"], "good"))
+    edit(path, lambda lines: [line.update(text=line["text"].replace("\n", "\r\n")) for line in lines])
+    assert audit.import_answers(folder, path).answered == 6
+
+
+def test_a_foreign_file_is_refused(drawn, tmp_path):
+    folder = drawn[0]
+    (tmp_path / "x.csv").write_text("id,text,label\n1,a,good\n")
+    with pytest.raises(AuditError, match="no column 'textlabel_sheet'"):
+        audit.import_answers(folder, tmp_path / "x.csv")
+    with pytest.raises(AuditError, match="unknown kind of file"):
+        audit.import_answers(folder, tmp_path / "x.xlsx")
+
+
+def test_a_torn_last_line_loses_nothing_else(drawn):
+    folder, draw, path, truth = drawn
+    made.fill(path, truth)
+    audit.import_answers(folder, path)
+    log = folder / "audit" / "answers.jsonl"
+    whole = log.read_text()
+    log.write_text(whole + '{"sheet": "audit-1", "rows": [')
+    audit.import_answers(folder, path)
+    assert audit_answers(open_sealed(folder)).decided.sum() == len(draw.rows)
+    assert log.read_text().startswith(whole)
+
+
+def test_scores_are_numbers(tmp_path):
+    rows, truth = made.scores(40)
+    folder = made.write(rows, tmp_path / "out")
+    _, path = audit.draw(folder, 5, tolerance=0.5, seed=0)
+    made.fill(path, dict.fromkeys(rows["id"], "high"))
+    with pytest.raises(AuditError, match="expected a number, or one of"):
+        audit.import_answers(folder, path)
+    made.fill(path, dict(zip(rows["id"], truth, strict=True)))
+    assert audit.import_answers(folder, path).answered == 5

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import sealed as made
+
+from textlabel.audit.seal import open_sealed, seal
+from textlabel.errors import AuditError, CorpusError
+
+
+@pytest.mark.parametrize("form", ["dataset", "parquet", "jsonl", "csv"])
+def test_the_seal_holds_in_every_format(tmp_path, form):
+    rows, _ = made.corpus(50)
+    sealed = open_sealed(made.write(rows, tmp_path / "out", form))
+    assert sealed.n == 50
+    assert sealed.rows["label"][:] == rows["label"][:]
+    confidence = np.array(rows["confidence"])[sealed.order]
+    assert (np.diff(confidence) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("label", 1, "labels or their order"),
+        ("confidence", 0.123, "labels or their order"),
+        ("decision", "out_of_scope", "labels or their order"),
+        ("source", "human", "labels or their order"),
+        ("text", "another", "ids or texts"),
+        ("id", "another", "ids or texts"),
+    ],
+)
+def test_any_later_change_breaks_the_seal(tmp_path, column, value, message):
+    rows, _ = made.corpus(50)
+    folder = made.write(rows, tmp_path / "out", "jsonl")
+    file = folder / "annotations.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    changed = next(line for line in lines if line["label"] == "bad") if column == "label" else lines[7]
+    changed[column] = "good" if column == "label" else value
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(AuditError, match=message):
+        open_sealed(folder)
+
+
+def test_the_population_is_what_the_model_labeled_and_out_of_scope_comes_last(tmp_path):
+    rows, _ = made.corpus(30)
+    source = ["human" if i in (0, 4) else "model" for i in range(30)]
+    decision = ["out_of_scope" if i in (1, 2) else "accepted" for i in range(30)]
+    columns = {**{name: rows[name][:] for name in rows.column_names}, "source": source, "decision": decision}
+    rows = rows.from_dict(columns, features=rows.features)
+    sealed = open_sealed(made.write(rows, tmp_path / "out", rejected=3))
+    assert sealed.n == 28
+    assert set(sealed.order.tolist()) == set(range(30)) - {0, 4}
+    assert set(sealed.order[-2:].tolist()) == {1, 2}
+    assert (sealed.in_scope, sealed.seal["gold"], sealed.seal["rejected"]) == (26, 2, 3)
+    assert (sealed.rank[[0, 4]] == -1).all()
+
+
+def test_rows_may_be_ordered_by_another_column(tmp_path):
+    rows, _ = made.corpus(30)
+    up = open_sealed(made.write(rows, tmp_path / "up", order_by="-confidence"))
+    assert (np.diff(np.array(rows["confidence"])[up.order]) >= 0).all()
+    by_entropy = open_sealed(made.write(rows, tmp_path / "entropy", order_by="entropy"))
+    assert (np.diff(np.array(rows["confidence"])[by_entropy.order]) <= 0).all()
+    with pytest.raises(AuditError, match="did you mean 'margin'"):
+        seal(rows, order_by="margim")
+    with pytest.raises(AuditError, match="column of numbers"):
+        seal(rows, order_by="shop")
+
+
+def test_annotations_without_a_seal_are_refused(tmp_path):
+    rows, _ = made.corpus(10)
+    folder = made.write(rows, tmp_path / "out")
+    record = json.loads((folder / "textlabel.json").read_text())
+    del record["seal"]
+    (folder / "textlabel.json").write_text(json.dumps(record))
+    with pytest.raises(AuditError, match="not sealed"):
+        open_sealed(folder)
+    with pytest.raises(CorpusError, match=r"no textlabel\.json"):
+        open_sealed(tmp_path)
+
+
+def test_scores_have_no_expected_error(tmp_path):
+    rows, _ = made.scores(20)
+    assert open_sealed(made.write(rows, tmp_path / "out")).expected_error is None

@@ -1,0 +1,185 @@
+"""Draw the rows that people check, and write the sheet they answer on."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textlabel.audit.seal import Sealed, open_sealed
+from textlabel.audit.store import numbered, read_json, write_json
+from textlabel.corpus.check import SHEET_COLUMN
+from textlabel.errors import AuditError, ExportError
+from textlabel.trust.certificate import Ints
+
+#: columns of a sheet; the first says which sheet it is, so that it cannot be imported elsewhere or trained on
+MARKER = SHEET_COLUMN
+SHEET = (MARKER, "id", "text", "label", "note")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Rows drawn to be checked, and what counts as an error.
+
+    Parameters
+    ----------
+    number : 1 for the first draw of these annotations.
+    rows : (m,) row numbers in the corpus, ascending.
+    seed : of the draw.
+    tolerance : for scores: how far from the answer a score may be.
+    """
+
+    number: int
+    rows: Ints
+    seed: int
+    tolerance: float | None = None
+
+    @property
+    def marker(self) -> str:
+        """What its sheet bears in every row."""
+        return f"audit-{self.number}"
+
+
+def draws(sealed: Sealed) -> list[Draw]:
+    """Return the draws made so far; an `AuditError` if one was made from other labels."""
+    found = []
+    for number, path in enumerate(numbered(sealed.audit_folder, "draw"), 1):
+        data = read_json(path)
+        if data["seal"] != sealed.seal["labels"]:
+            raise AuditError(f"{path} was drawn from other labels than those that are there now: draw again")
+        rows = np.array(data["rows"], dtype=np.int64)
+        found.append(Draw(number, rows, data["seed"], data["tolerance"]))
+    return found
+
+
+def draw(
+    folder: str | Path,
+    size: int,
+    *,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    tolerance: float | None = None,
+    show_labels: bool = False,
+) -> tuple[Draw, Path]:
+    """Draw rows uniformly from the sealed population, without replacement, and write their sheet.
+
+    A further draw comes from the rows that were not drawn yet; all draws together are again a uniform
+    draw. An identical text is asked once, and its answer counts for each copy that was drawn.
+
+    Parameters
+    ----------
+    folder : annotations that `annotate` wrote.
+    size : rows to draw.
+    out : sheet, .csv or .jsonl; by default ``audit/sheet-N.csv`` in the folder.
+    seed : by default a fresh one; it is recorded.
+    tolerance : for scores, and needed there: a score further than this from the answer is an error.
+    show_labels : also show the model's label, which makes people agree with it.
+
+    Raises
+    ------
+    AuditError : labels changed since they were sealed; fewer rows are left; tolerance missing or unfit;
+        the answers of an earlier draw were released to training.
+    """
+    sealed = open_sealed(folder)
+    refuse_released(sealed)
+    earlier = draws(sealed)
+    tolerance = _tolerance(sealed, earlier, tolerance)
+    left = np.setdiff1d(sealed.order, drawn_rows(earlier))
+    if not 0 < size <= len(left):
+        raise AuditError(f"size = {size}: expected 1 to {len(left)}, the rows that were not drawn yet")
+    seed = secrets.randbits(32) if seed is None else seed
+    rows = np.sort(np.random.default_rng(seed).choice(left, size, replace=False))
+    made = Draw(len(earlier) + 1, rows, seed, tolerance)
+    path = Path(out) if out else sealed.audit_folder / f"sheet-{made.number}.csv"
+    write_sheet(path, sheet_rows(sealed, rows, made.marker, seed, show_labels))
+    write_json(
+        sealed.audit_folder / f"draw-{made.number}.json",
+        {
+            "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+            "seal": sealed.seal["labels"],
+            "seed": seed,
+            "size": size,
+            "tolerance": tolerance,
+            "labels_shown": show_labels,
+            "rows": rows.tolist(),
+        },
+    )
+    return made, path
+
+
+def drawn_rows(made: Iterable[Draw]) -> Ints:
+    """Return the row numbers of several draws, in the order of their drawing."""
+    return np.concatenate([np.zeros(0, np.int64), *(one.rows for one in made)])
+
+
+def refuse_released(sealed: Sealed) -> None:
+    """Raise an `AuditError` if the answers were given away to training."""
+    if (sealed.audit_folder / "released.json").is_file():
+        raise AuditError(
+            f"{sealed.folder}: the audit answers were released to training, so nothing more can be certified "
+            "with them; annotate the corpus again and audit that"
+        )
+
+
+def _tolerance(sealed: Sealed, earlier: Sequence[Draw], tolerance: float | None) -> float | None:
+    if sealed.names:
+        if tolerance is not None:
+            raise AuditError("a tolerance is for scores; with classes an error is another class")
+        return None
+    if earlier:
+        if tolerance not in (None, earlier[0].tolerance):
+            raise AuditError(f"tolerance = {tolerance}: the first draw declared {earlier[0].tolerance}")
+        return earlier[0].tolerance
+    if tolerance is None or not tolerance >= 0:
+        raise AuditError("scores need a tolerance (--tolerance 0.5): how far from the answer is an error?")
+    return tolerance
+
+
+def sheet_rows(
+    sealed: Sealed, rows: Ints, marker: str, seed: int, show_labels: bool = False
+) -> list[dict[str, Any]]:
+    """Return one sheet row for each distinct text among ``rows``, in random order.
+
+    Random order, so that a corpus sorted by anything does not tell the model's mind, and people who stop
+    early stop anywhere.
+    """
+    picked = sealed.rows.select(rows)
+    first: dict[str, int] = {}
+    for i, text in enumerate(picked["text"]):
+        first.setdefault(text, i)
+    ids, labels, texts = picked["id"][:], picked["label"][:], list(first)
+    found = []
+    for j in np.random.default_rng(seed).permutation(len(texts)):
+        i = first[texts[j]]
+        row = {MARKER: marker, "id": ids[i], "text": texts[j], "label": None, "note": None}
+        if show_labels:
+            row["model_label"] = sealed.names[labels[i]] if sealed.names else labels[i]
+        found.append(row)
+    return found
+
+
+def write_sheet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write a sheet as csv or jsonl; an `ExportError` if it would replace one, or cannot be written."""
+    if path.suffix.lower() not in (".csv", ".jsonl"):
+        raise ExportError(f"{path}: expected a sheet that ends in .csv or .jsonl")
+    names = list(rows[0]) if rows else list(SHEET)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8", newline="") as file:
+            if path.suffix.lower() == ".csv":
+                writer = csv.DictWriter(file, names, quoting=csv.QUOTE_MINIMAL)
+                writer.writeheader()
+                writer.writerows(rows)
+            else:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    except FileExistsError:
+        raise ExportError(f"{path} is there already, perhaps with answers: choose another --out") from None
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written ({error})") from None

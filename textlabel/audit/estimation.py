@@ -1,0 +1,90 @@
+"""Numbers about the whole corpus: model labels of all rows, corrected by what people answered on some."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textlabel.audit.answers import Gold, audit_answers
+from textlabel.audit.draws import drawn_rows, draws, refuse_released
+from textlabel.audit.seal import Sealed, column, open_sealed
+from textlabel.errors import AuditError
+from textlabel.trust.certificate import Ints
+from textlabel.trust.shares import Share, mean_score
+from textlabel.trust.shares import shares as class_shares
+
+
+def shares(
+    folder: str | Path,
+    *,
+    by: str | None = None,
+    alpha: float = 0.05,
+    bounds: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Return class shares, or the mean score, of the whole corpus, JSON-ready; with ``by`` also per slice.
+
+    What the intervals promise is told in `textlabel.trust.shares`. Rows that people labeled before the model
+    did (gold) are counted as they are. Certify first: what is learned here must not guide the next look (see
+    `textlabel.trust.certificate.price`).
+
+    Parameters
+    ----------
+    by : column of the corpus.
+    alpha : chance in (0, 1) that an interval misses; each by itself.
+    bounds : lowest and highest possible score; without them few answers give no interval (None), and
+        unresolved ones are an error.
+
+    Raises
+    ------
+    AuditError : nothing was drawn, answers were released, no such column.
+    """
+    sealed = open_sealed(folder)
+    refuse_released(sealed)
+    rows = drawn_rows(draws(sealed))
+    if not len(rows):
+        raise AuditError(f"{folder}: nothing was drawn to be checked; start with `textlabel audit draw`")
+    if by is not None and by not in sealed.rows.column_names:
+        raise AuditError(f"by = {by!r}: no such column; expected one of {sealed.rows.column_names}")
+    gold = audit_answers(sealed)
+    cuts = [None] if by is None else [None, np.array([str(v) for v in column(sealed.rows, by).tolist()])]
+    found = [_told(line) for cut in cuts for line in _lines(sealed, gold, rows, cut, alpha, bounds)]
+    unanswered = int(np.sum(~gold.decided[rows]))
+    return {"audited": len(rows), "unanswered": unanswered, "alpha": alpha, "by": by, "shares": found}
+
+
+def _told(line: Share) -> dict[str, Any]:
+    """Return a share as JSON has it: what is unknown, or endless, is None."""
+    values = asdict(line)
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def _lines(
+    sealed: Sealed, gold: Gold, rows: Ints, cut: Any, alpha: float, bounds: tuple[float, float] | None
+) -> Iterator[Share]:
+    inside = np.sort(sealed.order)
+    labels, answers = sealed.labels, gold.label[rows]
+    place, by = np.searchsorted(inside, rows), None if cut is None else cut[inside]
+    if sealed.names:
+        codes = np.where(np.isnan(answers), -1, answers).astype(np.int64)
+        found = class_shares(
+            labels[inside], codes, place, len(sealed.names), alpha=alpha, by=by, names=sealed.names
+        )
+    else:
+        found = mean_score(labels[inside], answers, place, alpha=alpha, by=by, bounds=bounds)
+    human = sealed.rank < 0
+    for line in found:
+        known = labels[human if cut is None else human & (cut == line.slice)]
+        values = known == sealed.names.index(line.name) if sealed.names else known
+        yield _with_gold(line, float(values.sum()), len(values))
+
+
+def _with_gold(line: Share, total: float, rows: int) -> Share:
+    """Return the share of the population and of ``rows`` more whose known values sum to ``total``."""
+    n = line.n + rows
+    ends = {name: (getattr(line, name) * line.n + total) / n for name in ("estimate", "low", "high")}
+    return replace(line, n=n, **ends)

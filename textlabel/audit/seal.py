@@ -1,0 +1,235 @@
+"""The seal: labels, order and population as they were before anybody drew a row to check.
+
+A certificate speaks about fixed labels in a fixed order. So `annotate` writes a digest of both beside the
+rows, and whatever is drawn, answered or certified later first recomputes it. It also fixes the *population*:
+every row that the model labeled. Rows that people labeled beforehand (``source`` is ``human``) are outside
+it, and so are rejected rows, which have no label; out-of-scope rows stay in, and come last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textlabel.audit.store import FOLDER
+from textlabel.errors import AuditError, nearest
+from textlabel.registry import plugins
+from textlabel.trust.certificate import Audit, Bools, Floats, Ints, ranking
+from textlabel.trust.scores import Evidence, order_score
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+#: decides the order within ties; any number fixed before the draw will do
+TIE_SEED = 20_250_611
+
+
+def seal(rows: Dataset, *, order_by: str = "confidence", rejected: int = 0) -> dict[str, Any]:
+    """Return the seal of annotated rows, JSON-ready, for the record that is exported with them.
+
+    Parameters
+    ----------
+    rows : annotated rows.
+    order_by : numeric column, or confidence score (`textlabel plugins score`), by which rows are accepted,
+        the highest first; ``-NAME``: the lowest first.
+    rejected : input rows that were left out and have no label.
+
+    Raises
+    ------
+    AuditError : no such column.
+    """
+    population = _population(rows)
+    return {
+        "labels": _labels_digest(rows, _order(rows, population, order_by)),
+        "corpus": _corpus_digest(rows),
+        "order_by": order_by,
+        "population": len(population),
+        "gold": len(rows) - len(population),
+        "rejected": rejected,
+        "out_of_scope": int(np.sum(_out_of_scope(rows)[population])),
+    }
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A folder of annotations whose labels and order are still the sealed ones.
+
+    Parameters
+    ----------
+    folder : where the annotations are.
+    rows : all N annotated rows, in corpus order.
+    record : the provenance record, with its ``seal``.
+    order : (n,) row numbers of the population, from the surest to the least sure.
+    """
+
+    folder: Path
+    rows: Dataset
+    record: dict[str, Any]
+    order: Ints
+
+    @property
+    def n(self) -> int:
+        """Rows in the population."""
+        return len(self.order)
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where draws, answers and certificates are kept."""
+        return self.folder / FOLDER
+
+    @property
+    def seal(self) -> dict[str, Any]:
+        """The seal that `annotate` wrote."""
+        seal: dict[str, Any] = self.record["seal"]
+        return seal
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names; empty for scores."""
+        return tuple(self.record["schema"]["names"])
+
+    @property
+    def rank(self) -> Ints:
+        """(N,) place of each row in the order; -1 outside the population."""
+        rank = np.full(len(self.rows), -1, dtype=np.int64)
+        rank[self.order] = np.arange(self.n)
+        return rank
+
+    @property
+    def labels(self) -> npt.NDArray[Any]:
+        """(N,) class indices, or scores."""
+        return column(self.rows, "label")
+
+    @property
+    def in_scope(self) -> int:
+        """Rows of the population that are not out of scope; they are the first in the order."""
+        return self.n - int(self.seal["out_of_scope"])
+
+    @property
+    def expected_error(self) -> Floats | None:
+        """(n,) share of wrong labels that the sealed confidence expects at each rank; None for scores."""
+        sure = column(self.rows, "confidence")[self.order]
+        return None if np.isnan(sure.astype(np.float64)).any() else 1 - sure.astype(np.float64)
+
+    def audit(self, ranks: Ints, wrong: Bools, among: Ints | None = None) -> Audit:
+        """Return the audit of the population, or of the ranks ``among`` it (ascending), renumbered from 0."""
+        expected = self.expected_error
+        if among is None:
+            return Audit(self.n, ranks, wrong, self.in_scope, expected)
+        inside = np.isin(ranks, among)
+        return Audit(
+            len(among),
+            np.searchsorted(among, ranks[inside]),
+            wrong[inside],
+            int(np.sum(among < self.in_scope)),
+            None if expected is None else expected[among],
+        )
+
+
+def open_sealed(folder: str | Path) -> Sealed:
+    """Return the sealed annotations of a folder.
+
+    Raises
+    ------
+    CorpusError : no annotations there.
+    AuditError : they bear no seal, or labels, order or texts are not the sealed ones any more.
+    """
+    from textlabel.export._read import read_annotations, read_record
+
+    path = Path(folder)
+    record = read_record(path)
+    if "seal" not in record:
+        raise AuditError(
+            f"{path}: these annotations are not sealed; annotate again with this version of textlabel"
+        )
+    rows, seal = read_annotations(path), record["seal"]
+    population = _population(rows)
+    order = _order(rows, population, seal["order_by"])
+    if _corpus_digest(rows) != seal["corpus"]:
+        raise AuditError(f"{path}: ids or texts were changed since they were annotated; {_AGAIN}")
+    if _labels_digest(rows, order) != seal["labels"]:
+        raise AuditError(f"{path}: labels or their order were changed since they were annotated; {_AGAIN}")
+    return Sealed(path, rows, record, order)
+
+
+_AGAIN = (
+    "what is drawn or certified holds for the sealed rows only: restore them, or annotate anew and audit that"
+)
+
+
+def column(rows: Dataset, name: str) -> npt.NDArray[Any]:
+    """Return a column as an array (N,); missing numbers are NaN."""
+    array: npt.NDArray[Any] = _arrow(rows, name).to_numpy()
+    return array
+
+
+def _arrow(rows: Dataset, name: str) -> pa.ChunkedArray:
+    return rows.select_columns(name).with_format("arrow")[:].column(name)
+
+
+def _equal(rows: Dataset, name: str, value: str) -> Bools:
+    import pyarrow.compute as pc
+
+    same: Bools = pc.equal(_arrow(rows, name), value).to_numpy()
+    return same
+
+
+def _population(rows: Dataset) -> Ints:
+    return np.flatnonzero(_equal(rows, "source", "model"))
+
+
+def _out_of_scope(rows: Dataset) -> Bools:
+    return _equal(rows, "decision", "out_of_scope")
+
+
+def _order(rows: Dataset, population: Ints, order_by: str) -> Ints:
+    values = _sureness(rows, order_by.removeprefix("-"))[population]
+    sure = -values if order_by.startswith("-") else values
+    return population[ranking(sure, _out_of_scope(rows)[population], seed=TIE_SEED)]
+
+
+def _sureness(rows: Dataset, name: str) -> Floats:
+    """Return a column of numbers (N,), or a confidence score made of the row's probabilities."""
+    if name in rows.column_names:
+        try:
+            return column(rows, name).astype(np.float64)
+        except (TypeError, ValueError):
+            raise AuditError(f"order_by = {name!r}: expected a column of numbers") from None
+    if name in plugins("score") and hasattr(rows.features["label"], "names"):
+        probabilities = np.array(rows["probabilities"][:], dtype=np.float64)
+        return order_score(name, Evidence(probabilities, column(rows, "ood_score")))
+    known = [*rows.column_names, *plugins("score")]
+    raise AuditError(f"order_by = {name!r}: no such column or confidence score: {nearest(name, known)}")
+
+
+def _corpus_digest(rows: Dataset) -> str:
+    return _digest(*_strings(rows, "id"), *_strings(rows, "text"))
+
+
+def _labels_digest(rows: Dataset, order: Ints) -> str:
+    return _digest(column(rows, "label"), order)
+
+
+def _strings(rows: Dataset, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the lengths (N,) and the bytes of a column of strings, however it is cut into chunks."""
+    import pyarrow as pa
+
+    whole = _arrow(rows, name).cast(pa.large_binary()).combine_chunks()
+    _, offsets, data = whole.buffers()
+    ends = np.frombuffer(offsets, np.int64)[whole.offset : whole.offset + len(whole) + 1]
+    content = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
+    return np.diff(ends), content[ends[0] : ends[-1]]
+
+
+def _digest(*arrays: npt.NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(len(array).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""`textlabel audit` and `textlabel answers`: rows out to people, and their answers back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textlabel.cli.output import pairs, say, say_json
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+answers = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+Dir = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `annotate` wrote.")]
+Sheet = Annotated[Path, typer.Argument(metavar="SHEET", help="The sheet, with labels filled in.")]
+Reviewer = Annotated[
+    str, typer.Option(metavar="NAME", help="Who answered, if the sheet has no column `reviewer`.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.callback()
+def audit() -> None:
+    """Have people check rows of a labeled corpus, drawn at random, so that it can be certified.
+
+    \b
+      textlabel audit draw labeled --size 300     writes labeled/audit/sheet-1.csv
+      (people fill in the column `label`)
+      textlabel audit import labeled labeled/audit/sheet-1.csv
+      textlabel certify labeled --max-error 0.05
+    """
+
+
+@app.command("draw")
+def draw(
+    folder: Dir,
+    size: Annotated[int, typer.Option(min=1, help="Rows to draw. `textlabel plan DIR` helps to choose.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl; default: DIR/audit/sheet-N.csv."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the draw; by default a fresh one. Recorded.")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, help="For scores: further than this from the answer is an error.")
+    ] = None,
+    show_labels: Annotated[
+        bool,
+        typer.Option("--show-labels", help="Show the model's label too; people then tend to agree with it."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw rows for people to check and write their sheet.
+
+    The rows are a uniform draw from all rows that the model labeled; labels and their order must be the ones
+    that `annotate` sealed. The sheet shows texts in random order, without the model's label. Fill in the
+    column `label`: a class name (or a score), or unsure, skip, none of these. Drawing again adds rows.
+    """
+    from textlabel.audit import draw as draw_rows
+
+    made, path = draw_rows(folder, size, out=out, seed=seed, tolerance=tolerance, show_labels=show_labels)
+    told = {"draw": made.number, "rows": len(made.rows), "seed": made.seed, "sheet": str(path)}
+    say_json(told) if as_json else say(
+        f"{pairs(told)}\n\nnext: fill in `label`, then textlabel audit import {folder} {path}"
+    )
+
+
+@app.command("import")
+def import_audit(folder: Dir, sheet: Sheet, reviewer: Reviewer = "", as_json: Json = False) -> None:
+    """Add the answers of an audit sheet.
+
+    All of the sheet or, if a row is unfit, nothing. A blank label is no answer yet; a later answer of the
+    same person to the same row replaces the earlier one. Several people may answer the same rows: the
+    majority counts.
+    """
+    _import(folder, sheet, reviewer, as_json)
+
+
+@app.command("release")
+def release(
+    folder: Dir,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="csv with id, text and label, for `fit`.")],
+    as_json: Json = False,
+) -> None:
+    """Give the audit answers to training, which voids every certificate that rests on them.
+
+    `fit` refuses audit sheets, because a model cannot be judged by rows that it learned from. This is the
+    way to use them all the same; audit the next annotations with a new draw.
+    """
+    from textlabel.audit import release as give
+
+    told = {"released": give(folder, out), "file": str(out), "certificates": "void"}
+    say_json(told) if as_json else say(pairs(told))
+
+
+@app.command("reuse")
+def reuse(
+    folder: Dir,
+    earlier: Annotated[
+        Path, typer.Option("--from", metavar="DIR", help="Annotations with an answered audit.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Carry an answered audit to annotations of the same rows by a later model.
+
+    Only a model that learned neither from these answers nor from rows picked because of them can be certified
+    so, and it costs a further look: each spends half of what the one before spent of alpha.
+    """
+    from textlabel.audit import reuse as carry
+
+    told = {"rows": carry(folder, earlier), "annotations": str(folder)}
+    say_json(told) if as_json else say(pairs(told))
+
+
+@answers.callback()
+def answers_() -> None:
+    """Take in what people answered on the sheet of `textlabel todo`."""
+
+
+@answers.command("import")
+def import_answers(folder: Dir, sheet: Sheet, reviewer: Reviewer = "", as_json: Json = False) -> None:
+    """Add the answers of a to-do sheet (or of an audit sheet); all of them, or none if a row is unfit."""
+    _import(folder, sheet, reviewer, as_json)
+
+
+def _import(folder: Path, sheet: Path, reviewer: str, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from textlabel.audit import import_answers as add
+
+    told = asdict(add(folder, sheet, reviewer=reviewer))
+    say_json(told) if as_json else say(pairs(told))

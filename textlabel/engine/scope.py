@@ -1,0 +1,64 @@
+"""Maps of labeled rows, and how far off such a map other labeled rows are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from textlabel import registry
+from textlabel.engine.run import Run
+from textlabel.errors import RecipeError
+from textlabel.models.classifier import Classifier
+from textlabel.trust.moments import Float32
+from textlabel.trust.scope import DEFAULT_OFF_MAP, Map
+from textlabel.types import FloatArray, IntArray, LabelKind
+
+#: parts of the rows that are left out in turn, where the body learned nothing and a map costs little:
+#: the more, the nearer are false alarms to the stated rate
+MAP_FOLDS = 10
+
+
+@dataclass(frozen=True)
+class ScopePlan:
+    """How texts off the map are told: by which score, and whether features of training rows are kept."""
+
+    off_map: str = DEFAULT_OFF_MAP
+    keep_reference: bool = False
+
+    def check(self, kind: LabelKind) -> None:
+        """Raise a `RecipeError` where the score cannot be had, before hours of work."""
+        needs = registry.load("off_map", self.off_map).NEEDS
+        if "reference" in needs and not self.keep_reference:
+            raise RecipeError(
+                f"off_map = {self.off_map!r} compares with the features of training rows: keep them with the "
+                "model (--keep-reference), or choose a score of class moments"
+            )
+        if "logits" in needs and kind == "score":
+            raise RecipeError(f"off_map = {self.off_map!r} reads class logits, and these labels are scores")
+
+    def map(self, run: Run, classifier: Classifier, index: IntArray) -> Map:
+        """Return the map of labeled rows ``index``."""
+        schema = run.task.schema
+        classes = run.task.targets[index] if schema.kind == "single" else np.zeros(len(index), np.int64)
+        return Map.draw(run.features(classifier, index), classes, schema.outputs, self.keep_reference)
+
+    def score(
+        self, run: Run, classifier: Classifier, known: Map, index: IntArray, logits: FloatArray
+    ) -> Float32:
+        """Return the off-the-map scores of labeled rows ``index``, whose logits are given."""
+        return known.score(self.off_map, logits, run.features(classifier, index))
+
+    def cross_fit(self, run: Run, classifier: Classifier, logits: FloatArray) -> Float32:
+        """Return the scores (n,) of all labeled rows, each on a map that lacks its fold.
+
+        Parameters
+        ----------
+        classifier : its body learned nothing from the rows.
+        logits : (n, k) from heads that did not train on the row.
+        """
+        scores = np.empty(len(logits), np.float32)
+        for others, held in run.folds(min(MAP_FOLDS, len(np.unique(run.groups)))):
+            known = self.map(run, classifier, others)
+            scores[held] = self.score(run, classifier, known, held, logits[held])
+        return scores
