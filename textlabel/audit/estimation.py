@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from textlabel.audit.answers import Gold, audit_answers
+from textlabel.audit.certification import wrong_rows
 from textlabel.audit.draws import drawn_rows, draws, refuse_released
 from textlabel.audit.seal import Sealed, column, open_sealed
 from textlabel.errors import AuditError
@@ -26,7 +27,7 @@ def shares(
     alpha: float = 0.05,
     bounds: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """Return class shares, or the mean score, of the whole corpus, JSON-ready; with ``by`` also per slice.
+    """Return the share of right labels, and class shares or mean score, JSON-ready; with ``by`` per slice.
 
     What the intervals promise is told in `textlabel.trust.shares`. Rows that people labeled before the model
     did (gold) are counted as they are. Certify first: what is learned here must not guide the next look (see
@@ -45,16 +46,37 @@ def shares(
     """
     sealed = open_sealed(folder)
     refuse_released(sealed)
-    rows = drawn_rows(draws(sealed))
-    if not len(rows):
+    made = draws(sealed)
+    rows = drawn_rows(made)
+    if not made:
         raise AuditError(f"{folder}: nothing was drawn to be checked; start with `textlabel audit draw`")
     if by is not None and by not in sealed.rows.column_names:
         raise AuditError(f"by = {by!r}: no such column; expected one of {sealed.rows.column_names}")
     gold = audit_answers(sealed)
     cuts = [None] if by is None else [None, np.array([str(v) for v in column(sealed.rows, by).tolist()])]
     found = [_told(line) for cut in cuts for line in _lines(sealed, gold, rows, cut, alpha, bounds)]
-    unanswered = int(np.sum(~gold.decided[rows]))
-    return {"audited": len(rows), "unanswered": unanswered, "alpha": alpha, "by": by, "shares": found}
+    return {
+        "audited": len(rows),
+        "unanswered": int(np.sum(~gold.decided[rows])),
+        "alpha": alpha,
+        "by": by,
+        "right_labels": _told(_right_labels(sealed, gold, rows, made[0].tolerance, alpha)),
+        "shares": found,
+    }
+
+
+def _right_labels(sealed: Sealed, gold: Gold, rows: Ints, tolerance: float | None, alpha: float) -> Share:
+    """Return the share of the population whose model label is right; confidence narrows the interval."""
+    right = 1 - wrong_rows(sealed, gold, rows, tolerance).astype(np.int64)
+    codes = np.where(gold.decided[rows], right, -1)
+    ranks, expected = sealed.rank[rows], sealed.expected_error
+    if expected is not None:
+        answers = np.where(codes < 0, np.nan, codes)
+        [found] = mean_score(1 - expected, answers, ranks, alpha=alpha, bounds=(0.0, 1.0))
+        if found.method == "normal":
+            return replace(found, name="right")
+    everything = np.ones(sealed.n, dtype=np.int64)
+    return class_shares(everything, codes, ranks, 2, alpha=alpha, names=("wrong", "right"))[1]
 
 
 def _told(line: Share) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def shares(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell the share of each class (or the mean score) in the whole corpus, with intervals that hold.
+    """Tell the share of right labels, and of each class (or the mean score), with intervals that hold.
 
     Model labels of all rows and people's answers on the audited ones, put together (prediction-powered
     inference): right on average however wrong the model is, and narrower the better it is.
@@ -216,6 +216,6 @@ def _shares(told: Mapping[str, Any]) -> str:
             f"{line['n']:,}",
             line["method"],
         )
-        for line in told["shares"]
+        for line in [told["right_labels"], *told["shares"]]
     ]
     return table([head, *lines])

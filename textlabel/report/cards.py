@@ -88,7 +88,9 @@ def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str
     if data_file:
         head["configs"] = [{"config_name": "default", "data_files": data_file}]
     columns = _CLASS_COLUMNS if record["schema"]["kind"] == "single" else _SCORE_COLUMNS
-    return _fill("dataset_card.md", head, record, columns=_table(("column", "meaning"), _coded_keys(columns)))
+    told = _table(("column", "meaning"), _coded_keys(columns))
+    certificate = _certificate(record["certificate"])
+    return _fill("dataset_card.md", head, record, columns=told, certificate=certificate)
 
 
 def _check(record: Mapping[str, Any]) -> None:
@@ -204,8 +206,27 @@ def _evaluation(evaluation: Mapping[str, Any] | None) -> str:
     return f"On {evaluation['n']:,} rows with gold labels:\n\n{_table(('metric', 'value'), rows)}"
 
 
+def _certificate(certificate: Mapping[str, Any] | None) -> str:
+    if not certificate:
+        return "None: no bound on the share of wrong labels has been established."
+    by = f"{certificate['by']} " if certificate["by"] else ""
+    promises = [
+        f"- {_plain(by + group['name'] + ': ') + ' ' if by else ''}{_plain(group['promise'])}"
+        for group in certificate["groups"]
+        if group["promise"]
+    ]
+    facts = (
+        f"Wrong means: {_plain(certificate['error'])}; truth is {_plain(certificate['reviewers']['truth'])}. "
+        f"Assumed: {_plain(certificate['assumes'])}. People checked {certificate['audited']:,} rows of "
+        f"{certificate['population']:,}; this was look {certificate['look']} at the answers, which spent "
+        f"{certificate['level_spent']:.3g} of {certificate['alpha']:g}. Outside the promise: "
+        f"{certificate['gold']:,} rows labeled by people beforehand, {certificate['rejected']:,} rejected."
+    )
+    return "\n".join([*promises, "", facts])
+
+
 def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
-    backbone, labels, certificate = record["backbone"], record["labels"], record["certificate"]
+    backbone, labels = record["backbone"], record["labels"]
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     facts = {
         "textlabel": f"{record['textlabel']} (record format {record['format']})",
@@ -225,6 +246,4 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
     }
     if record.get("rows") is not None:
         facts["rows annotated"] = record["rows"]
-    shown = {key: "unknown" if value is None else _plain(value) for key, value in facts.items()}
-    none_yet = "none yet: no bound on the share of wrong labels has been established"
-    return shown | {"certificate": _plain(json.dumps(certificate)) if certificate else none_yet}
+    return {key: "unknown" if value is None else _plain(value) for key, value in facts.items()}

@@ -66,6 +66,16 @@ def test_mean_score(tmp_path):
     assert line["estimate"] == pytest.approx(np.mean(truth))
 
 
+@pytest.mark.parametrize(("error", "method"), [(0.15, "normal"), (0.0, "exact")])
+def test_how_many_labels_are_right(tmp_path, error, method):
+    rows, truth = made.corpus(1000, error=error)
+    line = audit.shares(audited(tmp_path, rows, truth, 400))["right_labels"]
+    right = np.mean([made.NAMES[a] == b for a, b in zip(rows["label"], truth, strict=True)])
+    assert (line["name"], line["method"]) == ("right", method)
+    assert line["low"] <= right <= line["high"]
+    assert line["high"] - line["low"] < 0.07
+
+
 def test_few_scores_need_bounds(tmp_path):
     rows, truth = made.scores(200)
     folder = audited(tmp_path, rows, truth, 4, tolerance=1.0)

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 import yaml
 
@@ -44,7 +42,6 @@ def test_model_card_says_what_it_knows(record):
         "2026-11-21",
         "torch 2.13.0",
         "out-of-fold 5",
-        "none yet",
         "| seed | 7 |",
         "| rows annotated | 3600 |",
     ):
@@ -101,9 +98,36 @@ def test_a_model_has_no_rows(record):
 
 
 def test_a_certificate_is_shown(record):
-    assert json.dumps("hypergeometric") in model_card(
-        record | {"certificate": {"rule": "hypergeometric"}}
-    ).replace("\\", "")
+    certificate = {
+        "by": "shop",
+        "groups": [
+            {"name": "north", "promise": "At most 5 % are wrong."},
+            {"name": "south", "promise": None},
+        ],
+        "error": "another class",
+        "reviewers": {"truth": "the answer of one person a row"},
+        "assumes": "a uniform draw",
+        "audited": 300,
+        "population": 1000,
+        "look": 2,
+        "level_spent": 0.0125,
+        "alpha": 0.05,
+        "gold": 10,
+        "rejected": 3,
+    }
+    assert "None: no bound on the share of wrong labels" in dataset_card(record)
+    told = dataset_card(record | {"certificate": certificate})
+    assert "- shop north: At most 5 % are wrong." in told
+    assert "south" not in told
+    for fact in (
+        "another class",
+        "one person",
+        "a uniform draw",
+        "300 rows of 1,000",
+        "0.0125 of 0.05",
+        "3 rejected",
+    ):
+        assert fact in told
 
 
 def test_a_record_without_a_key_is_refused(record):
