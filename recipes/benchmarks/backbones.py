@@ -1,4 +1,4 @@
-"""Which backbone is the default: accuracy of the head recipe at 8 and 64 labels a class, speed, size.
+"""Which backbone is the default: accuracy of the head recipe at 8 and 64 labels a class, size.
 
     python recipes/benchmarks/backbones.py --data FOLDER [--backbones NAME ...]
 
@@ -7,7 +7,6 @@ Test rows are never seen in training or in the choice of the ridge strength.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -35,12 +34,8 @@ def measure(name: str, splits: list[Split], seeds: int) -> dict[str, Any]:
     entry = entries()[name]
     classifier = Classifier(load_backbone(name), LabelSchema("single", ("a", "b")))
     result: dict[str, Any] = {"megabytes": entry.megabytes, "parameters": entry.parameters, "sets": {}}
-    rows = seconds = 0.0
     for split in splits:
-        start = time.perf_counter()
         features = predict(classifier, split.pool + split.test)[1].astype(np.float64)
-        seconds += time.perf_counter() - start
-        rows += len(features)
         pool, test = features[: len(split.pool)], features[len(split.pool) :]
         result["sets"][split.name] = {
             str(n): [round(accuracy(split, pool, test, n, seed), 4) for seed in range(seeds)] for n in (8, 64)
@@ -48,14 +43,14 @@ def measure(name: str, splits: list[Split], seeds: int) -> dict[str, Any]:
         print(
             name, split.name, {n: round(float(np.mean(a)), 3) for n, a in result["sets"][split.name].items()}
         )
-    return {**result, "texts_per_second": round(rows / seconds, 1)}
+    return result
 
 
 def table(found: dict[str, Any]) -> str:
     """Return README's table: means over sets and seeds, with the spread over seeds of the mean over sets."""
     lines = [
-        "| name | parameters | MB | license | 8 a class | 64 a class | texts/s |",
-        "|---|---|---|---|---|---|---|",
+        "| name | parameters | MB | license | 8 a class | 64 a class |",
+        "|---|---|---|---|---|---|",
     ]
     for name, result in found.items():
         cells = []
@@ -63,7 +58,7 @@ def table(found: dict[str, Any]) -> str:
             over_sets = np.mean([scores[n] for scores in result["sets"].values()], axis=0)
             cells.append(f"{100 * over_sets.mean():.1f} ± {100 * over_sets.std():.1f}")
         facts = f"{result['parameters'] / 1e6:.1f} M | {result['megabytes']:.0f} | {entries()[name].license}"
-        lines.append(f"| {name} | {facts} | {' | '.join(cells)} | {result['texts_per_second']:.0f} |")
+        lines.append(f"| {name} | {facts} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
