@@ -126,7 +126,13 @@ class Labeler:
         ------
         CorpusError, RecipeError, BackboneError, TrainingError
         """
-        from textlabel.corpus.check import Reject, infer_schema, refuse_audits, write_rejects
+        from textlabel.corpus.check import (
+            Reject,
+            infer_schema,
+            rows_after_audit,
+            without_undecided,
+            write_rejects,
+        )
         from textlabel.corpus.load import load_with_rejects
         from textlabel.engine.adapt import adapt
         from textlabel.engine.run import Task
@@ -144,12 +150,12 @@ class Labeler:
             return rows
 
         labels = {"label_column": label_column, "label_kind": kind}
-        rows = load(train, **labels, **loading)
+        rows = without_undecided(load(train, **labels, **loading))
         schema = infer_schema(rows, kind)
-        from_audits = refuse_audits(rows)
+        from_audits = rows_after_audit(rows)
         held = None if validation is None else load(validation, classes=schema.names or None, **labels)
         more = [] if unlabeled is None else list(load(unlabeled)["text"])
-        from_audits += 0 if held is None else refuse_audits(held)
+        from_audits += 0 if held is None else rows_after_audit(held)
         if reject_file is not None and on_bad_row == "skip":
             write_rejects(rejects, reject_file)
         task = Task(

@@ -17,6 +17,7 @@ from textlabel import registry
 from textlabel.errors import BundleError, ExportError, RecipeError, TextlabelError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.trust.scope import DEFAULT_OFF_MAP
+from textlabel.types import COLUMNS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -198,6 +199,7 @@ class Annotate:
 
     def run(self) -> Summary:
         """Label, write, perhaps publish, and return what there is to tell."""
+        from textlabel.audit.seal import check_order_by
         from textlabel.corpus.load import load_with_rejects
         from textlabel.engine.process import accelerator
 
@@ -216,6 +218,7 @@ class Annotate:
             reject_file=self.reject_file or None,
         )
         gold = self._gold(labeler.schema.kind)
+        check_order_by(self.order_by, [*COLUMNS, *corpus.column_names])
         start = time.monotonic()
         predictions = labeler.predict(corpus, id_column="id")
         rows = labeler.annotate(

@@ -18,6 +18,20 @@ IntArray = npt.NDArray[np.integer[Any]]
 
 LabelKind = Literal["single", "score"]
 
+#: columns that textlabel writes; an input column of such a name is carried as ``input_NAME``
+COLUMNS = (
+    "id",
+    "text",
+    "label",
+    "confidence",
+    "probabilities",
+    "margin",
+    "prediction_set",
+    "ood_score",
+    "decision",
+    "source",
+)
+
 
 @dataclass(frozen=True)
 class LabelSchema:

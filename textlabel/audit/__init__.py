@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from textlabel.audit.answers import import_answers
     from textlabel.audit.certification import certify
-    from textlabel.audit.draws import draw
+    from textlabel.audit.draws import draw, sheet
     from textlabel.audit.estimation import shares
     from textlabel.audit.finishing import finish, todo
     from textlabel.audit.handover import release, reuse
@@ -31,10 +31,22 @@ _HOMES = {
     "release": "handover",
     "reuse": "handover",
     "shares": "estimation",
+    "sheet": "draws",
     "todo": "finishing",
 }
 
-__all__ = ["certify", "draw", "finish", "import_answers", "plan", "release", "reuse", "shares", "todo"]
+__all__ = [
+    "certify",
+    "draw",
+    "finish",
+    "import_answers",
+    "plan",
+    "release",
+    "reuse",
+    "shares",
+    "sheet",
+    "todo",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +14,50 @@ import numpy.typing as npt
 
 from textlabel.audit.draws import MARKER, drawn_rows, draws
 from textlabel.audit.seal import Sealed, open_sealed
-from textlabel.audit.store import append, read_lines
-from textlabel.corpus.check import Rejects
+from textlabel.audit.store import append, locked, read_lines
+from textlabel.corpus.check import UNDECIDED, Rejects
 from textlabel.corpus.files import read_file
 from textlabel.errors import AuditError, CorpusError, nearest
 from textlabel.trust.agreement import majority
 from textlabel.trust.certificate import Bools, Floats, Ints
 
-#: what people may say instead of a label; stored, and an error until somebody resolves it
-UNDECIDED = ("unsure", "skip", "none of these")
 LOG = "answers.jsonl"
 TODO = "todo"
+
+#: a spreadsheet keeps no more of a text than this, and shows an error for one that looks like a formula
+LONGEST_CELL = 32_767
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What a sheet brought: rows with a label, rows undecided, rows still blank."""
+    """What a sheet brought: rows with a label, rows undecided, rows still blank, earlier answers replaced."""
 
     answered: int
     undecided: int
     blank: int
+    replaced: int
 
 
-def import_answers(folder: str | Path, sheet: str | Path, *, reviewer: str = "") -> Imported:
+def import_answers(
+    folder: str | Path, sheet: str | Path, *, reviewer: str = "", correct: bool = False
+) -> Imported:
     """Add the answers of a sheet to the log; all of them, or none if one row is unfit.
 
-    A blank label is no answer yet. ``unsure``, ``skip`` and ``none of these`` are stored as such. A later
-    answer of the same reviewer to the same row replaces an earlier one; the log keeps both.
+    A blank label is no answer yet. ``unsure``, ``skip`` and ``none of these`` are stored as such, and are
+    votes for leaving the row open; where a class has such a name, write ``?unsure``. The log keeps every
+    answer.
 
     Parameters
     ----------
     sheet : .csv, .tsv or .jsonl that `draw` or `todo` wrote, with labels filled in.
     reviewer : who answered; a ``reviewer`` column of the sheet says it row by row.
+    correct : replace answers that the same reviewer gave otherwise before; without it they are refused, for
+        they may be another person's.
 
     Raises
     ------
-    AuditError : another folder's sheet; a row that was not asked; a text that is not the row's; an unknown
-    label.
+    AuditError : another folder's sheet; a row that was not asked, or twice; a text that is not the row's; an
+        unknown label; another answer than before.
     """
     sealed = open_sealed(folder)
     path = Path(sheet)
@@ -58,59 +65,87 @@ def import_answers(folder: str | Path, sheet: str | Path, *, reviewer: str = "")
         part = read_file(path, {}, Rejects("fail"))
     except CorpusError as error:
         raise AuditError(str(error)) from None
-    if missing := [name for name in (MARKER, "id", "text", "label") if name not in part.table.column_names]:
+    if missing := [name for name in (MARKER, "text", "label") if name not in part.table.column_names]:
         raise AuditError(f"{path}: no column {missing[0]!r}; expected a sheet that textlabel wrote")
-    read = _Reader(sealed, path, _copies(sealed), reviewer)
-    records: list[dict[str, Any]] = []
-    blank = 0
-    for row, values in zip(part.rows.tolist(), part.table.to_pylist(), strict=True):
-        answer = read.row(row, values)
-        blank += answer is None
-        records += [answer] if answer else []
-    append(sealed.audit_folder / LOG, records)
+    with locked(sealed.audit_folder):
+        before = {(line["row"], line["reviewer"]): line["label"] for line in _log(sealed)}
+        read = _Reader(sealed, path, _asked(sealed), reviewer, correct, before)
+        rows = zip(part.rows.tolist(), part.table.to_pylist(), strict=True)
+        found = [read.row(number, values) for number, values in rows]
+        records = [record for record in found if record]
+        append(sealed.audit_folder / LOG, records)
     answered = sum(record["label"] is not None for record in records)
-    return Imported(answered, len(records) - answered, blank)
+    return Imported(answered, len(records) - answered, len(found) - len(records), len(read.replaced))
 
 
 @dataclass(frozen=True)
 class _Reader:
     sealed: Sealed
     path: Path
-    asked: Mapping[str, Mapping[str, tuple[str, list[int]]]]
+    asked: Mapping[str, Collection[int]]
     reviewer: str
+    correct: bool
+    before: Mapping[tuple[int, str], str | float | None]
+    seen: set[tuple[int, str]] = field(default_factory=set)
+    replaced: list[int] = field(default_factory=list)
 
     def row(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the log record of one sheet row; None if it is blank."""
-        marker, name = str(values[MARKER]), str(values["id"])
-        rows = self.asked.get(marker)
-        if rows is None:
-            raise self.error(number, MARKER, f"{marker!r} is no draw of {self.sealed.folder}")
-        if name not in rows:
-            raise self.error(number, "id", f"row {name!r} was not asked in {marker}")
-        text, copies = rows[name]
-        if _lines(str(values["text"])) != _lines(text):
-            raise self.error(number, "text", f"this is not the text of row {name!r}; was the sheet sorted?")
-        label = "" if values["label"] is None else str(values["label"]).strip()
-        if not label:
+        sheet, row = self.place(number, str(values[MARKER]))
+        text, label = str(values["text"]), "" if values["label"] is None else str(values["label"])
+        if not _same(text, self.sealed.rows[row]["text"]):
+            raise self.error(
+                number, "text", f"this is not the text of row {values[MARKER]!r}; was one column sorted?"
+            )
+        if not label.strip():
             return None
         state, value = self.value(number, label)
+        who = " ".join(str(values.get("reviewer") or self.reviewer).split())
+        self.check(number, row, who, value)
         return {
-            "sheet": marker,
-            "rows": copies,
-            "id": name,
+            "sheet": sheet,
+            "row": row,
+            "id": self.sealed.rows[row]["id"],
             "state": state,
             "label": value,
-            "reviewer": str(values.get("reviewer") or self.reviewer),
+            "reviewer": who,
             "note": values.get("note") or None,
             "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
         }
 
+    def place(self, number: int, marker: str) -> tuple[str, int]:
+        sheet, _, digits = marker.partition("/")
+        if sheet not in self.asked:
+            raise self.error(number, MARKER, f"{sheet!r} is no draw of {self.sealed.folder}")
+        if not digits.isdigit() or int(digits) not in self.asked[sheet]:
+            raise self.error(number, MARKER, f"row {marker!r} was not asked")
+        return sheet, int(digits)
+
+    def check(self, number: int, row: int, who: str, value: str | float | None) -> None:
+        if (row, who) in self.seen:
+            raise self.error(number, MARKER, "this row is in the sheet twice")
+        self.seen.add((row, who))
+        earlier = self.before.get((row, who), value)
+        if earlier == value:
+            return
+        if not self.correct:
+            problem = (
+                f"{who or 'somebody unnamed'} answered {earlier or 'undecided'!r} before; another person "
+                "answers under a name (--reviewer NAME), a correction is marked (--correct)"
+            )
+            raise self.error(number, "label", problem)
+        self.replaced.append(row)
+
     def value(self, number: int, label: str) -> tuple[str, str | float | None]:
         names = self.sealed.names
+        folded = {name.strip().casefold(): name for name in names}
+        word = label.strip().casefold()
         if label in names:
             return "answered", label
-        if label.lower() in UNDECIDED:
-            return label.lower(), None
+        if list(name.strip().casefold() for name in names).count(word) == 1:
+            return "answered", folded[word]
+        if word.removeprefix("?") in UNDECIDED:
+            return word.removeprefix("?"), None
         if names:
             hint = nearest(label, [*names, *UNDECIDED])
             raise self.error(number, "label", f"unknown label {label!r}: {hint}")
@@ -126,24 +161,19 @@ class _Reader:
         return AuditError(f"{self.path}, row {number}, column {name!r}: {problem}. Nothing was imported")
 
 
-def _lines(text: str) -> list[str]:
-    """Return the lines of a text: spreadsheets write another end of line than they read."""
-    return text.splitlines()
+def _same(found: str, text: str) -> bool:
+    """Return whether a sheet's text is the row's, but for what spreadsheets do to a text."""
+    if text[:1] in "=+-@" and found.startswith("#"):
+        return True
+    whole = found.split()
+    return whole == text.split() or (
+        len(text) > LONGEST_CELL and text.split()[: len(whole) - 1] == whole[:-1]
+    )
 
 
-def _copies(sealed: Sealed) -> dict[str, dict[str, tuple[str, list[int]]]]:
-    """Return {marker: {id asked: (text, row numbers that the answer counts for)}}."""
-    texts, ids = sealed.rows["text"][:], sealed.rows["id"][:]
-    sheets = {one.marker: one.rows.tolist() for one in draws(sealed)}
-    sheets[TODO] = sealed.order[np.argsort(sealed.order)].tolist()
-    found: dict[str, dict[str, tuple[str, list[int]]]] = {}
-    for marker, rows in sheets.items():
-        same: dict[str, list[int]] = {}
-        for row in rows:
-            same.setdefault(texts[row], []).append(row)
-        # any copy may be named: which one stands for the text is the sheet's choice
-        found[marker] = {ids[row]: (text, rows) for text, rows in same.items() for row in rows}
-    return found
+def _asked(sealed: Sealed) -> dict[str, Collection[int]]:
+    """Return {sheet: row numbers that it may ask}."""
+    return {**{one.marker: set(one.rows.tolist()) for one in draws(sealed)}, TODO: set(sealed.order.tolist())}
 
 
 @dataclass(frozen=True)
@@ -174,44 +204,78 @@ class Gold:
 
 def audit_answers(sealed: Sealed) -> Gold:
     """Return what audit sheets brought, for the rows that were drawn."""
-    markers = {one.marker for one in draws(sealed)}
-    return _gold(sealed, [line for line in _log(sealed) if line["sheet"] in markers])
+    rows = asked_rows(sealed)
+    return _gold(sealed, [line for line in _log(sealed) if line["sheet"] != TODO], rows)
 
 
 def all_answers(sealed: Sealed) -> Gold:
-    """Return what any sheet brought; a later answer on the to-do sheet resolves an undecided audit row."""
-    return _gold(sealed, _log(sealed))
+    """Return what any sheet brought: a to-do answer counts where audit sheets settled nothing."""
+    audit = audit_answers(sealed)
+    late = _gold(sealed, [line for line in _log(sealed) if line["sheet"] == TODO], np.sort(sealed.order))
+    return replace(audit, label=np.where(audit.decided, audit.label, late.label), seen=audit.seen | late.seen)
 
 
 def _log(sealed: Sealed) -> list[dict[str, Any]]:
     return read_lines(sealed.audit_folder / LOG)
 
 
-def _gold(sealed: Sealed, log: Sequence[Mapping[str, Any]]) -> Gold:
-    last = {(row, line["reviewer"]): line["label"] for line in log for row in line["rows"]}
+def _gold(sealed: Sealed, log: Sequence[Mapping[str, Any]], among: Ints) -> Gold:
+    """Return what ``log`` says of the rows ``among``: an answer counts for every copy of its text there."""
+    first = _first_of_text(sealed, [line["row"] for line in log])
+    last = {(first[line["row"]], line["reviewer"]): line["label"] for line in log}
     reviewers = tuple(dict.fromkeys(name for _, name in last))
     rows = np.unique(np.array([row for row, _ in last], dtype=np.int64))
     codes: Mapping[Any, Any] = {name: i for i, name in enumerate(sealed.names)}
     shape = (len(rows), len(reviewers))
     table = np.full(shape, -1) if sealed.names else np.full(shape, np.nan)
+    undecided = np.zeros(shape, dtype=bool)
     for (row, name), value in last.items():
+        at = np.searchsorted(rows, row), reviewers.index(name)
+        undecided[at] = value is None
         if value is not None:
-            at = np.searchsorted(rows, row), reviewers.index(name)
             table[at] = codes[value] if sealed.names else value
     label, seen = np.full(len(sealed.rows), np.nan), np.zeros(len(sealed.rows), dtype=bool)
-    label[rows], seen[rows] = _settled(table), True
+    copies, of = _copies(sealed, rows, among)
+    label[copies], seen[copies] = _settled(table, undecided)[of], True
     return Gold(label, seen, table, rows, reviewers)
 
 
-def _settled(table: npt.NDArray[Any]) -> Floats:
-    """Return the majority's class, or the median score, of each row (n,); NaN where there is none."""
+def _first_of_text(sealed: Sealed, rows: Sequence[int]) -> dict[int, int]:
+    """Return for each of ``rows`` the first of them that has the same text."""
+    different = sorted(set(rows))
+    first: dict[str, int] = {}
+    texts = sealed.rows.select(different)["text"]
+    return {row: first.setdefault(text, row) for row, text in zip(different, texts, strict=True)}
+
+
+def _copies(sealed: Sealed, rows: Ints, among: Ints) -> tuple[Ints, Ints]:
+    """Return the rows ``among`` that have the text of one of ``rows``, and which one's, by position."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    asked = pa.array(sealed.rows.select(rows)["text"][:], pa.string())
+    texts = sealed.rows.select_columns("text").with_format("arrow")[:].column("text").take(pa.array(among))
+    place = pc.fill_null(pc.index_in(texts.cast(pa.string()), asked), -1).to_numpy()
+    return among[place >= 0], place[place >= 0].astype(np.int64)
+
+
+def _settled(table: npt.NDArray[Any], undecided: Bools) -> Floats:
+    """Return the majority's class, or the median score, of each row (n,); NaN where there is none.
+
+    An undecided person votes for leaving the row open.
+    """
     if table.dtype.kind == "i":
-        most = majority(table)
-        return np.where(most < 0, np.nan, most)
+        most = majority(np.where(undecided, OPEN, table))
+        return np.where((most < 0) | (most == OPEN), np.nan, most)
     settled = np.full(len(table), np.nan)
-    some = ~np.isnan(table).all(axis=1)
-    settled[some] = np.nanmedian(table[some], axis=1)
+    answers = np.sum(~np.isnan(table), axis=1)
+    clear = answers > undecided.sum(axis=1)
+    settled[clear] = np.nanmedian(table[clear], axis=1)
     return settled
+
+
+#: what an undecided person votes for, beside the classes
+OPEN = 2**31
 
 
 def asked_rows(sealed: Sealed) -> Ints:

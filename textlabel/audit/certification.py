@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from textlabel import registry
 from textlabel.audit.answers import Gold, audit_answers
-from textlabel.audit.draws import Draw, drawn_rows, draws, refuse_released
-from textlabel.audit.looks import note_certified, shown_before, take
-from textlabel.audit.seal import Sealed, column, open_sealed
+from textlabel.audit.draws import drawn_rows, draws, refuse_released
+from textlabel.audit.looks import note_shown, shown_before, take
+from textlabel.audit.seal import Sealed, column, groupable, open_sealed
 from textlabel.audit.store import numbered, read_json, write_json
 from textlabel.errors import AuditError
 from textlabel.trust.agreement import agreement
@@ -29,7 +30,7 @@ EVERYTHING = "all"
 ASSUMED = "labels and order were fixed before a uniform draw without replacement"
 #: a certificate tells how many rows were accepted, and so something of the answers
 ASSUMED_AFTER = (
-    "; and what was asked here did not depend on the certificate that an earlier look at this corpus gave"
+    "; and what was asked here did not depend on what a certificate or `shares` told of this corpus before"
 )
 
 
@@ -69,51 +70,59 @@ def certify(
     made = draws(sealed)
     if not made:
         raise AuditError(f"{folder}: nothing was drawn to be checked; start with `textlabel audit draw`")
-    rows = drawn_rows(made)
-    gold = audit_answers(sealed)
-    if mode == "fdr" and not gold.seen[rows].all():
+    rows, gold = drawn_rows(made), audit_answers(sealed)
+    if method.SPENDS == "max_error" and not gold.seen[rows].all():
         blank = int(np.sum(~gold.seen[rows]))
         raise AuditError(
-            f"{folder}: {blank} audited rows are blank; mode 'fdr' promises nothing for a sheet that was "
+            f"{folder}: {blank} audited rows are blank; mode {mode!r} promises nothing for a sheet that was "
             "answered in part: answer them, or say 'unsure'"
         )
     wrong = wrong_rows(sealed, gold, rows, made[0].tolerance)
     groups = ranks_by(sealed, by)
-    question = _question(sealed, made, gold, wrong, max_error, alpha, mode, by)
-    look = take(sealed, question)
-    level = price(look, alpha) / (1 if mode == "fdr" else len(groups))
-    ranks = sealed.rank[rows]
+    settings = {"max_error": max_error, "alpha": alpha, "mode": mode, "by": by}
+    answers = _answers_digest(gold, rows)
+    look = take(sealed, {"seal": sealed.seal["labels"], "answers": answers, **settings})
+    spent: dict[str, float] = {"max_error": max_error, "alpha": alpha}
+    spent[method.SPENDS] = price(look, spent[method.SPENDS])
+    ranks, level = sealed.rank[rows], spent["alpha"] / (len(groups) if method.SPENDS == "alpha" else 1)
     outcomes = {
-        name: method.certify(sealed.audit(ranks, wrong, among if by else None), max_error, level)
+        name: method.certify(sealed.audit(ranks, wrong, among if by else None), spent["max_error"], level)
         for name, among in groups.items()
     }
-    certified = any(outcome.accepted for outcome in outcomes.values())
-    if certified:
-        note_certified(sealed, question, look)
+    told = [
+        _group(name, outcome, groups[name], ranks, wrong, settings, method.PROMISE)
+        for name, outcome in outcomes.items()
+    ]
     record = {
         "mode": mode,
-        "certified": certified,
+        "certified": any(group["promise"] for group in told),
         "max_error": max_error,
         "alpha": alpha,
         "look": look,
-        "level_spent": price(look, alpha),
+        "spends": method.SPENDS,
+        "level_spent": spent[method.SPENDS],
         "by": by,
-        "groups": [
-            _group(name, outcome, groups[name], ranks, wrong, max_error, alpha, method.PROMISE)
-            for name, outcome in outcomes.items()
-        ],
+        "groups": told,
         "audited": len(rows),
-        "wrong": int(wrong.sum()),
-        "unanswered": int(np.sum(~gold.decided[rows])),
-        "reviewers": reviewers(gold, sealed),
         "population": sealed.n,
-        **{key: sealed.seal[key] for key in ("gold", "rejected", "out_of_scope")},
+        **{key: sealed.seal[key] for key in ("gold", "rejected")},
+        "out_of_scope": sealed.n - sealed.in_scope,
         "error": "another class" if sealed.names else f"further than {made[0].tolerance} from the answer",
+        "labels_shown": any(one.labels_shown for one in made),
         "assumes": ASSUMED + (ASSUMED_AFTER if shown_before(sealed, look) else ""),
         "seal": sealed.seal["labels"],
-        "draws": [one.number for one in made],
+        "draws": len(made),
+        "answers": answers,
     }
-    return store(sealed, record) if certified else _not_yet(record)
+    if not record["certified"]:
+        return record
+    note_shown(sealed, look)
+    unanswered = int(np.sum(~gold.decided[rows]))
+    return store(sealed, {**record, "unanswered": unanswered, "reviewers": reviewers(gold, sealed)})
+
+
+def _answers_digest(gold: Gold, rows: Ints) -> str:
+    return hashlib.sha256(gold.label[rows].tobytes() + rows.tobytes()).hexdigest()
 
 
 def wrong_rows(sealed: Sealed, gold: Gold, rows: Ints, tolerance: float | None) -> Bools:
@@ -130,15 +139,28 @@ def ranks_by(sealed: Sealed, by: str | None) -> Groups:
         if not sealed.names:
             raise AuditError("by = 'class': scores have no classes; name a column")
         values = np.array(sealed.names, dtype=object)[sealed.labels[sealed.order]]
-    elif by in sealed.rows.column_names:
-        values = column(sealed.rows, by)[sealed.order]
     else:
-        raise AuditError(f"by = {by!r}: expected 'class' or one of the columns {sealed.rows.column_names}")
+        values = group_values(sealed, by)[sealed.order]
     texts = np.array([str(value) for value in values.tolist()])
     names, code = np.unique(texts, return_inverse=True)
-    if len(names) > MOST_GROUPS:
-        raise AuditError(f"by = {by!r}: {len(names)} different values; expected at most {MOST_GROUPS} groups")
+    refuse_many(by, len(names))
     return {str(name): np.flatnonzero(code == i) for i, name in enumerate(names)}
+
+
+def refuse_many(by: str, groups: int) -> None:
+    """Raise an `AuditError` where a column makes more groups than a promise can bear."""
+    if groups > MOST_GROUPS:
+        raise AuditError(f"by = {by!r}: {groups} different values; expected at most {MOST_GROUPS} groups")
+
+
+def group_values(sealed: Sealed, by: str) -> npt.NDArray[Any]:
+    """Return the values (N,) of an input column, which the seal covers."""
+    known = groupable(sealed.rows)
+    if by not in known:
+        raise AuditError(
+            f"by = {by!r}: expected one of the input's columns {known}, or for certificates 'class'"
+        )
+    return column(sealed.rows, by)
 
 
 #: more groups than this leave nothing of alpha
@@ -178,6 +200,9 @@ def current(sealed: Sealed) -> dict[str, Any]:
     record = read_json(paths[-1])
     if record["seal"] != sealed.seal["labels"]:
         raise AuditError(f"{paths[-1]} is void: labels or order were changed since; certify again")
+    rows = drawn_rows(draws(sealed)[: record["draws"]])
+    if _answers_digest(audit_answers(sealed), rows) != record["answers"]:
+        raise AuditError(f"{paths[-1]} is void: answers on audited rows were changed since; certify again")
     return record
 
 
@@ -201,22 +226,16 @@ def accepted_rows(sealed: Sealed, certificate: Mapping[str, Any]) -> Bools:
     return accepted
 
 
-def _not_yet(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the record without anything that was learned from answers: see `price`."""
-    hidden = {"wrong", "reviewers"}
-    return {key: value for key, value in record.items() if key not in hidden}
-
-
 def _group(
     name: str,
     outcome: Outcome,
     among: Ints,
     ranks: Ints,
     wrong: Bools,
-    max_error: float,
-    alpha: float,
+    settings: Mapping[str, Any],
     promise: str,
 ) -> dict[str, Any]:
+    """Return what is told of one group; of "not yet" nothing that was learned from answers: see `price`."""
     inside = np.isin(ranks, among)
     facts = {
         "name": name,
@@ -227,11 +246,11 @@ def _group(
     if not outcome.accepted:
         return {**facts, "promise": None, "reason": outcome.reason}
     words = {
-        "level": f"{1 - alpha:.6g}",
+        "level": f"{1 - settings['alpha']:.6g}",
         "count": outcome.allowed,
         "n": len(among),
         "accepted": outcome.accepted,
-        "percent": f"{100 * max_error:g} %",
+        "percent": f"{100 * settings['max_error']:g} %",
     }
     return {
         **facts,
@@ -240,19 +259,3 @@ def _group(
         "bound": outcome.bound,
         "promise": promise.format(**words),
     }
-
-
-def _question(
-    sealed: Sealed,
-    made: list[Draw],
-    gold: Gold,
-    wrong: Bools,
-    max_error: float,
-    alpha: float,
-    mode: str,
-    by: str | None,
-) -> dict[str, Any]:
-    rows = drawn_rows(made)
-    answers = hashlib.sha256(gold.label[rows].tobytes() + wrong.tobytes() + rows.tobytes()).hexdigest()
-    settings = {"max_error": max_error, "alpha": alpha, "mode": mode, "by": by}
-    return {"seal": sealed.seal["labels"], "answers": answers, **settings}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Sequence
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from textlabel.audit.seal import Sealed, open_sealed
-from textlabel.audit.store import numbered, read_json, write_json
+from textlabel.audit.store import locked, numbered, read_json, write_json
 from textlabel.corpus.check import SHEET_COLUMN
 from textlabel.errors import AuditError, ExportError
 from textlabel.trust.certificate import Ints
 
-#: columns of a sheet; the first says which sheet it is, so that it cannot be imported elsewhere or trained on
+#: columns of a sheet; the first says which sheet and which row it is: no sorting and no spreadsheet, which
+#: may make a number of an id, loses that, and by it a sheet is refused elsewhere
 MARKER = SHEET_COLUMN
 SHEET = (MARKER, "id", "text", "label", "note")
 
@@ -34,12 +36,14 @@ class Draw:
     rows : (m,) row numbers in the corpus, ascending.
     seed : of the draw.
     tolerance : for scores: how far from the answer a score may be.
+    labels_shown : whether the sheet showed the model's label.
     """
 
     number: int
     rows: Ints
     seed: int
     tolerance: float | None = None
+    labels_shown: bool = False
 
     @property
     def marker(self) -> str:
@@ -48,15 +52,21 @@ class Draw:
 
 
 def draws(sealed: Sealed) -> list[Draw]:
-    """Return the draws made so far; an `AuditError` if one was made from other labels."""
+    """Return the draws made so far; an `AuditError` if one was made from other labels or was changed."""
     found = []
     for number, path in enumerate(numbered(sealed.audit_folder, "draw"), 1):
         data = read_json(path)
         if data["seal"] != sealed.seal["labels"]:
             raise AuditError(f"{path} was drawn from other labels than those that are there now: draw again")
         rows = np.array(data["rows"], dtype=np.int64)
-        found.append(Draw(number, rows, data["seed"], data["tolerance"]))
+        if data["digest"] != _digest(rows, data["seed"], data["tolerance"]):
+            raise AuditError(f"{path} was changed since the draw; restore it from a copy")
+        found.append(Draw(number, rows, data["seed"], data["tolerance"], data["labels_shown"]))
     return found
+
+
+def _digest(rows: Ints, seed: int, tolerance: float | None) -> str:
+    return hashlib.sha256(json.dumps([rows.tolist(), seed, tolerance]).encode()).hexdigest()
 
 
 def draw(
@@ -71,7 +81,7 @@ def draw(
     """Draw rows uniformly from the sealed population, without replacement, and write their sheet.
 
     A further draw comes from the rows that were not drawn yet; all draws together are again a uniform
-    draw. An identical text is asked once, and its answer counts for each copy that was drawn.
+    draw. An identical text is asked once, and its answer counts for each copy that is drawn.
 
     Parameters
     ----------
@@ -86,32 +96,71 @@ def draw(
     ------
     AuditError : labels changed since they were sealed; fewer rows are left; tolerance missing or unfit;
         the answers of an earlier draw were released to training.
+    ExportError : the sheet is there already.
     """
     sealed = open_sealed(folder)
-    refuse_released(sealed)
-    earlier = draws(sealed)
-    tolerance = _tolerance(sealed, earlier, tolerance)
-    left = np.setdiff1d(sealed.order, drawn_rows(earlier))
-    if not 0 < size <= len(left):
-        raise AuditError(f"size = {size}: expected 1 to {len(left)}, the rows that were not drawn yet")
-    seed = secrets.randbits(32) if seed is None else seed
-    rows = np.sort(np.random.default_rng(seed).choice(left, size, replace=False))
-    made = Draw(len(earlier) + 1, rows, seed, tolerance)
-    path = Path(out) if out else sealed.audit_folder / f"sheet-{made.number}.csv"
-    write_sheet(path, sheet_rows(sealed, rows, made.marker, seed, show_labels))
-    write_json(
-        sealed.audit_folder / f"draw-{made.number}.json",
-        {
-            "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
-            "seal": sealed.seal["labels"],
-            "seed": seed,
-            "size": size,
-            "tolerance": tolerance,
-            "labels_shown": show_labels,
-            "rows": rows.tolist(),
-        },
-    )
+    if seed is not None and seed < 0:
+        raise AuditError(f"seed = {seed}: expected a number that is not negative")
+    with locked(sealed.audit_folder):
+        refuse_released(sealed)
+        earlier = draws(sealed)
+        tolerance = _tolerance(sealed, earlier, tolerance)
+        left = np.setdiff1d(sealed.order, drawn_rows(earlier))
+        if not 0 < size <= len(left):
+            have = (
+                f"1 to {len(left)}, the rows that were not drawn yet"
+                if len(left)
+                else "no draw: no row is left"
+            )
+            raise AuditError(f"size = {size}: expected {have}")
+        seed = secrets.randbits(32) if seed is None else seed
+        rows = np.sort(np.random.default_rng(seed).choice(left, size, replace=False))
+        made = Draw(len(earlier) + 1, rows, seed, tolerance, show_labels)
+        path = Path(out) if out else sealed.audit_folder / f"sheet-{made.number}.csv"
+        check_sheet(path)
+        # the draw first: a sheet that is lost can be written again, one without its draw is of no use
+        _record(sealed, made)
+    write_sheet(path, sheet_rows(sealed, _unanswered(sealed, rows), made.marker, seed, show_labels))
     return made, path
+
+
+def sheet(folder: str | Path, number: int, out: str | Path, *, show_labels: bool = False) -> int:
+    """Write the sheet of a draw again, whole, for another person or because it was lost; return its rows.
+
+    Raises
+    ------
+    AuditError : no such draw.
+    ExportError : ``out`` is there already.
+    """
+    sealed = open_sealed(folder)
+    made = {one.number: one for one in draws(sealed)}
+    if number not in made:
+        raise AuditError(f"{folder}: there is no draw {number}; expected one of {sorted(made)}")
+    one = made[number]
+    rows = sheet_rows(sealed, one.rows, one.marker, one.seed, show_labels)
+    write_sheet(Path(out), rows)
+    return len(rows)
+
+
+def _record(sealed: Sealed, made: Draw) -> None:
+    data = {
+        "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+        "seal": sealed.seal["labels"],
+        "seed": made.seed,
+        "size": len(made.rows),
+        "tolerance": made.tolerance,
+        "labels_shown": made.labels_shown,
+        "rows": made.rows.tolist(),
+        "digest": _digest(made.rows, made.seed, made.tolerance),
+    }
+    write_json(sealed.audit_folder / f"draw-{made.number}.json", data)
+
+
+def _unanswered(sealed: Sealed, rows: Ints) -> Ints:
+    """Return the rows whose text people have not settled yet, on an earlier sheet."""
+    from textlabel.audit.answers import audit_answers
+
+    return rows[~audit_answers(sealed).decided[rows]]
 
 
 def drawn_rows(made: Iterable[Draw]) -> Ints:
@@ -158,17 +207,24 @@ def sheet_rows(
     found = []
     for j in np.random.default_rng(seed).permutation(len(texts)):
         i = first[texts[j]]
-        row = {MARKER: marker, "id": ids[i], "text": texts[j], "label": None, "note": None}
+        row = {MARKER: f"{marker}/{rows[i]}", "id": ids[i], "text": texts[j], "label": None, "note": None}
         if show_labels:
             row["model_label"] = sealed.names[labels[i]] if sealed.names else labels[i]
         found.append(row)
     return found
 
 
-def write_sheet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write a sheet as csv or jsonl; an `ExportError` if it would replace one, or cannot be written."""
+def check_sheet(path: Path) -> None:
+    """Raise an `ExportError` if a sheet cannot be written at ``path``."""
     if path.suffix.lower() not in (".csv", ".jsonl"):
         raise ExportError(f"{path}: expected a sheet that ends in .csv or .jsonl")
+    if path.exists():
+        raise ExportError(f"{path} is there already, perhaps with answers: choose another --out")
+
+
+def write_sheet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write a sheet as csv or jsonl; an `ExportError` if it would replace one, or cannot be written."""
+    check_sheet(path)
     names = list(rows[0]) if rows else list(SHEET)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +235,5 @@ def write_sheet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
                 writer.writerows(rows)
             else:
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    except FileExistsError:
-        raise ExportError(f"{path} is there already, perhaps with answers: choose another --out") from None
     except OSError as error:
         raise ExportError(f"{path}: cannot be written ({error})") from None

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from textlabel.audit.answers import Gold, audit_answers
-from textlabel.audit.certification import wrong_rows
+from textlabel.audit.certification import group_values, refuse_many, wrong_rows
 from textlabel.audit.draws import drawn_rows, draws, refuse_released
-from textlabel.audit.seal import Sealed, column, open_sealed
+from textlabel.audit.looks import note_shown
+from textlabel.audit.seal import Sealed, open_sealed
 from textlabel.errors import AuditError
 from textlabel.trust.certificate import Ints
 from textlabel.trust.shares import Share, mean_score
@@ -50,10 +51,12 @@ def shares(
     rows = drawn_rows(made)
     if not made:
         raise AuditError(f"{folder}: nothing was drawn to be checked; start with `textlabel audit draw`")
-    if by is not None and by not in sealed.rows.column_names:
-        raise AuditError(f"by = {by!r}: no such column; expected one of {sealed.rows.column_names}")
     gold = audit_answers(sealed)
-    cuts = [None] if by is None else [None, np.array([str(v) for v in column(sealed.rows, by).tolist()])]
+    cuts: list[Any] = [None]
+    if by is not None:
+        cuts.append(np.array([str(value) for value in group_values(sealed, by).tolist()]))
+        refuse_many(by, len(np.unique(cuts[1])))
+    note_shown(sealed)
     found = [_told(line) for cut in cuts for line in _lines(sealed, gold, rows, cut, alpha, bounds)]
     return {
         "audited": len(rows),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from textlabel.audit.answers import TODO, Gold, all_answers, asked_rows
 from textlabel.audit.certification import accepted_rows, current
 from textlabel.audit.draws import sheet_rows, write_sheet
 from textlabel.audit.seal import Sealed, open_sealed
+from textlabel.audit.store import FOLDER
 from textlabel.engine.gold import relabeled
-from textlabel.errors import AuditError
+from textlabel.errors import AuditError, ExportError
 from textlabel.trust.certificate import Ints
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def todo(
 
     Parameters
     ----------
-    out : sheet, .csv or .jsonl; by default ``audit/todo.csv``, which is replaced.
+    out : sheet, .csv or .jsonl; by default the next free ``audit/todo-N.csv``.
     show_labels : also show the model's label.
 
     Raises
@@ -39,11 +41,14 @@ def todo(
     """
     sealed = open_sealed(folder)
     rows = open_rows(sealed, current(sealed), all_answers(sealed))
-    path = Path(out) if out else sealed.audit_folder / "todo.csv"
-    if not out:
-        path.unlink(missing_ok=True)
+    path = Path(out) if out else next_free(sealed.audit_folder)
     write_sheet(path, sheet_rows(sealed, rows, TODO, 0, show_labels))
     return rows, path
+
+
+def next_free(folder: Path) -> Path:
+    """Return ``folder/todo-N.csv`` with the smallest N that is not there: a sheet may hold answers."""
+    return next(path for n in count(1) if not (path := folder / f"todo-{n}.csv").exists())
 
 
 def open_rows(sealed: Sealed, certificate: dict[str, Any], gold: Gold) -> Ints:
@@ -72,6 +77,9 @@ def finish(folder: str | Path, out: str | Path, *, form: str = "dataset") -> dic
     AuditError : no valid certificate, or rows that people must still label.
     ExportError : ``out`` cannot be written.
     """
+    exporter = registry.load("export", form)
+    if not hasattr(exporter, "FILE"):
+        raise ExportError(f"format {form!r} writes no folder; expected dataset, parquet, jsonl or csv")
     sealed = open_sealed(folder)
     certificate, gold = current(sealed), all_answers(sealed)
     missing = open_rows(sealed, certificate, gold)
@@ -87,7 +95,10 @@ def finish(folder: str | Path, out: str | Path, *, form: str = "dataset") -> dic
     labels = {**sealed.record.get("labels", {}), "audit": len(asked_rows(sealed))}
     record = {**sealed.record, "rows": len(rows), "certificate": certificate, "labels": labels}
     record.pop("seal")
-    registry.load("export", form).write(rows, Path(out), record)
+    record["estimate"] = None  # of labels that are not those of this corpus any more; the certificate speaks
+    if (Path(out) / FOLDER).exists():
+        raise ExportError(f"{Path(out) / FOLDER} holds people's answers: choose another folder")
+    exporter.write(rows, Path(out), record)
     return {
         "finished": str(out),
         "rows": len(rows),

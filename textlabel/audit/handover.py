@@ -11,8 +11,8 @@ import numpy as np
 
 from textlabel.audit.answers import LOG, audit_answers
 from textlabel.audit.draws import drawn_rows, draws, refuse_released
-from textlabel.audit.seal import open_sealed
-from textlabel.audit.store import numbered, read_json, write_json
+from textlabel.audit.seal import Sealed, open_sealed
+from textlabel.audit.store import locked, numbered, read_json, write_json
 from textlabel.corpus.check import RELEASED_COLUMN
 from textlabel.errors import AuditError, ExportError
 
@@ -37,29 +37,20 @@ def release(folder: str | Path, out: str | Path) -> int:
     rows = np.array([row for row in drawn_rows(draws(sealed)) if gold.decided[row]], dtype=np.int64)
     if not len(rows):
         raise AuditError(f"{folder}: there are no audit answers to release")
-    # void first: whatever happens while the file is written, no promise outlives its rows
-    write_json(
-        sealed.audit_folder / "released.json",
-        {"rows": len(rows), "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")},
-    )
     picked = sealed.rows.select(rows)
     labels = [sealed.names[int(v)] if sealed.names else v for v in gold.label[rows].tolist()]
+    lines = zip(picked["id"], picked["text"], labels, [sealed.seal["corpus"][:16]] * len(rows), strict=True)
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         with Path(out).open("x", encoding="utf-8", newline="") as file:
+            # void before a line is written: whatever happens then, no promise outlives its rows
+            created = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
+            write_json(sealed.audit_folder / "released.json", {"rows": len(rows), "created": created})
             writer = csv.writer(file)
             writer.writerow(["id", "text", "label", RELEASED_COLUMN])
-            writer.writerows(
-                zip(
-                    picked["id"],
-                    picked["text"],
-                    labels,
-                    [sealed.seal["corpus"][:16]] * len(rows),
-                    strict=True,
-                )
-            )
+            writer.writerows(lines)
     except OSError as error:
-        raise ExportError(f"{out}: cannot be written ({error}); the audit is released all the same") from None
+        raise ExportError(f"{out}: cannot be written ({error})") from None
     return len(rows)
 
 
@@ -82,10 +73,16 @@ def reuse(folder: str | Path, earlier: str | Path) -> int:
         raise AuditError(f"{folder}: its model learned from released audit answers; draw a new audit")
     if numbered(new.audit_folder, "draw"):
         raise AuditError(f"{folder} has draws of its own; they cannot be mixed with others")
-    new.audit_folder.mkdir(exist_ok=True)
+    if new.names != old.names:
+        raise AuditError(f"{folder} has the classes {new.names}, {earlier} {old.names}; draw a new audit")
+    with locked(new.audit_folder):
+        _carry(new, old)
+    return len(drawn_rows(draws(new)))
+
+
+def _carry(new: Sealed, old: Sealed) -> None:
     for name in (LOG, "looks.jsonl"):
         if (old.audit_folder / name).is_file():
             shutil.copyfile(old.audit_folder / name, new.audit_folder / name)
     for path in numbered(old.audit_folder, "draw"):
         write_json(new.audit_folder / path.name, {**read_json(path), "seal": new.seal["labels"]})
-    return len(drawn_rows(draws(new)))

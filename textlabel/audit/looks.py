@@ -15,25 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from textlabel.audit.seal import Sealed
-from textlabel.audit.store import append, read_lines
+from textlabel.audit.store import append, locked, read_lines
 
 
 def _ledgers(sealed: Sealed) -> tuple[Path, Path]:
+    """Return the user's ledger of this corpus, and that beside the annotations."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     name = f"{sealed.seal['corpus']}.jsonl"
-    return sealed.audit_folder / "looks.jsonl", Path(state) / "textlabel" / "looks" / name
+    return Path(state) / "textlabel" / "looks" / name, sealed.audit_folder / "looks.jsonl"
 
 
 def looks(sealed: Sealed) -> dict[str, int]:
     """Return the questions asked about this corpus so far, as digests, with the number of their look."""
-    lines = [line for path in _ledgers(sealed) for line in read_lines(path)]
-    return {line["question"]: int(line["look"]) for line in reversed(lines)}
+    return {line["question"]: int(line["look"]) for line in reversed(_lines(sealed)) if "question" in line}
 
 
 def shown_before(sealed: Sealed, look: int) -> bool:
-    """Return whether a look before this one ended in a certificate, which tells something of the answers."""
-    lines = (line for path in _ledgers(sealed) for line in read_lines(path))
-    return any(line.get("certified") and line["look"] < look for line in lines)
+    """Return whether something of the answers was shown before this look: a certificate, or shares."""
+    return any(line["shown"] < look for line in _lines(sealed) if "shown" in line)
 
 
 def take(sealed: Sealed, question: Mapping[str, Any]) -> int:
@@ -43,25 +42,25 @@ def take(sealed: Sealed, question: Mapping[str, Any]) -> int:
     ----------
     question : everything that the answer depends on, JSON-ready.
     """
-    asked, digest = looks(sealed), _digest(question)
-    number = asked.get(digest) or max(asked.values(), default=0) + 1
-    _note(sealed, {"look": number, "question": digest})
+    digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+    with locked(_ledgers(sealed)[0].parent):
+        asked = looks(sealed)
+        number = asked.get(digest) or max(asked.values(), default=0) + 1
+        _note(sealed, {"look": number, "question": digest})
     return number
 
 
-def note_certified(sealed: Sealed, question: Mapping[str, Any], look: int) -> None:
-    """Note that a look ended in a certificate."""
-    _note(sealed, {"look": look, "question": _digest(question), "certified": True})
+def note_shown(sealed: Sealed, look: int | None = None) -> None:
+    """Note that something of the answers was shown, at this look or (None) after the last one."""
+    with locked(_ledgers(sealed)[0].parent):
+        last = max(looks(sealed).values(), default=0)
+        _note(sealed, {"shown": last if look is None else look})
 
 
-def _digest(question: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+def _lines(sealed: Sealed) -> list[dict[str, Any]]:
+    return [line for path in _ledgers(sealed) for line in read_lines(path)]
 
 
 def _note(sealed: Sealed, line: dict[str, Any]) -> None:
     for path in _ledgers(sealed):
-        try:
-            append(path, [] if line in read_lines(path) else [line])
-        except OSError:  # a home that cannot be written: the copy beside the annotations counts
-            if path.parent == sealed.audit_folder:
-                raise
+        append(path, [] if line in read_lines(path) else [line])

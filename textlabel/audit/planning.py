@@ -11,9 +11,9 @@ import numpy as np
 
 from textlabel.audit.draws import drawn_rows, draws
 from textlabel.audit.looks import looks
-from textlabel.audit.seal import Sealed, open_sealed
+from textlabel.audit.seal import Sealed, class_names, open_sealed
 from textlabel.errors import AuditError
-from textlabel.trust.certificate import Floats, price
+from textlabel.trust.certificate import Floats, check_levels, price
 from textlabel.trust.planning import SIZES, Forecast, forecast, recalibrated
 
 
@@ -39,6 +39,8 @@ def plan(
     sizes : audit sizes to try, in rows in all.
     seconds_per_row : that a person needs for a row.
     """
+    for max_error in max_errors:
+        check_levels(max_error, alpha)
     sealed = open_sealed(folder)
     wrong = _expected(sealed, pilot)
     done = len(drawn_rows(draws(sealed)))
@@ -90,7 +92,8 @@ def _expected(sealed: Sealed, pilot: str | Path | None) -> Floats:
             f"{pilot}: no column 'input_label'; expected annotations of rows that had a true label"
         )
     truth = np.array([str(value) for value in rows["input_label"][:]])
-    said = np.array([sealed.names[i] for i in rows["label"][:]])
+    names = class_names(rows)
+    said = np.array([names[i] for i in rows["label"][:]])
     confidence = np.asarray(rows["confidence"][:], dtype=np.float64)
     return recalibrated(expected, 1 - confidence, truth != said)
 

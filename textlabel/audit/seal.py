@@ -9,6 +9,7 @@ it, and so are rejected rows, which have no label; out-of-scope rows stay in, an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from textlabel.errors import AuditError, nearest
 from textlabel.registry import plugins
 from textlabel.trust.certificate import Audit, Bools, Floats, Ints, ranking
 from textlabel.trust.scores import Evidence, order_score
+from textlabel.types import COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 TIE_SEED = 20_250_611
 
 
-def seal(rows: Dataset, *, order_by: str = "confidence", rejected: int = 0) -> dict[str, Any]:
+def seal(rows: Dataset, *, order_by: str = "confidence", rejected: int | None = None) -> dict[str, Any]:
     """Return the seal of annotated rows, JSON-ready, for the record that is exported with them.
 
     Parameters
@@ -38,7 +40,7 @@ def seal(rows: Dataset, *, order_by: str = "confidence", rejected: int = 0) -> d
     rows : annotated rows.
     order_by : numeric column, or confidence score (`textlabel plugins score`), by which rows are accepted,
         the highest first; ``-NAME``: the lowest first.
-    rejected : input rows that were left out and have no label.
+    rejected : input rows that were left out and have no label; None: unknown.
 
     Raises
     ------
@@ -48,6 +50,7 @@ def seal(rows: Dataset, *, order_by: str = "confidence", rejected: int = 0) -> d
     return {
         "labels": _labels_digest(rows, _order(rows, population, order_by)),
         "corpus": _corpus_digest(rows),
+        "columns": {name: _digest(*_strings(rows, name)) for name in groupable(rows)},
         "order_by": order_by,
         "population": len(population),
         "gold": len(rows) - len(population),
@@ -92,7 +95,7 @@ class Sealed:
     @property
     def names(self) -> tuple[str, ...]:
         """Class names; empty for scores."""
-        return tuple(self.record["schema"]["names"])
+        return class_names(self.rows)
 
     @property
     def rank(self) -> Ints:
@@ -109,7 +112,7 @@ class Sealed:
     @property
     def in_scope(self) -> int:
         """Rows of the population that are not out of scope; they are the first in the order."""
-        return self.n - int(self.seal["out_of_scope"])
+        return self.n - int(np.sum(_out_of_scope(self.rows)[self.order]))
 
     @property
     def expected_error(self) -> Floats | None:
@@ -145,22 +148,41 @@ def open_sealed(folder: str | Path) -> Sealed:
     path = Path(folder)
     record = read_record(path)
     if "seal" not in record:
+        done = record.get("certificate") is not None
         raise AuditError(
-            f"{path}: these annotations are not sealed; annotate again with this version of textlabel"
+            f"{path}: this corpus is finished; audit the annotations that it was made of"
+            if done
+            else f"{path}: these annotations are not sealed; annotate again with this version of textlabel"
         )
     rows, seal = read_annotations(path), record["seal"]
-    population = _population(rows)
-    order = _order(rows, population, seal["order_by"])
+    order = _order(rows, _population(rows), seal["order_by"])
     if _corpus_digest(rows) != seal["corpus"]:
         raise AuditError(f"{path}: ids or texts were changed since they were annotated; {_AGAIN}")
     if _labels_digest(rows, order) != seal["labels"]:
         raise AuditError(f"{path}: labels or their order were changed since they were annotated; {_AGAIN}")
+    for name in groupable(rows):
+        if _digest(*_strings(rows, name)) != seal["columns"].get(name):
+            raise AuditError(f"{path}, column {name!r} was changed since it was annotated; {_AGAIN}")
     return Sealed(path, rows, record, order)
 
 
 _AGAIN = (
     "what is drawn or certified holds for the sealed rows only: restore them, or annotate anew and audit that"
 )
+
+
+def groupable(rows: Dataset) -> list[str]:
+    """Return the columns by which groups can be made: the input's own, of plain values."""
+    return [
+        name
+        for name, feature in rows.features.items()
+        if name not in COLUMNS and type(feature).__name__ in ("Value", "ClassLabel")
+    ]
+
+
+def class_names(rows: Dataset) -> tuple[str, ...]:
+    """Return the class names of annotated rows; empty for scores."""
+    return tuple(getattr(rows.features["label"], "names", None) or ())
 
 
 def column(rows: Dataset, name: str) -> npt.NDArray[Any]:
@@ -198,14 +220,24 @@ def _sureness(rows: Dataset, name: str) -> Floats:
     """Return a column of numbers (N,), or a confidence score made of the row's probabilities."""
     if name in rows.column_names:
         try:
-            return column(rows, name).astype(np.float64)
+            values: Floats = column(rows, name).astype(np.float64)
         except (TypeError, ValueError):
             raise AuditError(f"order_by = {name!r}: expected a column of numbers") from None
+        if np.isinf(values).any():
+            raise AuditError(f"order_by = {name!r}: expected finite numbers, row {np.isinf(values).argmax()}")
+        return values
     if name in plugins("score") and hasattr(rows.features["label"], "names"):
         probabilities = np.array(rows["probabilities"][:], dtype=np.float64)
         return order_score(name, Evidence(probabilities, column(rows, "ood_score")))
-    known = [*rows.column_names, *plugins("score")]
-    raise AuditError(f"order_by = {name!r}: no such column or confidence score: {nearest(name, known)}")
+    check_order_by(name, rows.column_names)
+    raise AuditError(f"order_by = {name!r}: scores have no probabilities; name a column of numbers")
+
+
+def check_order_by(order_by: str, columns: Iterable[str]) -> None:
+    """Raise an `AuditError` unless ``order_by`` names one of ``columns`` or a confidence score."""
+    known = [*columns, *plugins("score")]
+    if order_by.removeprefix("-") not in known:
+        raise AuditError(f"order_by = {order_by!r}: no such column or score: {nearest(order_by, known)}")
 
 
 def _corpus_digest(rows: Dataset) -> str:
@@ -213,14 +245,18 @@ def _corpus_digest(rows: Dataset) -> str:
 
 
 def _labels_digest(rows: Dataset, order: Ints) -> str:
-    return _digest(column(rows, "label"), order)
+    """Return the digest of labels, their names, their order, confidence, and what is in scope."""
+    names = np.frombuffer(repr(class_names(rows)).encode(), np.uint8)
+    sure = column(rows, "confidence").astype(np.float64)
+    return _digest(names, column(rows, "label"), order, sure, _out_of_scope(rows))
 
 
 def _strings(rows: Dataset, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return the lengths (N,) and the bytes of a column of strings, however it is cut into chunks."""
     import pyarrow as pa
 
-    whole = _arrow(rows, name).cast(pa.large_binary()).combine_chunks()
+    texts = _arrow(rows, name).cast(pa.large_string()).fill_null("\0")
+    whole = texts.cast(pa.large_binary()).combine_chunks()
     _, offsets, data = whole.buffers()
     ends = np.frombuffer(offsets, np.int64)[whole.offset : whole.offset + len(whole) + 1]
     content = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)

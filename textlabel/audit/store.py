@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,40 +35,59 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def append(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Add one line a record, on disk before this returns; a torn last line is closed first."""
+    """Add one line a record, on disk before this returns.
+
+    A line that a crash left unfinished is closed by an empty one, by which `read_lines` knows it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     with path.open("ab+") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
-                text = "\n" + text
+                text = "\n\n" + text
         file.write(text.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a file that `append` wrote.
-
-    A line that is not JSON is what a crash left of an unfinished write if it is the last of its write, and is
-    passed over; one whose neighbors went on is damage.
+    """Return the records of a file that `append` wrote, without what a crash left unfinished.
 
     Raises
     ------
-    AuditError : a line in the middle is damaged.
+    AuditError : a line is damaged that was finished once.
     """
     if not path.is_file():
         return []
-    found, torn = [], None
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    # not splitlines: a note may hold other ends of line than ours
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    found = []
+    for number, (line, after) in enumerate(zip(lines, [*lines[1:], ""], strict=True), 1):
         try:
-            found.append(json.loads(line))
+            found += [json.loads(line)] if line else []
         except ValueError:
-            torn = torn or number
-            if line.endswith("}"):
+            if after:
                 raise AuditError(f"{path}, row {number} is damaged; restore it from a copy") from None
     return found
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time write into ``folder``, which is made; others wait."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise AuditError(f"{folder} cannot be written ({error}); people's answers are kept there") from None
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:  # not on this system: people there must take turns
+            pass
+        yield
 
 
 def numbered(folder: Path, kind: str) -> list[Path]:

@@ -61,7 +61,7 @@ def start(
       textlabel audit import labeled labeled/audit/sheet-1.csv
       textlabel certify labeled --max-error 0.05
       textlabel todo labeled
-      textlabel answers import labeled labeled/audit/todo.csv
+      textlabel answers import labeled labeled/audit/todo-1.csv
       textlabel finish labeled --out finished
 
     Results go to stdout (--json: as one JSON object), progress and messages to stderr.

@@ -17,6 +17,9 @@ Sheet = Annotated[Path, typer.Argument(metavar="SHEET", help="The sheet, with la
 Reviewer = Annotated[
     str, typer.Option(metavar="NAME", help="Who answered, if the sheet has no column `reviewer`.")
 ]
+Correct = Annotated[
+    bool, typer.Option("--correct", help="Replace answers that the same person gave otherwise before.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -40,7 +43,9 @@ def draw(
         Path | None,
         typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl; default: DIR/audit/sheet-N.csv."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the draw; by default a fresh one. Recorded.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the draw; by default a fresh one. Recorded.")
+    ] = None,
     tolerance: Annotated[
         float | None, typer.Option(min=0, help="For scores: further than this from the answer is an error.")
     ] = None,
@@ -65,15 +70,32 @@ def draw(
     )
 
 
+@app.command("sheet")
+def sheet(
+    folder: Dir,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl.")],
+    number: Annotated[int, typer.Option("--draw", min=1, help="Which draw.")] = 1,
+    show_labels: Annotated[bool, typer.Option("--show-labels", help="Show the model's label too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the sheet of a draw again: for another person, or because it was lost."""
+    from textlabel.audit import sheet as write
+
+    told = {"rows": write(folder, number, out, show_labels=show_labels), "sheet": str(out)}
+    say_json(told) if as_json else say(pairs(told))
+
+
 @app.command("import")
-def import_audit(folder: Dir, sheet: Sheet, reviewer: Reviewer = "", as_json: Json = False) -> None:
+def import_audit(
+    folder: Dir, sheet: Sheet, reviewer: Reviewer = "", correct: Correct = False, as_json: Json = False
+) -> None:
     """Add the answers of an audit sheet.
 
-    All of the sheet or, if a row is unfit, nothing. A blank label is no answer yet; a later answer of the
-    same person to the same row replaces the earlier one. Several people may answer the same rows: the
-    majority counts.
+    All of the sheet or, if a row is unfit, nothing. A blank label is no answer yet. Several people may answer
+    the same rows, each under a --reviewer of their own: the majority counts, and who is unsure votes for
+    leaving the row open.
     """
-    _import(folder, sheet, reviewer, as_json)
+    _import(folder, sheet, reviewer, correct, as_json)
 
 
 @app.command("release")
@@ -118,15 +140,22 @@ def answers_() -> None:
 
 
 @answers.command("import")
-def import_answers(folder: Dir, sheet: Sheet, reviewer: Reviewer = "", as_json: Json = False) -> None:
-    """Add the answers of a to-do sheet (or of an audit sheet); all of them, or none if a row is unfit."""
-    _import(folder, sheet, reviewer, as_json)
+def import_answers(
+    folder: Dir, sheet: Sheet, reviewer: Reviewer = "", correct: Correct = False, as_json: Json = False
+) -> None:
+    """Add the answers of a to-do sheet (or of an audit sheet); all of them, or none if a row is unfit.
+
+    \b
+    Example:
+      textlabel answers import labeled labeled/audit/todo-1.csv --reviewer anna
+    """
+    _import(folder, sheet, reviewer, correct, as_json)
 
 
-def _import(folder: Path, sheet: Path, reviewer: str, as_json: bool) -> None:
+def _import(folder: Path, sheet: Path, reviewer: str, correct: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
     from textlabel.audit import import_answers as add
 
-    told = asdict(add(folder, sheet, reviewer=reviewer))
+    told = asdict(add(folder, sheet, reviewer=reviewer, correct=correct))
     say_json(told) if as_json else say(pairs(told))

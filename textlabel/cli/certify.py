@@ -95,7 +95,7 @@ def certify(
 def todo(
     folder: Dir,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl; default: DIR/audit/todo.csv.")
+        Path | None, typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl; default: DIR/audit/todo-N.csv.")
     ] = None,
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Show the model's label too.")] = False,
     as_json: Json = False,
@@ -166,26 +166,16 @@ def _plan(told: Mapping[str, Any]) -> str:
 
 
 def _certificate(told: Mapping[str, Any], folder: Path) -> str:
-    facts = {
-        key: told[key]
-        for key in (
-            "mode",
-            "look",
-            "level_spent",
-            "population",
-            "gold",
-            "rejected",
-            "out_of_scope",
-            "audited",
-        )
-    }
-    facts |= {key: told[key] for key in ("unanswered", "wrong") if key in told}
+    keys = ("mode", "look", "population", "gold", "rejected", "out_of_scope", "audited", "unanswered")
+    facts = {key: told[key] for key in keys if key in told}
+    facts["this look spends"] = f"{told['level_spent']:.3g} of {told['spends']} {told[told['spends']]:g}"
     parts = [pairs(facts)]
     for group in told["groups"]:
         name = "" if told["by"] is None else f"{told['by']} {group['name']}: "
         if group["promise"]:
             share = f"{group['accepted']:,} of {group['population']:,} rows keep the model's label"
-            parts.append(f"{name}{group['promise']}\n{share}.")
+            found = f"{group['wrong']:,} of {group['audited']:,} audited rows were wrong"
+            parts.append(f"{name}{group['promise']}\n{share}; {found}.")
         else:
             parts.append(
                 f"{name}not yet: {group['reason']}. `textlabel plan {folder}` tells what would help."
@@ -193,6 +183,8 @@ def _certificate(told: Mapping[str, Any], folder: Path) -> str:
     if told["certified"]:
         truth = told["reviewers"]
         parts.append(f"wrong means: {told['error']}; truth is {truth['truth']}{_agreement(truth)}")
+        if told["labels_shown"]:
+            parts.append("the people who answered saw the model's label, which makes them agree with it")
         parts.append(f"assumed: {told['assumes']}. Looks are counted, not locked")
     return "\n\n".join(parts)
 

@@ -150,28 +150,41 @@ def repeated_ids(ids: pa.ChunkedArray) -> dict[int, int]:
 SHEET_COLUMN = "textlabel_sheet"
 #: column of audit answers that were released to training
 RELEASED_COLUMN = "textlabel_released"
+#: what people may write there instead of a label
+UNDECIDED = ("unsure", "skip", "none of these")
 
 
-def refuse_audits(dataset: datasets.Dataset) -> int:
-    """Return how many labeled rows were picked with knowledge of an audit; refuse audit sheets.
+def refuse_audit_sheet(table: pa.Table, file: str) -> None:
+    """Raise a `CorpusError` if a table is an audit sheet.
 
-    Whoever learns from audit answers cannot be judged by them. Rows of a to-do list, released answers, and
-    rows of a finished corpus that people labeled may be learned from; their number goes into the record, and
-    bars the model from being certified with the answers of an earlier audit.
+    Whoever learns from audit answers, or chooses a model by them, cannot be judged by them any more.
+    """
+    if SHEET_COLUMN not in table.column_names:
+        return
+    if any(str(value).startswith("audit") for value in table.column(SHEET_COLUMN).unique().to_pylist()):
+        raise CorpusError(
+            f"{file}, column {SHEET_COLUMN!r}: this is an audit sheet; reading its answers elsewhere would "
+            "void every certificate. Import them with `textlabel audit import`, or give them away with "
+            "`textlabel audit release`"
+        )
 
-    Raises
-    ------
-    CorpusError : rows of an audit sheet.
+
+def without_undecided(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Return the rows of a to-do sheet on which its reader settled; other datasets as they are."""
+    if SHEET_COLUMN not in dataset.column_names:
+        return dataset
+    words = [str(label).strip().casefold().removeprefix("?") for label in dataset["label"]]
+    return dataset.select([i for i, word in enumerate(words) if word not in UNDECIDED])
+
+
+def rows_after_audit(dataset: datasets.Dataset) -> int:
+    """Return how many labeled rows were picked with knowledge of an audit.
+
+    Rows of a to-do list, released answers, and rows of a finished corpus that people labeled may be learned
+    from; their number goes into the record, and bars the model from the answers of an earlier audit.
     """
     names = dataset.column_names
-    if SHEET_COLUMN in names:
-        if any(str(value).startswith("audit") for value in dataset[SHEET_COLUMN]):
-            raise CorpusError(
-                f"column {SHEET_COLUMN!r} says that this is an audit sheet; learning from it would void "
-                "every certificate. To give its answers away: `textlabel audit release`"
-            )
-        return len(dataset)
-    if RELEASED_COLUMN in names:
+    if SHEET_COLUMN in names or RELEASED_COLUMN in names:
         return len(dataset)
     return dataset["source"][:].count("human") if {"source", "prediction_set"} <= {*names} else 0
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.corpus.check import OnBadRow, Reject, Rejects, repeated_ids, write_rejects
+from textlabel.corpus.check import (
+    OnBadRow,
+    Reject,
+    Rejects,
+    refuse_audit_sheet,
+    repeated_ids,
+    write_rejects,
+)
 from textlabel.corpus.columns import Column, class_names, row_ids, scores, texts
 from textlabel.corpus.sources import Rows, read_source
 from textlabel.errors import CorpusError, nearest
@@ -105,6 +112,7 @@ def load_with_rejects(
         raise CorpusError("text_column names no column; expected one or more")
     rejects = Rejects(on_bad_row)
     rows = read_source(source, split, config, dict.fromkeys(names, "string"), rejects)
+    refuse_audit_sheet(rows.table, str(source) if isinstance(source, str | Path) else "the rows")
     try:
         _require_one(len(rows.table), rejects)
         if id_column is None and "id" in rows.table.column_names:

@@ -12,26 +12,12 @@ import numpy.typing as npt
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.bundle import Bundle
 from textlabel.trust.sets import lac_sets
-from textlabel.types import Predictions
+from textlabel.types import COLUMNS, Predictions
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 log = logging.getLogger("textlabel")
-
-#: columns that textlabel writes; an input column of such a name is carried as ``input_NAME``
-COLUMNS = (
-    "id",
-    "text",
-    "label",
-    "confidence",
-    "probabilities",
-    "margin",
-    "prediction_set",
-    "ood_score",
-    "decision",
-    "source",
-)
 
 
 def annotate(

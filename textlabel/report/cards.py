@@ -215,12 +215,14 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
         for group in certificate["groups"]
         if group["promise"]
     ]
+    spent = f"{certificate['spends']} {certificate[certificate['spends']]:g}"
+    rejected = "an unknown number of" if certificate["rejected"] is None else certificate["rejected"]
     facts = (
         f"Wrong means: {_plain(certificate['error'])}; truth is {_plain(certificate['reviewers']['truth'])}. "
         f"Assumed: {_plain(certificate['assumes'])}. People checked {certificate['audited']:,} rows of "
         f"{certificate['population']:,}; this was look {certificate['look']} at the answers, which spent "
-        f"{certificate['level_spent']:.3g} of {certificate['alpha']:g}. Outside the promise: "
-        f"{certificate['gold']:,} rows labeled by people beforehand, {certificate['rejected']:,} rejected."
+        f"{certificate['level_spent']:.3g} of {spent}. Outside the promise: {certificate['gold']:,} rows "
+        f"labeled by people beforehand, {rejected} rejected."
     )
     return "\n".join([*promises, "", facts])
 

@@ -120,6 +120,10 @@ def price(look: int, alpha: float) -> float:
     look. This is why "not yet" comes without a word on what was found. A certificate does tell something: a
     look after it is covered if its question was fixed beforehand.
 
+    A promise about an average has no ``alpha``; there the same is done with ``max_error``: if the expected
+    share at look j is at most ``max_error / 2**j``, the expected share at whichever look ended the audit is
+    at most ``max_error``, the sum.
+
     Examples
     --------
     >>> [price(j, 0.05) for j in (1, 2, 3)]

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import sealed as made
+from datasets import ClassLabel
 
 from textlabel import audit
 from textlabel.audit.answers import audit_answers
@@ -55,7 +56,10 @@ def test_a_later_answer_replaces_an_earlier_one_and_the_log_keeps_both(drawn):
     made.fill(path, {name: "bad" for name in truth})
     audit.import_answers(folder, path, reviewer="anna")
     made.fill(path, {name: "good" for name in truth})
-    audit.import_answers(folder, path, reviewer="anna")
+    with pytest.raises(AuditError, match="anna answered 'bad' before"):
+        audit.import_answers(folder, path, reviewer=" anna")
+    told = audit.import_answers(folder, path, reviewer="anna", correct=True)
+    assert told.replaced == told.answered
     gold = audit_answers(open_sealed(folder))
     assert (gold.label[draw.rows] == 1).all()
     lines = (folder / "audit" / "answers.jsonl").read_text().splitlines()
@@ -83,8 +87,9 @@ def test_the_majority_of_several_people_counts_and_a_tie_is_open(drawn):
             r"row 6, column 'label': unknown label 'goood': did you mean 'good'",
         ),
         (lambda r: r[4].update(text="other"), "row 6, column 'text': this is not the text of row"),
-        (lambda r: r[4].update(id="r999"), "row 6, column 'id': row 'r999' was not asked in audit-1"),
-        (lambda r: r[4].update(textlabel_sheet="audit-7"), "'audit-7' is no draw of"),
+        (lambda r: r[4].update(textlabel_sheet="audit-1/999"), "row 6, .*: row 'audit-1/999' was not asked"),
+        (lambda r: r[4].update(textlabel_sheet="audit-7/3"), "'audit-7' is no draw of"),
+        (lambda r: r.append(dict(r[0])), "this row is in the sheet twice"),
     ],
 )
 def test_one_unfit_row_and_nothing_is_imported(drawn, change, message):
@@ -126,6 +131,9 @@ def test_a_torn_last_line_loses_nothing_else(drawn):
     audit.import_answers(folder, path)
     assert audit_answers(open_sealed(folder)).decided.sum() == len(draw.rows)
     assert log.read_text().startswith(whole)
+    log.write_text(whole.replace('{"sheet', "{sheet", 1))
+    with pytest.raises(AuditError, match="row 1 is damaged"):
+        audit_answers(open_sealed(folder))
 
 
 def test_scores_are_numbers(tmp_path):
@@ -137,3 +145,85 @@ def test_scores_are_numbers(tmp_path):
         audit.import_answers(folder, path)
     made.fill(path, dict(zip(rows["id"], truth, strict=True)))
     assert audit.import_answers(folder, path).answered == 5
+
+
+def test_who_is_unsure_votes_for_leaving_the_row_open(drawn):
+    folder, draw, path, truth = drawn
+    for name, label in (("anna", "bad"), ("ben", "unsure"), ("cleo", "unsure")):
+        made.fill(path, dict.fromkeys(truth, label))
+        audit.import_answers(folder, path, reviewer=name)
+    assert not audit_answers(open_sealed(folder)).decided.any()
+    for name in ("dora", "emil"):
+        made.fill(path, dict.fromkeys(truth, "bad"))
+        audit.import_answers(folder, path, reviewer=name)
+    assert audit_answers(open_sealed(folder)).decided[draw.rows].all()
+
+
+def test_a_second_person_without_a_name_is_noticed(drawn):
+    folder, _, path, truth = drawn
+    made.fill(path, dict.fromkeys(truth, "bad"))
+    audit.import_answers(folder, path)
+    made.fill(path, dict.fromkeys(truth, "good"))
+    with pytest.raises(AuditError, match="somebody unnamed answered 'bad' before"):
+        audit.import_answers(folder, path)
+
+
+def test_lines_of_a_note_are_no_lines_of_the_log(drawn):
+    folder, draw, path, truth = drawn
+    made.fill(path, truth)
+    edit(path, lambda rows: [row.update(note="one\u2028two\u0085three\u000bfour") for row in rows])
+    audit.import_answers(folder, path)
+    assert audit_answers(open_sealed(folder)).decided[draw.rows].all()
+
+
+def test_what_a_spreadsheet_does_to_a_sheet(tmp_path):
+    rows, _ = made.corpus(4)
+    texts = ["- great", "=1+1", "plain", "long " * 8000]
+    rows = rows.remove_columns(["id", "text"]).add_column("id", ["007", "008", "009", "010"])
+    rows = rows.add_column("text", texts).select_columns(list(made.FEATURES))
+    folder = made.write(rows, tmp_path / "out")
+    _, path = audit.draw(folder, 4)
+
+    def spoil(lines):
+        for line in lines:
+            line["id"] = line["id"].lstrip("0")
+            line["text"] = "#NAME?" if line["text"][0] in "-=" else line["text"][:32_767]
+            line["label"] = " GOOD "
+
+    edit(path, spoil)
+    assert audit.import_answers(folder, path).answered == 4
+
+
+def test_a_text_that_was_settled_is_not_asked_again(drawn):
+    folder, draw, path, truth = drawn
+    made.fill(path, truth)
+    audit.import_answers(folder, path)
+    more, again = audit.draw(folder, 40, seed=1)
+    texts = [set(line.split(",")[2] for line in p.read_text().splitlines()[1:]) for p in (path, again)]
+    assert not texts[0] & texts[1]
+    made.fill(again, truth)
+    audit.import_answers(folder, again)
+    gold = audit_answers(open_sealed(folder))
+    assert gold.decided[draw.rows].all()
+    assert gold.decided[more.rows].all()
+
+
+def test_class_names_that_mean_undecided(tmp_path):
+    rows, _ = made.corpus(6)
+    rows = rows.cast_column("label", ClassLabel(names=["skip", "1"]))
+    folder = made.write(rows, tmp_path / "out")
+    _, path = audit.draw(folder, 6)
+    labels = dict(zip(rows["id"], ["Skip", "?skip", "1", "unsure", "skip", " 1 "], strict=True))
+    made.fill(path, labels)
+    told = audit.import_answers(folder, path)
+    assert (told.answered, told.undecided) == (4, 2)
+
+
+def test_a_lost_sheet_is_written_again(drawn, tmp_path):
+    folder, _, path, truth = drawn
+    path.unlink()
+    assert audit.sheet(folder, 1, tmp_path / "again.csv") > 0
+    made.fill(tmp_path / "again.csv", truth)
+    assert audit.import_answers(folder, tmp_path / "again.csv").blank == 0
+    with pytest.raises(AuditError, match="there is no draw 2"):
+        audit.sheet(folder, 2, tmp_path / "other.csv")

@@ -10,6 +10,8 @@ from textlabel import audit
 from textlabel.audit.certification import accepted_rows
 from textlabel.audit.seal import open_sealed
 from textlabel.errors import AuditError, PluginError
+from textlabel.trust.certificate import Audit, price
+from textlabel.trust.certificates import fdr
 
 
 def audited(folder, n=1000, size=300, seed=1, **kind):
@@ -31,6 +33,7 @@ def test_a_certificate_says_what_it_rests_on(tmp_path):
     assert told["certified"]
     assert (told["look"], told["level_spent"]) == (1, 0.025)
     assert (told["population"], told["audited"], told["unanswered"]) == (1000, 300, 0)
+    assert told["labels_shown"] is False
     [group] = told["groups"]
     assert 0 < group["accepted"] <= 1000
     assert group["bound"] <= 0.025
@@ -44,10 +47,10 @@ def test_asking_again_is_no_new_look_and_asking_something_else_is(tmp_path):
     audited(folder)
     first = audit.certify(folder, 0.1)
     assert audit.certify(folder, 0.1) == first
-    assert "earlier look" not in first["assumes"]
+    assert "shares" not in first["assumes"]
     second = audit.certify(folder, 0.05)
     assert second["look"] == 2
-    assert "did not depend on the certificate that an earlier look" in second["assumes"]
+    assert "did not depend on what a certificate or `shares` told" in second["assumes"]
     assert audit.certify(folder, 0.1, mode="selective")["look"] == 3
     assert audit.certify(folder, 0.1, by="class")["look"] == 4
     assert audit.certify(folder, 0.1)["look"] == 1
@@ -65,13 +68,12 @@ def test_not_yet_tells_nothing_that_was_learned_from_answers(tmp_path):
     audited(tmp_path / "out", size=40)
     told = audit.certify(tmp_path / "out", 0.05)
     assert not told["certified"]
-    assert "wrong" not in told
-    assert "reviewers" not in told
+    assert not {"wrong", "reviewers", "unanswered"} & {*told, *told["groups"][0]}
     assert told["groups"][0]["reason"] == "40 audited rows cannot bear this promise, 69 are the least"
     assert not (tmp_path / "out" / "audit" / "certificate-1.json").exists()
     later = audit.certify(tmp_path / "out", 0.3)
     assert later["certified"]
-    assert "earlier look" not in later["assumes"]
+    assert "shares" not in later["assumes"]
 
 
 def test_unanswered_rows_count_as_errors(tmp_path):
@@ -101,7 +103,7 @@ def test_groups_share_the_level_and_each_has_its_promise(tmp_path):
         assert accepted[inside].sum() == group["accepted"] > 0
         if not accepted[inside].all():
             assert confidence[inside & accepted].min() >= confidence[inside & ~accepted].max()
-    with pytest.raises(AuditError, match="expected 'class' or one of the columns"):
+    with pytest.raises(AuditError, match="expected one of the input's columns"):
         audit.certify(tmp_path / "out", 0.1, by="store")
 
 
@@ -169,8 +171,42 @@ def test_scores_are_certified_within_their_tolerance(tmp_path):
     told = audit.certify(folder, 0.1)
     assert told["certified"]
     assert told["error"] == "further than 1.0 from the answer"
-    assert told["wrong"] == sum(i % 20 == 0 for i in open_draw(folder))
+    assert told["groups"][0]["wrong"] == sum(i % 20 == 0 for i in open_draw(folder))
 
 
 def open_draw(folder):
     return json.loads((folder / "audit" / "draw-1.json").read_text())["rows"]
+
+
+def test_shares_before_a_certificate_are_told_in_it(tmp_path):
+    audited(tmp_path / "out")
+    audit.shares(tmp_path / "out")
+    assert "`shares` told" in audit.certify(tmp_path / "out", 0.1)["assumes"]
+
+
+def test_an_average_has_half_of_its_share_left_at_each_look(tmp_path):
+    audited(tmp_path / "out")
+    first = audit.certify(tmp_path / "out", 0.2, mode="fdr")
+    assert (first["spends"], first["level_spent"], first["groups"][0]["bound"]) == ("max_error", 0.1, 0.1)
+    assert audit.certify(tmp_path / "out", 0.2, 0.1, mode="fdr")["level_spent"] == 0.05
+
+
+def test_adding_rows_until_the_average_is_promised_keeps_it(tmp_path):
+    """Fifteen looks at a useless order: unpaid, the average passes what is promised."""
+    paid, unpaid = [], []
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        wrong = rng.random(1000) < 0.15
+        drawn = rng.permutation(1000)
+        for shares, ask in ((paid, lambda j: price(j, 0.1)), (unpaid, lambda j: 0.1)):
+            shares.append(0.0)
+            for j, m in enumerate(range(20, 301, 20), 1):
+                ranks = drawn[:m]
+                found = fdr.certify(Audit(1000, ranks, wrong[ranks]), ask(j), 0.05)
+                if found.accepted:
+                    left = np.setdiff1d(np.arange(found.accepted), ranks)
+                    shares[-1] = wrong[left].mean() if len(left) else 0.0
+                    break
+    error = 3 * np.std(paid) / np.sqrt(300)
+    assert np.mean(paid) <= 0.1 + error
+    assert np.mean(unpaid) > 0.1

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ def test_a_sheet_shows_texts_only(tmp_path):
     lines = sheet(path)
     assert list(lines[0]) == ["textlabel_sheet", "id", "text", "label", "note"]
     assert {line["id"] for line in lines} == {f"r{i}" for i in draw.rows}
-    assert all(not line["label"] and line["textlabel_sheet"] == "audit-1" for line in lines)
+    assert all(not line["label"] and line["textlabel_sheet"] == f"audit-1/{line['id'][1:]}" for line in lines)
     assert [line["id"] for line in lines] != sorted((line["id"] for line in lines), key=lambda i: int(i[1:]))
 
 
@@ -49,7 +51,7 @@ def test_further_draws_come_from_the_rest_and_the_seed_repeats_a_draw(tmp_path):
     assert not set(first.rows) & set(second.rows)
     assert second.number == 2
     assert path.name == "sheet-2.csv"
-    with pytest.raises(AuditError, match="size = 1: expected 1 to 0"):
+    with pytest.raises(AuditError, match="size = 1: expected no draw"):
         audit.draw(one, 1)
     assert [len(draw.rows) for draw in draws(open_sealed(one))] == [40, 20]
 
@@ -102,3 +104,25 @@ def test_a_sheet_is_never_replaced(tmp_path):
         audit.draw(folder, 5, out=tmp_path / "mine.xlsx")
     assert not draws(open_sealed(folder))
     assert (tmp_path / "mine.csv").read_text() == "precious"
+
+
+def test_a_draw_that_was_edited_is_refused(tmp_path):
+    rows, _ = made.corpus(60)
+    folder = made.write(rows, tmp_path / "out")
+    audit.draw(folder, 20)
+    path = folder / "audit" / "draw-1.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "rows": data["rows"][:-3]}))
+    with pytest.raises(AuditError, match="was changed since the draw"):
+        audit.draw(folder, 20)
+
+
+def test_processes_that_draw_at_once_take_turns(tmp_path):
+    rows, _ = made.corpus(200)
+    folder = made.write(rows, tmp_path / "out")
+    code = "import sys; from textlabel import audit; audit.draw(sys.argv[1], 30)"
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(folder)]) for _ in range(3)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
+    found = draws(open_sealed(folder))
+    assert [draw.number for draw in found] == [1, 2, 3]
+    assert len(np.unique(np.concatenate([draw.rows for draw in found]))) == 90

@@ -92,5 +92,5 @@ def test_what_cannot_be_told(tmp_path):
     with pytest.raises(AuditError, match="nothing was drawn"):
         audit.shares(folder)
     audit.draw(folder, 10)
-    with pytest.raises(AuditError, match="no such column"):
+    with pytest.raises(AuditError, match="expected one of the input's columns"):
         audit.shares(folder, by="store")

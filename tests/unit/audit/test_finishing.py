@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sealed as made
+from datasets import ClassLabel
 
 from textlabel import audit
-from textlabel.corpus.check import refuse_audits
+from textlabel.corpus.check import rows_after_audit, without_undecided
 from textlabel.corpus.load import load_corpus
-from textlabel.errors import AuditError, CorpusError
+from textlabel.errors import AuditError, CorpusError, ExportError
 from textlabel.export._read import read_annotations, read_record
 
 
@@ -66,7 +67,7 @@ def test_undecided_audit_rows_must_be_resolved(audited, tmp_path):
     folder, known = audited
     sheet = folder / "audit" / "sheet-1.csv"
     made.fill(sheet, {**known, **dict.fromkeys(list(known)[:40], "unsure")})
-    audit.import_answers(folder, sheet, reviewer="anna")
+    audit.import_answers(folder, sheet, reviewer="anna", correct=True)
     audit.certify(folder, 0.1)
     rows, _ = audit.todo(folder)
     drawn = set(audit.draws.draws(audit.seal.open_sealed(folder))[0].rows.tolist())
@@ -87,7 +88,7 @@ def test_released_answers_may_be_learned_from_and_certify_nothing_more(audited, 
     assert audit.release(folder, tmp_path / "more.csv") == 300
     more = load_corpus(tmp_path / "more.csv", label_column="label")
     assert all(known[name] == label for name, label in zip(more["id"], more["label"], strict=True))
-    assert refuse_audits(more) == 300
+    assert rows_after_audit(more) == 300
     for call in (audit.certify, audit.todo, lambda f: audit.draw(f, 5), lambda f: audit.reuse(tmp_path, f)):
         with pytest.raises((AuditError, CorpusError)):
             call(folder)
@@ -96,11 +97,14 @@ def test_released_answers_may_be_learned_from_and_certify_nothing_more(audited, 
 def test_audit_sheets_are_refused_as_training_rows_and_todo_sheets_are_counted(audited):
     folder, known = audited
     with pytest.raises(CorpusError, match="audit sheet"):
-        refuse_audits(load_corpus(folder / "audit" / "sheet-1.csv", label_column="label"))
+        load_corpus(folder / "audit" / "sheet-1.csv", label_column="label")
     audit.certify(folder, 0.05)
     _, sheet = audit.todo(folder)
-    made.fill(sheet, known)
-    assert refuse_audits(load_corpus(sheet, label_column="label")) > 0
+    ids = [line.split(",")[1] for line in sheet.read_text().splitlines()[1:]]
+    made.fill(sheet, {**known, ids[0]: "unsure"})
+    rows = without_undecided(load_corpus(sheet, label_column="label"))
+    assert set(rows["label"]) == {"good", "bad"}
+    assert rows_after_audit(rows) == len(rows) == len(ids) - 1
 
 
 def test_a_later_model_is_certified_on_the_same_answers_at_the_next_look(audited, tmp_path):
@@ -128,7 +132,7 @@ def test_a_model_that_learned_from_audits_is_not_certified_by_them(audited, tmp_
 
 
 def test_the_promise_holds_over_many_draws(tmp_path):
-    """The whole path, on disk, 60 times: violations at most the level and three standard errors."""
+    """The whole path, on disk: violations at most the level and three standard errors."""
     rows, truth = made.corpus(300, error=0.15)
     known = dict(zip(rows["id"], truth, strict=True))
     said = np.array(rows["label"][:])
@@ -137,7 +141,7 @@ def test_the_promise_holds_over_many_draws(tmp_path):
     from textlabel.audit.certification import accepted_rows
     from textlabel.audit.seal import open_sealed
 
-    for seed in range(20):
+    for seed in range(40):
         folder = made.write(rows, tmp_path / str(seed))
         drawn, path = audit.draw(folder, 100, seed=seed)
         made.fill(path, known)
@@ -146,4 +150,65 @@ def test_the_promise_holds_over_many_draws(tmp_path):
         keep = accepted_rows(open_sealed(folder), told)
         keep[drawn.rows] = False
         broken += np.sum(keep & (said != gold)) > 30
-    assert broken <= 20 * 0.025 + 3 * np.sqrt(20 * 0.025)
+    assert broken <= 40 * 0.025 + 3 * np.sqrt(40 * 0.025)
+
+
+def test_answers_changed_after_the_certificate_void_it(tmp_path):
+    """Whoever copies the model's labels gets a certificate; the corrected sheet does not keep it."""
+    rows, truth = made.corpus(400, error=0.3)
+    folder = made.write(rows, tmp_path / "out")
+    _, path = audit.draw(folder, 120, seed=0)
+    made.fill(path, {name: made.NAMES[label] for name, label in zip(rows["id"], rows["label"], strict=True)})
+    audit.import_answers(folder, path, reviewer="anna")
+    assert audit.certify(folder, 0.05)["groups"][0]["accepted"] == 400
+    made.fill(path, dict(zip(rows["id"], truth, strict=True)))
+    assert audit.import_answers(folder, path, reviewer="anna", correct=True).replaced > 0
+    for call in (audit.todo, lambda f: audit.finish(f, tmp_path / "done")):
+        with pytest.raises(AuditError, match="answers on audited rows were changed"):
+            call(folder)
+
+
+def test_a_sheet_of_things_to_do_is_never_replaced(audited):
+    folder, known = audited
+    audit.certify(folder, 0.05)
+    _, first = audit.todo(folder)
+    made.fill(first, known)
+    before = first.read_text()
+    _, second = audit.todo(folder)
+    assert (first.name, second.name) == ("todo-1.csv", "todo-2.csv")
+    assert first.read_text() == before
+
+
+def test_an_answer_to_do_does_not_reopen_an_audited_row(audited):
+    folder, known = audited
+    audit.certify(folder, 0.05)
+    _, sheet = audit.todo(folder)
+    made.fill(sheet, known)
+    audit.import_answers(folder, sheet, reviewer="ben")
+    assert len(audit.todo(folder)[0]) == 0
+
+
+def test_nothing_is_released_into_a_file_that_is_there(audited, tmp_path):
+    folder, _ = audited
+    (tmp_path / "more.csv").write_text("precious")
+    with pytest.raises(ExportError, match="cannot be written"):
+        audit.release(folder, tmp_path / "more.csv")
+    assert audit.certify(folder, 0.1)["certified"]
+    with pytest.raises(ExportError, match="writes no folder"):
+        audit.finish(folder, tmp_path / "done", form="hub")
+
+
+def test_a_finished_corpus_is_not_audited_again(audited, tmp_path):
+    folder, _ = audited
+    audit.certify(folder, 0.1, mode="fdr")
+    audit.finish(folder, tmp_path / "done")
+    with pytest.raises(AuditError, match="this corpus is finished"):
+        audit.draw(tmp_path / "done", 5)
+
+
+def test_a_model_of_other_classes_takes_no_answers(audited, tmp_path):
+    folder, _ = audited
+    rows = read_annotations(folder)
+    other = rows.cast_column("label", ClassLabel(names=["good", "bad"]))
+    with pytest.raises(AuditError, match="has the classes"):
+        audit.reuse(made.write(other, tmp_path / "later"), folder)

@@ -26,6 +26,7 @@ def test_the_seal_holds_in_every_format(tmp_path, form):
         ("label", 1, "labels or their order"),
         ("confidence", 0.123, "labels or their order"),
         ("decision", "out_of_scope", "labels or their order"),
+        ("shop", "another", "column 'shop'"),
         ("source", "human", "labels or their order"),
         ("text", "another", "ids or texts"),
         ("id", "another", "ids or texts"),
@@ -84,3 +85,31 @@ def test_annotations_without_a_seal_are_refused(tmp_path):
 def test_scores_have_no_expected_error(tmp_path):
     rows, _ = made.scores(20)
     assert open_sealed(made.write(rows, tmp_path / "out")).expected_error is None
+
+
+def test_confidence_and_class_names_are_sealed_too(tmp_path):
+    rows, _ = made.corpus(50)
+    folder = made.write(rows, tmp_path / "out", "jsonl")
+    file, record = folder / "annotations.jsonl", folder / "textlabel.json"
+    before, told = file.read_text(), record.read_text()
+    lines = [json.loads(line) for line in before.splitlines()]
+    file.write_text(
+        "".join(json.dumps({**row, "confidence": row["confidence"] ** 3}) + "\n" for row in lines)
+    )
+    with pytest.raises(AuditError, match="labels or their order"):
+        open_sealed(folder)
+    file.write_text(before)
+    names = json.dumps(list(made.NAMES))
+    data = json.loads(told)
+    data["features"]["label"]["names"] = data["features"]["label"]["names"][::-1]
+    record.write_text(json.dumps(data))
+    with pytest.raises(AuditError, match="labels or their order"):
+        open_sealed(folder)
+    record.write_text(told)
+    assert open_sealed(folder).names == tuple(json.loads(names))
+
+
+def test_an_endless_order_is_refused(tmp_path):
+    rows, _ = made.corpus(10)
+    with pytest.raises(AuditError, match="expected finite numbers, row 3"):
+        seal(rows.add_column("mine", [0.0, 1.0, 2.0, float("inf"), *range(6)]), order_by="mine")

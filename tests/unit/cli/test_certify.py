@@ -37,14 +37,14 @@ def test_from_plan_to_finished_corpus(folder, tmp_path):
     assert (draw["rows"], draw["seed"]) == (200, 7)
     made.fill(out / "audit" / "sheet-1.csv", truth)
     answers = told("audit", "import", out, draw["sheet"], "--reviewer", "anna")
-    assert answers == {"answered": 200, "undecided": 0, "blank": 0}
+    assert answers == {"answered": 200, "undecided": 0, "blank": 0, "replaced": 0}
     text = run("certify", out, "--max-error", "0.1").stdout
     assert "With probability at least 0.95, at most 80 of the 800 labels (10 %)" in text
     assert "Looks are counted, not locked" in text
     assert told("certify", out, "--max-error", "0.1")["look"] == 1
     todo = told("todo", out)
     assert "must still be labeled" in run("finish", out, "--out", tmp_path / "done", code=1).stderr
-    made.fill(out / "audit" / "todo.csv", truth)
+    made.fill(out / "audit" / "todo-1.csv", truth)
     assert told("answers", "import", out, todo["sheet"])["answered"] == todo["rows"]
     done = told("finish", out, "--out", tmp_path / "done", "--format", "jsonl")
     lines = (tmp_path / "done" / "annotations.jsonl").read_text().splitlines()
@@ -71,7 +71,7 @@ def test_not_yet_is_said_and_is_no_failure(folder):
     run("audit", "import", out, out / "audit" / "sheet-1.csv")
     text = run("certify", out).stdout
     assert "not yet: 20 audited rows cannot bear this promise" in text
-    assert "wrong" not in text
+    assert "were wrong" not in text
     assert told("certify", out)["certified"] is False
 
 

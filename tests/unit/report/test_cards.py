@@ -111,6 +111,7 @@ def test_a_certificate_is_shown(record):
         "population": 1000,
         "look": 2,
         "level_spent": 0.0125,
+        "spends": "alpha",
         "alpha": 0.05,
         "gold": 10,
         "rejected": 3,
@@ -124,7 +125,7 @@ def test_a_certificate_is_shown(record):
         "one person",
         "a uniform draw",
         "300 rows of 1,000",
-        "0.0125 of 0.05",
+        "0.0125 of alpha 0.05",
         "3 rejected",
     ):
         assert fact in told

@@ -1,7 +1,8 @@
 """Certificates: one file, one mode. What a mode promises is the docstring of its module.
 
-A plugin module of kind ``certificate`` defines ``NAME``, ``PROMISE`` (a sentence with ``{percent}``,
-``{count}``, ``{level}``) and ``certify(audit, max_error, alpha)``, which returns an `Outcome`.
+A plugin module of kind ``certificate`` defines ``NAME``, ``SPENDS`` ("alpha" or "max_error": what a further
+look has half of, see `price`), ``PROMISE`` (a sentence with ``{percent}``, ``{count}``, ``{level}``) and
+``certify(audit, max_error, alpha)``, which returns an `Outcome`.
 
 What every mode takes for granted: the labels and their order were fixed before the audit was drawn, the
 audited rows are a uniform draw without replacement from the population, and "wrong" means what was

@@ -30,6 +30,7 @@ import numpy as np
 from textlabel.trust.certificate import Audit, Outcome, check_levels, tolerated
 
 NAME = "fdr"
+SPENDS = "max_error"
 PROMISE = (
     "On average over draws of the audit, at most {percent} of the accepted rows bear a wrong label. In this "
     "one corpus the share can be larger, and often is: the promise is about the average only."

@@ -30,6 +30,7 @@ from __future__ import annotations
 from textlabel.trust.certificate import Audit, Ints, Outcome, check_levels, tolerated
 
 NAME = "finish"
+SPENDS = "alpha"
 PROMISE = (
     "With probability at least {level}, at most {count} of the {n} labels ({percent}) of the finished "
     "population are wrong, once people have labeled the rows that were not accepted."

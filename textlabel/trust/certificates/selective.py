@@ -39,6 +39,7 @@ import numpy as np
 from textlabel.trust.certificate import Audit, Floats, Ints, Outcome, check_levels, tolerated
 
 NAME = "selective"
+SPENDS = "alpha"
 PROMISE = (
     "With probability at least {level}, at most {count} of the {accepted} accepted rows ({percent}) bear "
     "a wrong label. The other rows are not part of the promise and are not published."
