@@ -35,6 +35,7 @@ def test_says_what_it_promises(mode):
     assert "Unanswered" in mode.__doc__
     words = {"percent": "5 %", "count": 7, "level": 0.95, "n": 100, "accepted": 50}
     assert "5 %" in mode.PROMISE.format(**words)
+    assert mode.SPENDS in ("alpha", "max_error")
 
 
 @pytest.mark.parametrize("levels", [(1.0, 0.05), (-0.01, 0.05), (0.05, 0.0), (0.05, 1.0)])

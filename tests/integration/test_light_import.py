@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,7 @@ def test_import_loads_nothing_heavy():
 def test_help_and_lists_load_nothing_heavy(words):
     code = f"""
 import sys
+from pathlib import Path
 from textlabel.cli import main
 sys.argv[1:] = {words.split()!r}
 try:
@@ -81,3 +83,23 @@ def test_a_reader_that_goes_away_is_no_error():
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_certificates_need_no_torch(tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from pathlib import Path
+import sealed
+from textlabel import audit
+rows, truth = sealed.corpus(300, error=0.3)
+folder = sealed.write(rows, Path({str(tmp_path)!r}) / "out")
+_, sheet = audit.draw(folder, 150, seed=0)
+audit.import_answers(folder, sealed.fill(sheet, dict(zip(rows["id"], truth))))
+audit.certify(folder, 0.1)
+audit.shares(folder)
+audit.plan(folder)
+audit.todo(folder)
+"""
+    assert not {"torch", "transformers", "peft", "accelerate", "evaluate"} & set(loaded(code))
