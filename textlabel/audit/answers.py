@@ -68,14 +68,29 @@ def import_answers(
     if missing := [name for name in (MARKER, "text", "label") if name not in part.table.column_names]:
         raise AuditError(f"{path}: no column {missing[0]!r}; expected a sheet that textlabel wrote")
     with locked(sealed.audit_folder):
-        before = {(line["row"], line["reviewer"]): line["label"] for line in _log(sealed)}
-        read = _Reader(sealed, path, _asked(sealed), reviewer, correct, before)
+        read = _Reader(sealed, path, _asked(sealed), reviewer, correct, _in_force(sealed))
         rows = zip(part.rows.tolist(), part.table.to_pylist(), strict=True)
         found = [read.row(number, values) for number, values in rows]
         records = [record for record in found if record]
-        append(sealed.audit_folder / LOG, records)
+        append(sealed.audit_folder / LOG, [record for record in records if not read.known(record)])
     answered = sum(record["label"] is not None for record in records)
     return Imported(answered, len(records) - answered, len(found) - len(records), len(read.replaced))
+
+
+#: whose answer to which text it is, on audit sheets or on to-do sheets
+Vote = tuple[str, str, str]
+
+
+def _vote(sheet: str, text: str, who: str) -> Vote:
+    return (TODO if sheet == TODO else "audit", text, who.casefold())
+
+
+def _in_force(sealed: Sealed) -> dict[Vote, str | float | None]:
+    """Return the newest answer of each vote."""
+    log = _log(sealed)
+    texts = sealed.rows.select([line["row"] for line in log])["text"][:]
+    pairs = zip(log, texts, strict=True)
+    return {_vote(line["sheet"], text, line["reviewer"]): line["label"] for line, text in pairs}
 
 
 @dataclass(frozen=True)
@@ -85,8 +100,8 @@ class _Reader:
     asked: Mapping[str, Collection[int]]
     reviewer: str
     correct: bool
-    before: Mapping[tuple[int, str], str | float | None]
-    seen: set[tuple[int, str]] = field(default_factory=set)
+    before: Mapping[Vote, str | float | None]
+    seen: set[Vote] = field(default_factory=set)
     replaced: list[int] = field(default_factory=list)
 
     def row(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -101,7 +116,7 @@ class _Reader:
             return None
         state, value = self.value(number, label)
         who = " ".join(str(values.get("reviewer") or self.reviewer).split())
-        self.check(number, row, who, value)
+        self.check(number, _vote(sheet, self.sealed.rows[row]["text"], who), value)
         return {
             "sheet": sheet,
             "row": row,
@@ -117,24 +132,30 @@ class _Reader:
         sheet, _, digits = marker.partition("/")
         if sheet not in self.asked:
             raise self.error(number, MARKER, f"{sheet!r} is no draw of {self.sealed.folder}")
-        if not digits.isdigit() or int(digits) not in self.asked[sheet]:
+        if not (digits.isascii() and digits.isdigit()) or int(digits) not in self.asked[sheet]:
             raise self.error(number, MARKER, f"row {marker!r} was not asked")
         return sheet, int(digits)
 
-    def check(self, number: int, row: int, who: str, value: str | float | None) -> None:
-        if (row, who) in self.seen:
-            raise self.error(number, MARKER, "this row is in the sheet twice")
-        self.seen.add((row, who))
-        earlier = self.before.get((row, who), value)
+    def check(self, number: int, vote: Vote, value: str | float | None) -> None:
+        if vote in self.seen:
+            raise self.error(number, MARKER, "this text is in the sheet twice")
+        self.seen.add(vote)
+        earlier = self.before.get(vote, value)
         if earlier == value:
             return
         if not self.correct:
+            said = "undecided" if earlier is None else earlier
             problem = (
-                f"{who or 'somebody unnamed'} answered {earlier or 'undecided'!r} before; another person "
-                "answers under a name (--reviewer NAME), a correction is marked (--correct)"
+                f"{vote[2] or 'somebody unnamed'} answered {said!r} before; another person answers under a "
+                "name (--reviewer NAME), a correction is marked (--correct)"
             )
             raise self.error(number, "label", problem)
-        self.replaced.append(row)
+        self.replaced.append(number)
+
+    def known(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a record says what is in force already."""
+        vote = _vote(record["sheet"], self.sealed.rows[record["row"]]["text"], record["reviewer"])
+        return vote in self.before and self.before[vote] == record["label"]
 
     def value(self, number: int, label: str) -> tuple[str, str | float | None]:
         names = self.sealed.names
@@ -210,8 +231,11 @@ def audit_answers(sealed: Sealed) -> Gold:
 
 def all_answers(sealed: Sealed) -> Gold:
     """Return what any sheet brought: a to-do answer counts where audit sheets settled nothing."""
-    audit = audit_answers(sealed)
-    late = _gold(sealed, [line for line in _log(sealed) if line["sheet"] == TODO], np.sort(sealed.order))
+    everywhere = np.sort(sealed.order)  # people see texts: what they say of one, they say of its copies
+    audit, late = (
+        _gold(sealed, [line for line in _log(sealed) if (line["sheet"] == TODO) is todo], everywhere)
+        for todo in (False, True)
+    )
     return replace(audit, label=np.where(audit.decided, audit.label, late.label), seen=audit.seen | late.seen)
 
 
@@ -222,7 +246,7 @@ def _log(sealed: Sealed) -> list[dict[str, Any]]:
 def _gold(sealed: Sealed, log: Sequence[Mapping[str, Any]], among: Ints) -> Gold:
     """Return what ``log`` says of the rows ``among``: an answer counts for every copy of its text there."""
     first = _first_of_text(sealed, [line["row"] for line in log])
-    last = {(first[line["row"]], line["reviewer"]): line["label"] for line in log}
+    last = {(first[line["row"]], line["reviewer"].casefold()): line["label"] for line in log}
     reviewers = tuple(dict.fromkeys(name for _, name in last))
     rows = np.unique(np.array([row for row, _ in last], dtype=np.int64))
     codes: Mapping[Any, Any] = {name: i for i, name in enumerate(sealed.names)}
@@ -237,7 +261,8 @@ def _gold(sealed: Sealed, log: Sequence[Mapping[str, Any]], among: Ints) -> Gold
     label, seen = np.full(len(sealed.rows), np.nan), np.zeros(len(sealed.rows), dtype=bool)
     copies, of = _copies(sealed, rows, among)
     label[copies], seen[copies] = _settled(table, undecided)[of], True
-    return Gold(label, seen, table, rows, reviewers)
+    shown = {line["reviewer"].casefold(): line["reviewer"] for line in reversed(log)}
+    return Gold(label, seen, table, rows, tuple(shown[name] for name in reviewers))
 
 
 def _first_of_text(sealed: Sealed, rows: Sequence[int]) -> dict[int, int]:

@@ -17,7 +17,7 @@ from textlabel.audit.answers import Gold, audit_answers
 from textlabel.audit.draws import drawn_rows, draws, refuse_released
 from textlabel.audit.looks import note_shown, shown_before, take
 from textlabel.audit.seal import Sealed, column, groupable, open_sealed
-from textlabel.audit.store import numbered, read_json, write_json
+from textlabel.audit.store import locked, numbered, read_json, write_json
 from textlabel.errors import AuditError
 from textlabel.trust.agreement import agreement
 from textlabel.trust.certificate import Bools, Ints, Outcome, check_levels, price
@@ -208,12 +208,13 @@ def current(sealed: Sealed) -> dict[str, Any]:
 
 def store(sealed: Sealed, record: dict[str, Any]) -> dict[str, Any]:
     """Write the certificate unless the newest says the same, and return it."""
-    paths = numbered(sealed.audit_folder, "certificate")
-    known = read_json(paths[-1]) if paths else {}
-    if {**known, "created": None} == {**record, "created": None}:
-        return known
-    full = {**record, "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")}
-    write_json(sealed.audit_folder / f"certificate-{len(paths) + 1}.json", full)
+    with locked(sealed.audit_folder):
+        paths = numbered(sealed.audit_folder, "certificate")
+        known = read_json(paths[-1]) if paths else {}
+        if {**known, "created": None} == {**record, "created": None}:
+            return known
+        full = {**record, "created": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")}
+        write_json(sealed.audit_folder / f"certificate-{len(paths) + 1}.json", full)
     return full
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ class Draw:
     rows : (m,) row numbers in the corpus, ascending.
     seed : of the draw.
     tolerance : for scores: how far from the answer a score may be.
-    labels_shown : whether the sheet showed the model's label.
+    labels_shown : whether a sheet of it showed the model's label.
+    asked : texts on its sheet; those that people settled before are left out.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Draw:
     seed: int
     tolerance: float | None = None
     labels_shown: bool = False
+    asked: int = 0
 
     @property
     def marker(self) -> str:
@@ -114,14 +116,23 @@ def draw(
             )
             raise AuditError(f"size = {size}: expected {have}")
         seed = secrets.randbits(32) if seed is None else seed
-        rows = np.sort(np.random.default_rng(seed).choice(left, size, replace=False))
-        made = Draw(len(earlier) + 1, rows, seed, tolerance, show_labels)
+        number = len(earlier) + 1
+        # with its number: one seed for two draws would pick nearly the same places of what is left
+        rng = np.random.default_rng([seed, number])
+        made = Draw(number, np.sort(rng.choice(left, size, replace=False)), seed, tolerance, show_labels)
         path = Path(out) if out else sealed.audit_folder / f"sheet-{made.number}.csv"
         check_sheet(path)
         # the draw first: a sheet that is lost can be written again, one without its draw is of no use
         _record(sealed, made)
-    write_sheet(path, sheet_rows(sealed, _unanswered(sealed, rows), made.marker, seed, show_labels))
-    return made, path
+    asked = sheet_rows(sealed, _unanswered(sealed, made.rows), made.marker, seed, show_labels)
+    try:
+        write_sheet(path, asked)
+    except ExportError as error:
+        again = f"textlabel audit sheet {folder} --draw {made.number} --out FILE"
+        raise ExportError(
+            f"{error}. Draw {made.number} is recorded; write its sheet with `{again}`"
+        ) from None
+    return replace(made, asked=len(asked)), path
 
 
 def sheet(folder: str | Path, number: int, out: str | Path, *, show_labels: bool = False) -> int:
@@ -133,10 +144,14 @@ def sheet(folder: str | Path, number: int, out: str | Path, *, show_labels: bool
     ExportError : ``out`` is there already.
     """
     sealed = open_sealed(folder)
-    made = {one.number: one for one in draws(sealed)}
-    if number not in made:
-        raise AuditError(f"{folder}: there is no draw {number}; expected one of {sorted(made)}")
-    one = made[number]
+    with locked(sealed.audit_folder):
+        made = {one.number: one for one in draws(sealed)}
+        if number not in made:
+            raise AuditError(f"{folder}: there is no draw {number}; expected one of {sorted(made)}")
+        one = made[number]
+        check_sheet(Path(out))
+        if show_labels and not one.labels_shown:
+            _record(sealed, replace(one, labels_shown=True))
     rows = sheet_rows(sealed, one.rows, one.marker, one.seed, show_labels)
     write_sheet(Path(out), rows)
     return len(rows)

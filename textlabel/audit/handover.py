@@ -71,8 +71,8 @@ def reuse(folder: str | Path, earlier: str | Path) -> int:
         raise AuditError(f"{folder} and {earlier} do not annotate the same rows; draw a new audit")
     if new.record.get("labels", {}).get("audit"):
         raise AuditError(f"{folder}: its model learned from released audit answers; draw a new audit")
-    if numbered(new.audit_folder, "draw"):
-        raise AuditError(f"{folder} has draws of its own; they cannot be mixed with others")
+    if numbered(new.audit_folder, "draw") or (new.audit_folder / LOG).is_file():
+        raise AuditError(f"{folder} has draws or answers of its own; they cannot be mixed with others")
     if new.names != old.names:
         raise AuditError(f"{folder} has the classes {new.names}, {earlier} {old.names}; draw a new audit")
     with locked(new.audit_folder):

@@ -176,7 +176,9 @@ def groupable(rows: Dataset) -> list[str]:
     return [
         name
         for name, feature in rows.features.items()
-        if name not in COLUMNS and type(feature).__name__ in ("Value", "ClassLabel")
+        if name not in COLUMNS
+        and type(feature).__name__ in ("Value", "ClassLabel")
+        and "binary" not in feature.dtype
     ]
 
 
@@ -254,8 +256,12 @@ def _labels_digest(rows: Dataset, order: Ints) -> str:
 def _strings(rows: Dataset, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return the lengths (N,) and the bytes of a column of strings, however it is cut into chunks."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    texts = _arrow(rows, name).cast(pa.large_string()).fill_null("\0")
+    values = _arrow(rows, name)
+    if pa.types.is_floating(values.type):  # in JSON not a number is nothing
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+    texts = values.cast(pa.large_string()).fill_null("\0")
     whole = texts.cast(pa.large_binary()).combine_chunks()
     _, offsets, data = whole.buffers()
     ends = np.frombuffer(offsets, np.int64)[whole.offset : whole.offset + len(whole) + 1]

@@ -79,7 +79,10 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("w")
     except OSError as error:
-        raise AuditError(f"{folder} cannot be written ({error}); people's answers are kept there") from None
+        raise AuditError(
+            f"{folder} cannot be written ({error}); answers, or the count of looks (below XDG_STATE_HOME), "
+            "are kept there"
+        ) from None
     with file:
         try:
             import fcntl

@@ -64,10 +64,19 @@ def draw(
     from textlabel.audit import draw as draw_rows
 
     made, path = draw_rows(folder, size, out=out, seed=seed, tolerance=tolerance, show_labels=show_labels)
-    told = {"draw": made.number, "rows": len(made.rows), "seed": made.seed, "sheet": str(path)}
-    say_json(told) if as_json else say(
-        f"{pairs(told)}\n\nnext: fill in `label`, then textlabel audit import {folder} {path}"
-    )
+    told = {
+        "draw": made.number,
+        "rows": len(made.rows),
+        "texts_to_answer": made.asked,
+        "seed": made.seed,
+        "sheet": str(path),
+    }
+    if as_json:
+        say_json(told)
+        return
+    then = f"fill in `label`, then textlabel audit import {folder} {path}"
+    done = f"all is answered already: textlabel certify {folder}"
+    say(f"{pairs(told)}\n\nnext: {then if made.asked else done}")
 
 
 @app.command("sheet")

@@ -95,7 +95,8 @@ def certify(
 def todo(
     folder: Dir,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl; default: DIR/audit/todo-N.csv.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl; default: audit/todo-N.csv."),
     ] = None,
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Show the model's label too.")] = False,
     as_json: Json = False,

@@ -7,6 +7,7 @@ counted from 0 in the column; an empty dictionary means that all is well.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,8 @@ from textlabel.types import LabelKind, LabelSchema
 if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
+
+log = logging.getLogger("textlabel")
 
 OnBadRow = Literal["fail", "skip"]
 Problems = dict[int, str]
@@ -174,7 +177,10 @@ def without_undecided(dataset: datasets.Dataset) -> datasets.Dataset:
     if SHEET_COLUMN not in dataset.column_names:
         return dataset
     words = [str(label).strip().casefold().removeprefix("?") for label in dataset["label"]]
-    return dataset.select([i for i, word in enumerate(words) if word not in UNDECIDED])
+    kept = [i for i, word in enumerate(words) if word not in UNDECIDED]
+    if len(kept) < len(words):
+        log.warning("%d rows of a sheet are left out: people were undecided", len(words) - len(kept))
+    return dataset.select(kept)
 
 
 def rows_after_audit(dataset: datasets.Dataset) -> int:

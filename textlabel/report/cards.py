@@ -217,10 +217,11 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
     ]
     spent = f"{certificate['spends']} {certificate[certificate['spends']]:g}"
     rejected = "an unknown number of" if certificate["rejected"] is None else certificate["rejected"]
+    shown = "The people who answered saw the model's label. " if certificate["labels_shown"] else ""
     facts = (
         f"Wrong means: {_plain(certificate['error'])}; truth is {_plain(certificate['reviewers']['truth'])}. "
-        f"Assumed: {_plain(certificate['assumes'])}. People checked {certificate['audited']:,} rows of "
-        f"{certificate['population']:,}; this was look {certificate['look']} at the answers, which spent "
+        f"{shown}Assumed: {_plain(certificate['assumes'])}. "
+        f"People checked {certificate['audited']:,} rows of {certificate['population']:,}; this was look {certificate['look']} at the answers, which spent "
         f"{certificate['level_spent']:.3g} of {spent}. Outside the promise: {certificate['gold']:,} rows "
         f"labeled by people beforehand, {rejected} rejected."
     )

@@ -89,7 +89,7 @@ def test_the_majority_of_several_people_counts_and_a_tie_is_open(drawn):
         (lambda r: r[4].update(text="other"), "row 6, column 'text': this is not the text of row"),
         (lambda r: r[4].update(textlabel_sheet="audit-1/999"), "row 6, .*: row 'audit-1/999' was not asked"),
         (lambda r: r[4].update(textlabel_sheet="audit-7/3"), "'audit-7' is no draw of"),
-        (lambda r: r.append(dict(r[0])), "this row is in the sheet twice"),
+        (lambda r: r.append(dict(r[0])), "this text is in the sheet twice"),
     ],
 )
 def test_one_unfit_row_and_nothing_is_imported(drawn, change, message):
@@ -227,3 +227,30 @@ def test_a_lost_sheet_is_written_again(drawn, tmp_path):
     assert audit.import_answers(folder, tmp_path / "again.csv").blank == 0
     with pytest.raises(AuditError, match="there is no draw 2"):
         audit.sheet(folder, 2, tmp_path / "other.csv")
+
+
+def test_a_text_that_two_draws_ask_has_one_answer_a_person(tmp_path):
+    rows, _ = made.corpus(60, copies=3)
+    folder = made.write(rows, tmp_path / "out")
+    sheets = [audit.draw(folder, 25, seed=1)[1] for _ in range(2)]
+    for sheet in sheets:
+        made.fill(sheet, dict.fromkeys(rows["id"], "bad"))
+    audit.import_answers(folder, sheets[0])
+    made.fill(sheets[1], dict.fromkeys(rows["id"], "good"))
+    with pytest.raises(AuditError, match="somebody unnamed answered 'bad' before"):
+        audit.import_answers(folder, sheets[1])
+    audit.import_answers(folder, sheets[1], correct=True)
+    log = (folder / "audit" / "answers.jsonl").read_text()
+    audit.import_answers(folder, sheets[1])
+    assert (folder / "audit" / "answers.jsonl").read_text() == log  # what is in force is not added again
+
+
+def test_a_person_has_one_name_however_it_is_written(drawn):
+    folder, _, path, truth = drawn
+    made.fill(path, dict.fromkeys(truth, "bad"))
+    audit.import_answers(folder, path, reviewer="Ann")
+    made.fill(path, dict.fromkeys(truth, "good"))
+    audit.import_answers(folder, path, reviewer="ann ", correct=True)
+    gold = audit_answers(open_sealed(folder))
+    assert len(gold.reviewers) == 1
+    assert gold.decided.any()

@@ -126,3 +126,23 @@ def test_processes_that_draw_at_once_take_turns(tmp_path):
     found = draws(open_sealed(folder))
     assert [draw.number for draw in found] == [1, 2, 3]
     assert len(np.unique(np.concatenate([draw.rows for draw in found]))) == 90
+
+
+def test_one_seed_for_two_draws_picks_other_places_of_what_is_left(tmp_path):
+    """With the same places, draws after the first would look again where the first looked."""
+    rows, _ = made.corpus(1000)
+    folder = made.write(rows, tmp_path / "out")
+    first, second = (np.sort(audit.draw(folder, 100, seed=7)[0].rows) for _ in range(2))
+    # uniform draws: the distance to the nearest row of the other has mean n / (2 m) = 5
+    nearest = np.abs(second[:, None] - first[None]).min(axis=1)
+    assert nearest.mean() > 3.5
+
+
+def test_a_sheet_that_cannot_be_written_says_how_to_get_it(tmp_path):
+    rows, _ = made.corpus(20)
+    folder = made.write(rows, tmp_path / "out")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match=r"audit sheet .* --draw 1 --out FILE"):
+        audit.draw(folder, 5, out=tmp_path / "file" / "s.csv")
+    assert audit.sheet(folder, 1, tmp_path / "s.csv", show_labels=True) == 5
+    assert draws(open_sealed(folder))[0].labels_shown

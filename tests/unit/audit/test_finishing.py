@@ -115,7 +115,7 @@ def test_a_later_model_is_certified_on_the_same_answers_at_the_next_look(audited
     assert audit.reuse(later, folder) == 300
     told = audit.certify(later, 0.1)
     assert (told["look"], told["audited"]) == (2, 300)
-    with pytest.raises(AuditError, match="draws of its own"):
+    with pytest.raises(AuditError, match="draws or answers of its own"):
         audit.reuse(later, folder)
 
 

@@ -113,3 +113,16 @@ def test_an_endless_order_is_refused(tmp_path):
     rows, _ = made.corpus(10)
     with pytest.raises(AuditError, match="expected finite numbers, row 3"):
         seal(rows.add_column("mine", [0.0, 1.0, 2.0, float("inf"), *range(6)]), order_by="mine")
+
+
+@pytest.mark.parametrize("form", ["dataset", "parquet", "jsonl", "csv"])
+def test_columns_of_any_type_are_sealed_or_left_alone(tmp_path, form):
+    rows, _ = made.corpus(4)
+    rows = rows.add_column("price", [1.5, float("nan"), 2.0, None]).add_column("n", [1, 2, None, 4])
+    assert open_sealed(made.write(rows, tmp_path / "out", form)).n == 4
+
+
+def test_a_column_of_bytes_is_no_group(tmp_path):
+    rows, _ = made.corpus(2)
+    rows = rows.add_column("raw", [b"\xff\xfe", b"\x00"])
+    assert "raw" not in open_sealed(made.write(rows, tmp_path / "out")).seal["columns"]

@@ -112,6 +112,7 @@ def test_a_certificate_is_shown(record):
         "look": 2,
         "level_spent": 0.0125,
         "spends": "alpha",
+        "labels_shown": True,
         "alpha": 0.05,
         "gold": 10,
         "rejected": 3,
@@ -122,6 +123,7 @@ def test_a_certificate_is_shown(record):
     assert "south" not in told
     for fact in (
         "another class",
+        "saw the model's label",
         "one person",
         "a uniform draw",
         "300 rows of 1,000",
