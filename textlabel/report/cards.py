@@ -221,8 +221,9 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
     facts = (
         f"Wrong means: {_plain(certificate['error'])}; truth is {_plain(certificate['reviewers']['truth'])}. "
         f"{shown}Assumed: {_plain(certificate['assumes'])}. "
-        f"People checked {certificate['audited']:,} rows of {certificate['population']:,}; this was look {certificate['look']} at the answers, which spent "
-        f"{certificate['level_spent']:.3g} of {spent}. Outside the promise: {certificate['gold']:,} rows "
+        f"People checked {certificate['audited']:,} rows of {certificate['population']:,}; this was look "
+        f"{certificate['look']} at the answers, which spent {certificate['level_spent']:.3g} of {spent}. "
+        f"Outside the promise: {certificate['gold']:,} rows "
         f"labeled by people beforehand, {rejected} rejected."
     )
     return "\n".join([*promises, "", facts])
