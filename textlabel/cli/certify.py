@@ -61,7 +61,7 @@ def certify(
     max_error: Annotated[float, typer.Option(help="Share of wrong labels that is tolerated.")] = 0.05,
     alpha: Alpha = 0.05,
     mode: Annotated[
-        str, typer.Option(metavar="finish|selective|fdr", help="What is promised; see below.")
+        str, typer.Option(metavar="finish|selective|fdr", help="What is promised; see above.")
     ] = "finish",
     by: Annotated[
         str,
@@ -83,8 +83,9 @@ def certify(
     fdr         on average over draws, at most 5 % of the accepted rows are wrong; a weaker promise
 
     The first two hold with probability 1 - alpha whatever the model, its confidence and the texts are; only
-    the draw of the audit is random. The j-th look at a corpus spends alpha / 2^j; repeating a look is free.
-    The looks are a record, not a lock. Exit code 0 also for "not yet". Writes DIR/audit/certificate-N.json.
+    the draw of the audit is random. The j-th look at a corpus spends alpha / 2^j (fdr: of max-error);
+    repeating a look is free. The looks are a record, not a lock. Exit code 0 also for "not yet". Writes
+    DIR/audit/certificate-N.json.
     """
     from textlabel.audit import certify as make
 
@@ -138,7 +139,8 @@ def shares(
     """Tell the share of right labels, and of each class (or the mean score), with intervals that hold.
 
     Model labels of all rows and people's answers on the audited ones, put together (prediction-powered
-    inference): right on average however wrong the model is, and narrower the better it is.
+    inference): right on average however wrong the model is, and narrower the better it is. Certify first: a
+    certificate that is asked for afterwards says that you had seen this.
     """
     from textlabel.audit import shares as make
 
