@@ -1,10 +1,10 @@
 """Which calibrator: the simplest that unseen rows do not speak against.
 
-Every candidate is fitted on four fifths of the calibration rows and judged by its negative log-likelihood
-on the rest, in turn, so that each row is judged by a calibrator that did not see it nor a copy of it. Of
-those within one standard error of the best the simplest wins (Breiman et al. 1984, the one standard
-error rule; here with the error of the *difference*, as all candidates are judged on the same rows). The
-standard error takes rows as independent and folds share rows, so it is a little too small (Bengio
+Every candidate is fitted on four fifths of the calibration rows and judged by its negative log-likelihood on
+the rest, in turn, so that each row is judged by a calibrator that did not see it nor a copy of it. Of those
+within one standard error of the best, or within a hundredth of a nat, the simplest wins (Breiman et al. 1984,
+the one standard error rule; here with the error of the *difference*, as all candidates are judged on the same
+rows). The standard error takes rows as independent and folds share rows, so it is a little too small (Bengio
 and Grandvalet 2004); a tie goes to the simpler one, which is what that asks for.
 
 Folds are plain random ones. Stratified folds would give every fold the class frequencies of the sample,
@@ -40,6 +40,10 @@ LEAST_ROWS: Mapping[str, int] = {
 FOLDS = 5
 #: candidates are compared on at most this many logits, but never on fewer than so many rows
 CHOOSING_LOGITS, CHOOSING_ROWS = 100_000, 2_000
+
+#: nats; a smaller gain is not worth parameters that another corpus need not share. On films of three classes
+#: `vector` gained 0.009, and made the calibration error on products .051 where the plain softmax had .039
+LEAST_GAIN = 0.01
 
 #: probabilities below this count as it, as in `textlabel.trust.metrics.nll`
 _FLOOR = 1e-12
@@ -191,7 +195,7 @@ def _judge(
     best = min(able, key=lambda name: float(losses[name].mean()))
     gaps = {name: losses[name] - losses[best] for name in found}
     errors = {name: _standard_error(gap, group) for name, gap in gaps.items()}
-    winner = next(name for name in able if gaps[name].mean() <= errors[name])
+    winner = next(name for name in able if gaps[name].mean() <= max(errors[name], LEAST_GAIN))
     table = [
         Candidate(
             name,
