@@ -64,7 +64,8 @@ def import_answers(
     try:
         part = read_file(path, {}, Rejects("fail"))
     except CorpusError as error:
-        raise AuditError(str(error)) from None
+        fault = str(error).partition(" Mend the row")[0]  # the rest names an option that is not here
+        raise AuditError(f"{fault} Nothing was imported; give the sheet with its labels filled in") from None
     if missing := [name for name in (MARKER, "text", "label") if name not in part.table.column_names]:
         raise AuditError(f"{path}: no column {missing[0]!r}; expected a sheet that textlabel wrote")
     with locked(sealed.audit_folder):

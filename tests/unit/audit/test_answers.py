@@ -119,6 +119,10 @@ def test_a_foreign_file_is_refused(drawn, tmp_path):
         audit.import_answers(folder, tmp_path / "x.csv")
     with pytest.raises(AuditError, match="unknown kind of file"):
         audit.import_answers(folder, tmp_path / "x.xlsx")
+    (tmp_path / "x.jsonl").write_text("{")
+    with pytest.raises(AuditError, match=r"x\.jsonl, row 1: .*Nothing was imported") as caught:
+        audit.import_answers(folder, tmp_path / "x.jsonl")
+    assert "on_bad_row" not in str(caught.value)
 
 
 def test_a_torn_last_line_loses_nothing_else(drawn):
