@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textlabel import registry
+from textlabel.audit.store import FOLDER
 from textlabel.errors import BundleError, ExportError, RecipeError, TextlabelError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.trust.scope import DEFAULT_OFF_MAP
@@ -32,8 +33,6 @@ Summary = dict[str, Any]
 
 #: the file by which a folder is known to be ours: a model or annotations
 OURS = "textlabel.json"
-#: where people's answers about annotations are
-PEOPLE = "audit"
 
 DECISIONS = ("accepted", "review", "out_of_scope")
 
@@ -315,9 +314,9 @@ def require_free(path: str | Path, error: type[TextlabelError]) -> Path:
         raise error(f"{target} is a file; expected a folder to write into: choose another path")
     if target.is_dir() and any(target.iterdir()) and not (target / OURS).is_file():
         raise error(f"{target} is not empty and not an earlier output of textlabel: choose another folder")
-    if (target / PEOPLE).is_dir():
+    if (target / FOLDER).is_dir():
         raise error(
-            f"{target / PEOPLE} holds draws or answers of people, which would be lost: choose another folder"
+            f"{target / FOLDER} holds draws or answers of people, which would be lost: choose another folder"
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
