@@ -41,12 +41,15 @@ def test_auc_and_error_agree_with_sklearn():
     source, target = gaussian(500), gaussian(300, move=1.0, seed=1)
     x, side = np.concatenate([source, target]), np.repeat([0, 1], [500, 300])
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[0.5, 0.5])
-    scores = cross_val_predict(
-        model, x, side, cv=StratifiedKFold(5, shuffle=True), method="decision_function"
-    )
-    found = domain_shift(source, target)
-    assert found.auc == pytest.approx(roc_auc_score(side, scores), abs=0.01)
-    assert 1 - found.error == pytest.approx(balanced_accuracy_score(side, scores > 0), abs=0.015)
+    found = [domain_shift(source, target, seed=seed) for seed in range(10)]
+    auc, right = [], []
+    for seed in range(10):  # folds alone move one figure by .01: the means over ten splits are compared
+        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+        scores = cross_val_predict(model, x, side, cv=folds, method="decision_function")
+        auc.append(roc_auc_score(side, scores))
+        right.append(balanced_accuracy_score(side, scores > 0))
+    assert np.mean([f.auc for f in found]) == pytest.approx(np.mean(auc), abs=0.01)
+    assert 1 - np.mean([f.error for f in found]) == pytest.approx(np.mean(right), abs=0.01)
 
 
 def test_sizes_of_the_corpora_do_not_matter():
