@@ -40,7 +40,22 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     return _refuse_silent_skip((yield))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_user(tmp_path_factory):
+    """Keep features that fixtures of a whole module compute out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEXTLABEL_CACHE", str(tmp_path_factory.mktemp("features")))
+        patch.delenv("TEXTLABEL_CACHE_GB", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_ledger(tmp_path, monkeypatch):
     """Count looks at a test's corpus in the test's own folder, not in the user's."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Keep a test's features in the test's own folder."""
+    monkeypatch.setenv("TEXTLABEL_CACHE", str(tmp_path_factory.mktemp("features")))

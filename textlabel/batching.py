@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from textlabel.types import IntArray
 
-if TYPE_CHECKING:
-    from torch import Tensor
+#: right-padded ids and mask, both (b, t) int64
+Padded = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+#: batches of training rows among which length decides who shares one
+CHUNK_BATCHES = 50
 
 
-def pad(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Return right-padded ``input_ids`` and ``attention_mask``, both (b, longest) int64.
+def pad(tokens: Sequence[Sequence[int]], pad_id: int, length: int = 0) -> Padded:
+    """Return right-padded ``input_ids`` and ``attention_mask``, both (b, t) int64.
+
+    Parameters
+    ----------
+    length : t, if it is more than the longest row.
 
     Examples
     --------
-    >>> ids, mask = pad([[5, 6], [7]], pad_id=0)
+    >>> ids, mask = pad([[5, 6], [7]], pad_id=0, length=3)
     >>> ids.tolist(), mask.tolist()
-    ([[5, 6], [7, 0]], [[1, 1], [1, 0]])
+    ([[5, 6, 0], [7, 0, 0]], [[1, 1, 0], [1, 0, 0]])
     """
-    import torch
-
-    longest = max((len(row) for row in tokens), default=0)
-    ids = np.full((len(tokens), max(longest, 1)), pad_id, dtype=np.int64)
+    longest = max(max((len(row) for row in tokens), default=0), length, 1)
+    ids = np.full((len(tokens), longest), pad_id, dtype=np.int64)
     mask = np.zeros_like(ids)
     for i, row in enumerate(tokens):
         ids[i, : len(row)] = row
         mask[i, : len(row)] = 1
-    return torch.from_numpy(ids), torch.from_numpy(mask)
+    return ids, mask
 
 
 def by_length(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArray]:
@@ -53,11 +58,24 @@ def by_length(lengths: Sequence[int] | IntArray, budget: int) -> Iterator[IntArr
         start = stop
 
 
-def shuffled(n: int, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
-    """Return one epoch of ``n`` rows in random order, in batches of ``size``; the last may be short."""
-    order = rng.permutation(n)
-    for start in range(0, n, size):
-        yield order[start : start + size]
+def shuffled(lengths: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
+    """Return one epoch in random order, in batches of ``size`` rows of similar length.
+
+    The rows are shuffled, cut into at least four chunks, sorted by length within each, cut into batches, and
+    the batches shuffled: every row once, other batch mates each time, little padding.
+
+    Parameters
+    ----------
+    lengths : (n,) tokens of each row.
+    size : rows of a batch; one of them may be short.
+    """
+    order = rng.permutation(len(lengths))
+    chunk = size * min(max(len(lengths) // (4 * size), 1), CHUNK_BATCHES)
+    chunks = [order[start : start + chunk] for start in range(0, len(order), chunk)]
+    ordered = [rows[np.argsort(-lengths[rows], kind="stable")] for rows in chunks]
+    batches = [rows[start : start + size] for rows in ordered for start in range(0, len(rows), size)]
+    for number in rng.permutation(len(batches)):
+        yield batches[number]
 
 
 def share(index: IntArray, rank: int, world: int) -> IntArray:
@@ -71,10 +89,3 @@ def share(index: IntArray, rank: int, world: int) -> IntArray:
     [[0, 2, 4], [1, 3]]
     """
     return index[rank::world]
-
-
-def micro(index: IntArray, size: int) -> list[IntArray]:
-    """Return the micro-batches of one process's share: at most ``size`` rows each; 0: all at once."""
-    if not size or len(index) <= size:
-        return [index]
-    return [index[start : start + size] for start in range(0, len(index), size)]

@@ -12,8 +12,9 @@ whatever the size of the last batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from textlabel.models.classifier import Classifier
+    from textlabel.models.classifier import Classifier, Output
 
 #: the player that owns the classifier; others (discriminator, generator) own extra modules only
 MODEL = "model"
@@ -45,6 +46,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """Tokens of each row (n,)."""
+        return np.array([len(row) for row in self.tokens], dtype=np.int64)
 
     def take(self, index: IntArray) -> Rows:
         """Return the rows at ``index``, in that order."""
@@ -70,20 +76,37 @@ class Batch:
 
 @dataclass(frozen=True)
 class Context:
-    """What an objective may read: rows by role, the schema, the model, the device."""
+    """What an objective may read: rows by role, the schema, the model, the device.
+
+    Parameters
+    ----------
+    body : token vectors (b, t, d) of some rows (role, index, ids, mask), where layers below those that train
+        are run but once; None: the classifier runs all of its layers.
+    """
 
     rows: Mapping[str, Rows]
     schema: LabelSchema
     classifier: Classifier
     device: torch.device
+    body: Callable[[str, IntArray, Tensor, Tensor], Tensor] | None = None
+
+    def output(self, role: str, index: IntArray) -> Output:
+        """Return the model's logits and features of some rows, by the shortest way."""
+        ids, mask = self.inputs(role, index)
+        if self.body is None:
+            found: Output = self.classifier(ids, mask)
+            return found
+        return self.classifier.read(self.body(role, index, ids, mask), mask)
 
     def inputs(self, role: str, index: IntArray) -> tuple[Tensor, Tensor]:
         """Return padded ``input_ids`` and ``attention_mask`` (b, t) of some rows, on the device."""
+        import torch
+
         from textlabel.batching import pad
 
         tokens = [self.rows[role].tokens[i] for i in index]
         ids, mask = pad(tokens, self.classifier.pad_id)
-        return ids.to(self.device), mask.to(self.device)
+        return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 
     def targets(self, role: str, index: IntArray) -> Tensor:
         """Return class indices (int64) or scores (float32) of some rows, on the device."""

@@ -32,7 +32,10 @@ class Training:
     ----------
     epochs : passes over the stage's rows.
     batch_size : rows a step, over all processes together.
-    micro_batch_size : rows in one forward pass of one process (gradient accumulation); 0: no limit.
+    micro_batch_tokens : padded tokens in one forward pass of one process, where rows need not meet each
+        other (gradients are added up); 0: what suits the device. Changes speed and memory, not the result.
+    mixed_precision : "auto" (bfloat16 where the hardware multiplies it, unless the launcher says
+        otherwise) or "no". Weights, the head and the loss are float32 in both.
     learning_rate : peak rate of the topmost trained layer.
     head_learning_rate : peak rate of the head; 0: the same as ``learning_rate``.
     layer_decay : factor in (0, 1] per layer downwards (ULMFiT, Howard & Ruder 2018, arXiv 1801.06146).
@@ -46,7 +49,8 @@ class Training:
 
     epochs: int = 5
     batch_size: int = 16
-    micro_batch_size: int = 0
+    micro_batch_tokens: int = 0
+    mixed_precision: str = "auto"
     learning_rate: float = 2e-4
     head_learning_rate: float = 0.0
     layer_decay: float = 1.0
@@ -61,7 +65,8 @@ class Training:
         limits = {
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 1,
-            "micro_batch_size": self.micro_batch_size >= 0,
+            "micro_batch_tokens": self.micro_batch_tokens >= 0,
+            "mixed_precision": self.mixed_precision in ("auto", "no"),
             "learning_rate": self.learning_rate > 0,
             "head_learning_rate": self.head_learning_rate >= 0,
             "layer_decay": 0 < self.layer_decay <= 1,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.errors import BundleError, CorpusError, nearest
+from textlabel.errors import CorpusError, nearest
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
 LabelKind = Literal["single", "score"]
+
+#: what a step tells when it is done; JSON-ready
+Summary = dict[str, Any]
 
 #: columns that textlabel writes; an input column of such a name is carried as ``input_NAME``
 COLUMNS = (
@@ -94,15 +95,19 @@ class LabelSchema:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model said, before anything is made of it. Torch ends here.
+    """What the model said of n rows, before anything is made of it. Torch ends here.
 
     Parameters
     ----------
-    ids : row ids in input order, length n.
+    ids : row ids in input order.
     logits : (n, k) float32; for a score (n, 1), the predicted value itself.
     schema : the label schema whose order the columns follow.
     embeddings : optional (n, d) float32 features that the head saw.
     ood_score : optional (n,) float32, by the model's ``off_map`` score; higher is further off.
+    agreements : optional (n,) float32, share of the model's pairs of twin heads that agree on the label.
+    distances : optional (n,) float32, of the rows from the bulk of the labeled rows.
+    recomputed : optional (n,) bool, rows that the reference backend computed again.
+    from_cache : optional (n,) bool, rows whose features the feature cache knew.
     """
 
     ids: Sequence[str]
@@ -110,34 +115,17 @@ class Predictions:
     schema: LabelSchema
     embeddings: npt.NDArray[np.float32] | None = None
     ood_score: npt.NDArray[np.float32] | None = None
-    meta: dict[str, Any] = field(default_factory=dict)
+    agreements: npt.NDArray[np.float32] | None = None
+    distances: npt.NDArray[np.float32] | None = None
+    recomputed: npt.NDArray[np.bool_] | None = None
+    from_cache: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.ids), self.schema.outputs)
         if self.logits.shape != expected:
             raise ValueError(f"expected logits of shape {expected}, got {self.logits.shape}")
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``predictions.safetensors`` and ``predictions.json`` into ``folder``."""
-        from safetensors.numpy import save_file
-
-        path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
-        arrays = {"logits": self.logits, "embeddings": self.embeddings, "ood_score": self.ood_score}
-        tensors = {k: np.ascontiguousarray(v) for k, v in arrays.items() if v is not None}
-        save_file(tensors, path / "predictions.safetensors")
-        record = {"schema": self.schema.to_json(), "ids": list(self.ids), "meta": self.meta}
-        (path / "predictions.json").write_text(json.dumps(record), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Predictions:
-        """Return the predictions that `save` wrote; a `BundleError` if there are none."""
-        from safetensors.numpy import load_file
-
-        path = Path(folder)
-        if not (path / "predictions.json").is_file():
-            raise BundleError(f"{path}: no predictions.json here; expected a folder that predict wrote")
-        record = json.loads((path / "predictions.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / "predictions.safetensors")
-        schema = LabelSchema.from_json(record["schema"])
-        return cls(record["ids"], schema=schema, meta=record["meta"], **tensors)
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays that there are, by name, as safetensors wants them."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("ids", "schema")}
+        return {name: array for name, array in named.items() if array is not None}

@@ -21,6 +21,8 @@ from textlabel.resources import resource
 
 RESULTS = Path(__file__).parent / "results"
 
+os.environ.setdefault("TEXTLABEL_CACHE_GB", "0")  # what is timed must be computed
+
 #: public sets by name; files are read from --data/NAME/*.jsonl.gz with text, label and split
 SETS = {
     "movie_snippets": ("mr_movie_snippets", "all"),

@@ -37,16 +37,14 @@ def ours(backbone: Backbone, texts: list[str], labels: np.ndarray, test: Split) 
     return seconds, float(np.mean(logits.argmax(axis=1) == test.test_labels))
 
 
-def trainer(
-    backbone: Backbone, texts: list[str], labels: np.ndarray, test: Split, rate: float
-) -> tuple[float, float]:
+def frozen_model(classifier: Classifier) -> Any:
+    """Return a classifier as Trainer takes it, with only the head to train."""
     import torch
-    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     class Model(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner = Classifier(backbone, LabelSchema("single", test.classes))
+            self.inner = classifier
             self.inner.body.requires_grad_(False)
 
         def forward(self, input_ids: Any, attention_mask: Any, labels: Any = None) -> dict[str, Any]:
@@ -54,13 +52,21 @@ def trainer(
             loss = None if labels is None else torch.nn.functional.cross_entropy(logits, labels)
             return {"loss": loss, "logits": logits}
 
+    return Model()
+
+
+def trainer(
+    backbone: Backbone, texts: list[str], labels: np.ndarray, test: Split, rate: float
+) -> tuple[float, float]:
+    from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+
     def rows(some: list[str], y: np.ndarray) -> list[dict[str, Any]]:
         return [
             {"input_ids": ids, "labels": int(label)}
             for ids, label in zip(backbone.encode(some), y, strict=True)
         ]
 
-    model = Model()
+    model = frozen_model(Classifier(backbone, LabelSchema("single", test.classes)))
     with tempfile.TemporaryDirectory() as folder:
         options = TrainingArguments(
             folder,

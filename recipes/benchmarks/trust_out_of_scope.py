@@ -93,11 +93,11 @@ def decisions(scope: Scope, inside: np.ndarray, outside: np.ndarray) -> dict[str
 
 
 def every_score(run: Run, classifier: Classifier, test: Outputs, oos: Outputs) -> dict[str, Any]:
-    assert run.out_of_fold is not None
+    assert run.solved is not None
     everything, found = np.arange(len(run.task.targets)), {}
     for name in plugins("off_map"):
         plan = ScopePlan(name, keep_reference=True)
-        in_scope = np.sort(plan.cross_fit(run, classifier, run.out_of_fold))
+        in_scope = np.sort(plan.cross_fit(run, classifier, run.solved.out_of_fold).scores)
         scope = Scope(plan.map(run, classifier, everything), name, in_scope)
         inside, outside = (scope.score(rows.logits, rows.features) for rows in (test, oos))
         found[name] = detection(inside, outside) | {"decision": decisions(scope, inside, outside)}
@@ -115,7 +115,8 @@ def redealt(run: Run, classifier: Classifier, pool: Pool, oos: Outputs, seeds: i
             task = replace(pool.task, texts=pool.task.texts[index], targets=pool.task.targets[index])
             part = Run(run.backbone, task, run.recipe, seed, run.backend, run.checkpoint)
             part.base_features = pool.features[index]
-            in_scope = np.sort(plan.cross_fit(part, classifier, np.zeros((len(index), task.schema.outputs))))
+            logits = np.zeros((len(index), task.schema.outputs))
+            in_scope = np.sort(plan.cross_fit(part, classifier, logits).scores)
             scope = Scope(plan.map(part, classifier, np.arange(len(index))), plan.off_map, in_scope)
             new = scope.score(np.empty(0), np.delete(pool.features, index, axis=0))
             each.append(decisions(scope, new, scope.score(oos.logits, oos.features)))

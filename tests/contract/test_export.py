@@ -158,6 +158,18 @@ def test_a_previous_output_is_replaced_whole(annotated, tmp_path, plugin):
     assert not others & {entry.name for entry in (tmp_path / "out").iterdir()}
 
 
+def test_what_killed_writers_left_goes_with_the_next_output(plugin, annotated, tmp_path):
+    left = [".out.0123abcd.part", ".out.0123abcd.old"]
+    others = [".out2.0123abcd.part", ".out.part", ".out.annotate", "out.0123abcd.part"]
+    for name in (*left, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "textlabel.json").write_text("half")
+    plugin.write(annotated, tmp_path / "out", RECORD)
+    there = {path.name for path in tmp_path.iterdir()}
+    assert {"out", *others} <= there
+    assert not there & set(left)
+
+
 def test_a_folder_of_the_user_is_never_touched(plugin, annotated, tmp_path):
     for folder, names in {
         "thesis": ["chapter.txt"],

@@ -11,9 +11,10 @@ import pytest
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from tiny import snippets, write_backbone
 
-from textlabel import Labeler
+from textlabel import Labeler, registry
 from textlabel.errors import BackboneError, ExportError
 from textlabel.export import hub
+from textlabel.models.backend_fit import BackendFit
 
 RECORD = {
     "format": 1,
@@ -88,9 +89,15 @@ def labeler(folder: Path) -> None:
     datasets.Dataset.from_list(snippets(40)).push_to_hub("tester/corpus")
     made = Labeler("tester/backbone", "head").fit("tester/corpus", split="train")
     before = made.annotate("tester/corpus", split="train")
+    graph = folder / "graph"
+    registry.load("backend", "openvino_bf16").prepare(made.bundle.classifier, [], graph)
+    made.bundle.backends = [BackendFit("openvino_bf16", band=0.1, folder=graph)]
     assert made.push_to_hub("tester/classifier").endswith("tester/classifier")
     again = Labeler.from_pretrained("tester/classifier").annotate("tester/corpus", split="train")
     assert again.to_list() == before.to_list()
+    auto = Labeler.from_pretrained("tester/classifier", backend="auto")
+    assert auto.predictor.fit.backend == "openvino_bf16"
+    assert auto.annotate("tester/corpus", split="train")["label"][:] == before["label"][:]
     assert again["input_label"][:] == [row["label"] for row in snippets(40)]
     with pytest.raises(BackboneError, match="the Hub did not give it"):
         Labeler("tester/nothing").fit(snippets(40))

@@ -22,7 +22,13 @@ LAUNCHERS = {
 
 def textlabel(*arguments: object, launcher: list[str] | None = None, cwd: Path) -> dict:
     start = [sys.executable, "-m", *(launcher or []), *(["-m"] if launcher else []), "textlabel"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    # one precision for all: the file for accelerate says which, torchrun does not
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "ACCELERATE_MIXED_PRECISION": "no",
+    }
     done = subprocess.run(
         [*start, *map(str, arguments), "--json"],
         cwd=cwd,
@@ -109,6 +115,25 @@ def test_two_processes_annotate_exactly_like_one(name, alone, tmp_path):
     for ours, theirs in zip(rows(tmp_path), rows(alone), strict=True):
         assert ours["label"] == theirs["label"]
         assert ours["confidence"] == pytest.approx(theirs["confidence"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_share_out_only_what_the_cache_lacks(alone, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXTLABEL_CACHE", str(tmp_path / "features"))
+    (tmp_path / "model").symlink_to(alone / "model")
+    corpus = (alone / "corpus.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "corpus.jsonl").write_text("".join(corpus[:40]))
+    assert annotate(tmp_path)["from_cache"] == 0
+    told = annotate(tmp_path, LAUNCHERS["torchrun"], source=alone)
+    assert (told["processes"], told["from_cache"], told["rows"]) == (2, 40, 75)
+    some = rows(tmp_path)
+    for ours, theirs in zip(some, rows(alone), strict=True):
+        assert ours["label"] == theirs["label"]
+        assert ours["confidence"] == pytest.approx(theirs["confidence"], abs=1e-4)
+    assert annotate(tmp_path, LAUNCHERS["torchrun"], source=alone)["from_cache"] == 75
+    assert rows(tmp_path) == some
+    assert annotate(tmp_path, source=alone)["from_cache"] == 75
+    assert rows(tmp_path) == some
 
 
 @pytest.mark.slow

@@ -22,6 +22,10 @@ HEAVY = [
     "pandas",
     "pyarrow",
     "scipy",
+    "openvino",
+    "nncf",
+    "onnx",
+    "onnxruntime",
 ]
 TELL = f"import json, sys; print(json.dumps([m for m in {HEAVY} if m in sys.modules]), file=sys.stderr)"
 
@@ -39,7 +43,11 @@ def test_import_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", "fit --help", "recipes", "recipes --keys", "plugins", "backbones"]
+    "words",
+    [
+        *("--help", "--version", "fit --help", "gap --help", "recipes", "recipes --keys", "plugins"),
+        *("backbones", "cache", "cache clear", "plugins backend", "optimize --help"),
+    ],
 )
 def test_help_and_lists_load_nothing_heavy(words):
     code = f"""

@@ -59,6 +59,14 @@ def test_rows_that_must_meet_are_not_torn_apart(results):
         np.testing.assert_allclose(np.array(results[name]["pairs"]), one, atol=1e-5, rtol=0)
 
 
+def test_frozen_layers_that_are_run_once_give_the_same_gradients(results):
+    one = np.array(results["1-0"]["frozen"])
+    assert len(one) == 8
+    assert np.abs(one).max() > 1e-3
+    for name in ("2-0", "2-1"):
+        np.testing.assert_allclose(np.array(results[name]["frozen"]), one, atol=1e-5, rtol=0)
+
+
 def test_every_row_once_in_input_order_with_the_same_label(results):
     for name in ("2-0", "2-1"):
         assert results[name]["ids"] == results["1-0"]["ids"] == [f"r{i}" for i in range(101)]

@@ -34,7 +34,16 @@ def train_on_pairs(backbone: str) -> None:
     data = snippets(30)
     tokens = model.tokenizer([row["text"] for row in data])["input_ids"]
     rows = Rows(tokens, np.array([schema.index(row["label"]) for row in data]))
-    plan = Stage.of("full", "toy", epochs=1, batch_size=8, dropout=0.0, optimizer="sgd", learning_rate=1e-3)
+    plan = Stage.of(
+        "full",
+        "toy",
+        epochs=1,
+        batch_size=8,
+        dropout=0.0,
+        optimizer="sgd",
+        learning_rate=1e-3,
+        mixed_precision="no",
+    )
     loop.train(model, plan, Context({"labeled": rows}, schema, model, accelerator().device), seed=0)
     registry.load = real
 
@@ -54,7 +63,7 @@ def main(backbone: str, out: str) -> None:
 
     loop.add_gradients = spy
     stage = {"tune": "full", "objective": "cross_entropy", "epochs": 3, "batch_size": 8, "dropout": 0.0}
-    stage |= {"learning_rate": 1e-3, "optimizer": "sgd"}
+    stage |= {"learning_rate": 1e-3, "optimizer": "sgd", "mixed_precision": "no"}
     labeler = Labeler(backbone, Recipe.from_dict({"name": "x", "stage": [stage]}), calibration="none")
     labeler.fit(
         snippets(45)
@@ -63,12 +72,19 @@ def main(backbone: str, out: str) -> None:
     gradients.clear()
     train_on_pairs(backbone)
     pairs = list(gradients)
+    gradients.clear()
+    top = stage | {
+        "tune": {"name": "partial", "layers": 1}
+    }  # the layer below is run once, each process a share
+    Labeler(backbone, Recipe.from_dict({"name": "y", "stage": [top]}), calibration="none").fit(snippets(45))
+    frozen = list(gradients)
     labels = labeler.annotate(snippets(101, seed=1))
     labeler.save(Path(out) / f"model-{world}")
     result = {
         "world": world,
         "gradients": first,
         "pairs": pairs,
+        "frozen": frozen,
         "ids": labels["id"][:],
         "label": labels["label"][:],
         "confidence": labels["confidence"][:],

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from textlabel.batching import by_length, micro, pad, share, shuffled
+from textlabel.batching import by_length, pad, share, shuffled
 
 
 def test_every_row_is_in_exactly_one_batch_within_the_budget():
@@ -24,17 +24,43 @@ def test_shares_partition_a_batch(n, world):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_micro_batches_keep_every_row():
-    assert [m.tolist() for m in micro(np.arange(5), 2)] == [[0, 1], [2, 3], [4]]
-    assert [m.tolist() for m in micro(np.arange(5), 0)] == [[0, 1, 2, 3, 4]]
-
-
 def test_shuffled_is_one_epoch_and_repeats_with_its_seed():
-    first = list(shuffled(10, 4, np.random.default_rng(3)))
-    again = list(shuffled(10, 4, np.random.default_rng(3)))
-    assert [len(b) for b in first] == [4, 4, 2]
+    lengths = np.array([3, 9, 4, 1, 1, 7, 5, 8, 2, 6])
+    first = list(shuffled(lengths, 4, np.random.default_rng(3)))
+    again = list(shuffled(lengths, 4, np.random.default_rng(3)))
+    other = list(shuffled(lengths, 4, np.random.default_rng(4)))
+    assert sorted(len(b) for b in first) == [2, 4, 4]
     assert sorted(np.concatenate(first).tolist()) == list(range(10))
-    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert [b.tolist() for b in first] == [b.tolist() for b in again]
+    assert [b.tolist() for b in first] != [b.tolist() for b in other]
+
+
+@pytest.mark.parametrize("n", [0, 1, 8, 63, 64, 65, 3000])
+def test_shuffled_has_the_number_of_batches_that_the_rows_need(n):
+    batches = list(shuffled(np.ones(n, dtype=np.int64), 8, np.random.default_rng(0)))
+    assert len(batches) == -(-n // 8)
+    assert sorted(row for batch in batches for row in batch) == list(range(n))
+
+
+def test_rows_of_a_batch_are_of_similar_length_and_meet_others_each_epoch():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(10, 256, 2000)
+
+    def padded(batches):
+        return sum(len(batch) * lengths[batch].max() for batch in batches) / lengths.sum()
+
+    epochs = [list(shuffled(lengths, 16, rng)) for _ in range(2)]
+    order = rng.permutation(2000)
+    assert padded([order[i : i + 16] for i in range(0, 2000, 16)]) > 1.7
+    assert max(padded(batches) for batches in epochs) < 1.1
+    mates = [{frozenset((b[0], other)) for b in batches for other in b[1:]} for batches in epochs]
+    assert len(mates[0] & mates[1]) < 0.15 * len(mates[0])
+
+
+def test_long_rows_do_not_come_first():
+    lengths = np.random.default_rng(0).integers(10, 256, 2000)
+    means = [lengths[batch].mean() for batch in shuffled(lengths, 16, np.random.default_rng(1))]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.25
 
 
 def test_padding_is_masked_whatever_the_pad_id():

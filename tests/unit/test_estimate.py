@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tiny import snippets
 
 from textlabel import Labeler
+from textlabel.corpus.dedup import groups
+from textlabel.corpus.split import folds
+from textlabel.engine.head import fit_head
+from textlabel.engine.scope import MAP_FOLDS
 from textlabel.errors import BundleError, CorpusError
+from textlabel.models.bundle import hashes
 from textlabel.recipe import Recipe
 from textlabel.steps import Annotate
+from textlabel.trust.estimates import average_thresholded_confidence
+from textlabel.trust.moments import fit_moments
+from textlabel.trust.source import measure_source
+from textlabel.trust.variance import temper
 
 TRAIN = snippets(60)
 ROWS = snippets(80, seed=1)
@@ -54,11 +64,67 @@ def test_a_model_from_before_there_were_statistics_still_labels(labeler, tmp_pat
         old.estimate(old.predict(TEXTS))
 
 
+def test_confidence_is_tempered_by_distances_from_maps_without_the_row(labeler):
+    texts = [row["text"] for row in TRAIN]
+    x = labeler.predict([{"text": text} for text in texts]).embeddings.astype(np.float64)
+    y = np.array([labeler.schema.index(row["label"]) for row in TRAIN])
+    member, stage = groups(texts), Recipe.load("head").stages[0]
+    distances, fold = np.zeros(len(y)), folds(y, member, MAP_FOLDS, 0)
+    for k in range(MAP_FOLDS):
+        rows = fold != k
+        distances[~rows] = fit_moments(x[rows], y[rows], 2).bulk(x[~rows])
+    probabilities = labeler.bundle.calibrator.apply(fit_head(x, y, member, 2, stage, 0).out_of_fold)
+    expected, found = measure_source(probabilities, y, None, distances), labeler.bundle.source
+    assert found.margin_variance == pytest.approx(expected.margin_variance, rel=1e-4)
+    for name, threshold in expected.thresholds.items():
+        assert found.thresholds[name].value == pytest.approx(threshold.value, rel=1e-3)
+
+    predictions = labeler.predict(TEXTS)
+    new = fit_moments(x, y, 2).bulk(predictions.embeddings)
+    softer = temper(labeler.bundle.calibrator.apply(predictions.logits), new, found.margin_variance)
+    atc = average_thresholded_confidence(softer.max(axis=1), found.thresholds["max_probability"])
+    assert labeler.estimate(predictions).methods["atc_max_probability"] == pytest.approx(atc, abs=0.02)
+
+
+def test_fewer_rows_than_features_do_not_temper(tiny_backbone):
+    few, enough = (Labeler(tiny_backbone).fit(snippets(n)) for n in (14, 16))  # 16 features
+    assert few.bundle.source.margin_variance is None
+    assert enough.bundle.source.margin_variance > 0
+    for fitted in (few, enough):
+        assert fitted.estimate(fitted.predict(TEXTS)).spread == ("doc", "atc", "gde")
+
+
+def test_a_model_from_before_pairs_and_tempering_estimates_by_the_old_rule(labeler, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder, predictions = labeler.save(tmp_path / "model"), labeler.predict(TEXTS)
+    tensors = load_file(folder / "head.safetensors")
+    for name in ("weight", "bias"):
+        tensors[f"source.{name}"] = tensors[f"source.{name}"][:, 0].copy()
+    save_file(tensors, folder / "head.safetensors")
+    record = json.loads((folder / "textlabel.json").read_text())
+    del record["source"]["margin_variance"]
+    (folder / "textlabel.json").write_text(json.dumps({**record, "files": hashes(folder)}))
+    old = Labeler.load(folder)
+    found = old.estimate(old.predict(TEXTS)).methods
+    sure = labeler.bundle.calibrator.apply(predictions.logits).max(axis=1)
+    threshold = labeler.bundle.source.thresholds["max_probability"]
+    assert found["atc_max_probability"] == average_thresholded_confidence(sure, threshold)
+    first, second = labeler.bundle.source.twins.labels(predictions.embeddings)[:, 0]
+    assert found["gde"] == pytest.approx(np.mean(first == second), abs=1e-12)
+
+
+def test_predictions_without_distances_make_no_estimate(labeler):
+    with pytest.raises(CorpusError, match="expected the distances of the rows"):
+        labeler.estimate(replace(labeler.predict(TEXTS), distances=None))
+
+
 def test_where_the_body_is_trained_gde_is_left_out_and_told(tiny_backbone):
     stage = {"tune": "lora", "objective": "cross_entropy", "epochs": 1}
     plan = Recipe.from_dict({"name": "lora", "stage": [stage]})
     trained = Labeler(tiny_backbone, plan, calibration="holdout").fit(TRAIN)
     estimate = trained.estimate(trained.predict(TEXTS))
+    assert trained.bundle.source.margin_variance is None
     assert estimate.spread == ("doc", "atc")
     assert "by DoC and ATC only" in str(estimate)
 

@@ -21,7 +21,7 @@ from textlabel.audit.store import FOLDER
 from textlabel.errors import AuditError, nearest
 from textlabel.registry import plugins
 from textlabel.trust.certificate import Audit, Bools, Floats, Ints, ranking
-from textlabel.trust.scores import Evidence, order_score
+from textlabel.trust.scores import Evidence, order_score, told_by_rows
 from textlabel.types import COLUMNS
 
 if TYPE_CHECKING:
@@ -229,6 +229,11 @@ def _sureness(rows: Dataset, name: str) -> Floats:
             raise AuditError(f"order_by = {name!r}: expected finite numbers, row {np.isinf(values).argmax()}")
         return values
     if name in plugins("score") and hasattr(rows.features["label"], "names"):
+        if not told_by_rows(name):
+            raise AuditError(
+                f"order_by = {name!r} asks the model, and these rows lack what it says: annotate with "
+                f"order_by = {name!r}, which makes a column of it"
+            )
         probabilities = np.array(rows["probabilities"][:], dtype=np.float64)
         return order_score(name, Evidence(probabilities, column(rows, "ood_score")))
     check_order_by(name, rows.column_names)

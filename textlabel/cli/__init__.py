@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from typing import NoReturn
 
 
 def main() -> None:
@@ -11,10 +13,18 @@ def main() -> None:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # ours say it
     from textlabel.cli.app import app
 
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app(prog_name="textlabel")
     finally:
         _leave_process_group()
+
+
+def _terminate(*_: object) -> NoReturn:
+    """End as after Ctrl-C, with one message."""
+    from textlabel.cli.group import Terminated
+
+    raise Terminated
 
 
 def _leave_process_group() -> None:

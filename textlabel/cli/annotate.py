@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json
-from textlabel.steps import Annotate
+from textlabel.progress import events
+from textlabel.steps import Annotate, Summary
 
 _HELP = meanings(Annotate)
 
@@ -25,6 +27,9 @@ def annotate(
     out_of_scope_rate: Annotated[
         float, typer.Option(min=0, max=1, help=_HELP["out_of_scope_rate"])
     ] = Annotate.out_of_scope_rate,
+    correct_label_shift: Annotated[
+        bool, typer.Option("--correct-label-shift", help=_HELP["correct_label_shift"])
+    ] = False,
     gold: Annotated[str, typer.Option(metavar="FILE", help=_HELP["gold"])] = "",
     label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Annotate.label_column,
     order_by: Annotated[str, typer.Option(metavar="COLUMN", help=_HELP["order_by"])] = Annotate.order_by,
@@ -37,6 +42,9 @@ def annotate(
     on_bad_row: Annotated[str, typer.Option(metavar="fail|skip", help=_HELP["on_bad_row"])] = "fail",
     reject_file: Annotated[str, typer.Option(metavar="FILE", help=_HELP["reject_file"])] = "",
     backend: Annotated[str, typer.Option(help=_HELP["backend"])] = Annotate.backend,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_HELP["cache"])] = True,
+    resume: Annotated[bool, typer.Option("--resume", help=_HELP["resume"])] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help=_HELP["fresh"])] = False,
     push_to_hub: Annotated[str, typer.Option(metavar="REPO", help=_HELP["push_to_hub"])] = "",
     private: Annotated[bool, typer.Option("--private/--public", help=_HELP["private"])] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -49,7 +57,8 @@ def annotate(
 
     Writes DIR: the rows in input order with id, text, label, confidence, probabilities, margin,
     prediction_set, ood_score, decision, source and every column of the input; textlabel.json
-    (provenance); README.md (a dataset card). DIR is complete or untouched.
+    (provenance); README.md (a dataset card). DIR is complete or untouched. If it is killed, the same
+    command goes on from the shards beside DIR. With --json, progress goes to stderr as JSON lines.
     """
     step = Annotate(
         corpus=corpus,
@@ -58,6 +67,7 @@ def annotate(
         format=form,
         min_confidence=min_confidence,
         out_of_scope_rate=out_of_scope_rate,
+        correct_label_shift=correct_label_shift,
         gold=gold,
         label_column=label_column,
         order_by=order_by,
@@ -68,11 +78,29 @@ def annotate(
         on_bad_row=on_bad_row,
         reject_file=reject_file,
         backend=backend,
+        cache=cache,
+        resume=resume,
+        fresh=fresh,
         push_to_hub=push_to_hub,
         private=private,
     )
-    summary = step.run()
+    with events(as_json):
+        summary = step.run()
     if as_json:
         say_json(summary)
     else:
-        say(f"{pairs(summary)}\n\nnext: textlabel evaluate {out} --gold FILE")
+        say(f"{render(summary)}\n\nnext: textlabel evaluate {out} --gold FILE")
+
+
+def render(summary: Summary) -> str:
+    """Return the summary of an annotation for people."""
+    return pairs({**summary, "label_shift": _told(summary["label_shift"])})
+
+
+def _told(shift: Mapping[str, Any] | None) -> str | None:
+    if shift is None:
+        return None
+    if not shift["applied"]:
+        return f"not corrected: {shift['reason']}"
+    shares = ", ".join(f"{name} {share:.3g}" for name, share in shift["shares"].items())
+    return f"corrected for estimated shares {shares}; test for another shift: p = {shift['p_value']:.2g}"

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from textlabel.cli import audit, backbones
+from textlabel.cli import audit, backbones, cache
 from textlabel.cli.annotate import annotate
 from textlabel.cli.certify import certify, finish, plan, shares, todo
 from textlabel.cli.demo import demo
 from textlabel.cli.evaluate import evaluate
 from textlabel.cli.fit import fit
+from textlabel.cli.gap import gap
 from textlabel.cli.group import Commands
 from textlabel.cli.listing import plugins, recipes
+from textlabel.cli.optimize import optimize
 from textlabel.cli.output import log_to_stderr, pairs, say
 from textlabel.cli.run import run
 
@@ -65,13 +67,17 @@ def start(
       textlabel finish labeled --out finished
 
     Results go to stdout (--json: as one JSON object), progress and messages to stderr.
-    Exit codes: 0 done, 1 failed with one message, 2 wrong usage, 130 stopped.
+    Exit codes: 0 done, 1 failed with one message, 2 wrong usage, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     log_to_stderr()
 
 
-for command in (fit, annotate, plan, certify, todo, finish, shares, evaluate, run, demo, recipes, plugins):
+for command in (
+    *(fit, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap),
+    *(run, demo, recipes, plugins),
+):
     app.command()(command)
 app.add_typer(audit.app, name="audit")
 app.add_typer(audit.answers, name="answers")
 app.add_typer(backbones.app, name="backbones")
+app.add_typer(cache.app, name="cache")

@@ -11,11 +11,15 @@ from typer.core import TyperGroup
 from textlabel.cli.output import complain
 from textlabel.errors import TextlabelError
 
-STOPPED = "stopped; nothing is half-written, and a repeated `fit` goes on from its last checkpoint"
+STOPPED = "nothing is half-written, and a repeated `fit` or `annotate` goes on from where it was"
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked the process to end by SIGTERM."""
 
 
 class Commands(TyperGroup):
-    """The command group: exit code 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
+    """The command group: exit code 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take ``--debug`` from anywhere: people add it at the end of the line that failed."""
@@ -29,9 +33,9 @@ class Commands(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()  # a closed pipe shows here, where it is still handled
             return result
-        except KeyboardInterrupt:
-            complain(STOPPED)
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as stop:
+            complain(f"stopped: {str(stop) or STOPPED}")
+            raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
         except TextlabelError as error:
             _unless_debug(ctx, error)
             complain(str(error))

@@ -11,6 +11,7 @@ from textlabel.cli.fit import render
 from textlabel.cli.keys import keys
 from textlabel.cli.output import pairs, say, say_json, table
 from textlabel.job import STEPS, Job
+from textlabel.progress import events
 from textlabel.steps import Evaluate, Fit, Step
 
 
@@ -44,7 +45,9 @@ def run(
     """
     loaded = Job.load(job, overrides or ())
     if as_json:
-        say_json(loaded.run())
+        with events():
+            summaries = loaded.run()
+        say_json(summaries)
         return
     for name, step in loaded.steps.items():
         say(f"[{name}]\n{_told(step)}\n")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from textlabel.errors import CorpusError, nearest
 from textlabel.types import LabelKind, LabelSchema
@@ -172,15 +173,29 @@ def refuse_audit_sheet(table: pa.Table, file: str) -> None:
         )
 
 
-def without_undecided(dataset: datasets.Dataset) -> datasets.Dataset:
-    """Return the rows of a to-do sheet on which its reader settled; other datasets as they are."""
-    if SHEET_COLUMN not in dataset.column_names:
-        return dataset
-    words = [str(label).strip().casefold().removeprefix("?") for label in dataset["label"]]
-    kept = [i for i, word in enumerate(words) if word not in UNDECIDED]
-    if len(kept) < len(words):
-        log.warning("%d rows of a sheet are left out: people were undecided", len(words) - len(kept))
-    return dataset.select(kept)
+def undecided(table: pa.Table, label_column: str, classes: Iterable[str] = ()) -> npt.NDArray[np.bool_]:
+    """Return (n,) which rows are of a to-do sheet and were answered by "unsure", "skip" or "none of these".
+
+    Such a word is an answer where a class has that name: one of ``classes``, or without these a label of rows
+    that are of no sheet. "?skip" is undecided whatever the classes.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> sheet = {"textlabel_sheet": ["todo/0", "todo/1", None], "label": ["skip", "unsure", "skip"]}
+    >>> undecided(pa.table(sheet), "label").tolist()
+    [False, True, False]
+    """
+    found = np.zeros(len(table), dtype=np.bool_)
+    if not {SHEET_COLUMN, label_column} <= set(table.column_names):
+        return found
+    marks = [str(mark or "").strip() for mark in table.column(SHEET_COLUMN).to_pylist()]
+    words = [str(label).strip().casefold() for label in table.column(label_column).to_pylist()]
+    known = {str(name).strip().casefold() for name in classes}
+    known = known or {word for word, mark in zip(words, marks, strict=True) if not mark}
+    for i, (word, mark) in enumerate(zip(words, marks, strict=True)):
+        found[i] = bool(mark) and word not in known and word.removeprefix("?") in UNDECIDED
+    return found
 
 
 def rows_after_audit(dataset: datasets.Dataset) -> int:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlabel.corpus.check import Rejects
+from textlabel.corpus.check import SHEET_COLUMN, Rejects
 from textlabel.corpus.records import Fault, Kinds, Part, Record, collect, whole
 from textlabel.errors import CorpusError
 
@@ -73,6 +73,14 @@ def jsonl_records(path: Path) -> Iterator[Record]:
             continue
         problem = f"expected one JSON object, got a {type(values).__name__}"
         yield Record(number, values, None if isinstance(values, dict) else Fault(None, problem))
+
+
+def _answer_as_text(record: Record) -> Record:
+    """Return a row of a sheet with its answer as text: beside numbers there may be "unsure"."""
+    answer = None if record.fault else record.values.get("label")
+    if isinstance(answer, int | float) and SHEET_COLUMN in record.values:
+        return record._replace(values={**record.values, "label": json.dumps(answer)})
+    return record
 
 
 @contextmanager
@@ -196,7 +204,7 @@ def read_file(path: Path, kinds: Kinds, rejects: Rejects) -> Part:
         case ".tsv":
             records = csv_records(path, "\t")
         case ".json" | ".jsonl":
-            records = jsonl_records(path)
+            records = map(_answer_as_text, jsonl_records(path))
         case _:
             raise CorpusError(f"{path}: unknown kind of file; expected one of {', '.join(SUFFIXES)}")
     return collect(records, str(path), kinds, rejects)

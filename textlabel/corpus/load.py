@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.corpus.check import (
+    UNDECIDED,
     OnBadRow,
     Reject,
     Rejects,
     refuse_audit_sheet,
     repeated_ids,
+    undecided,
     write_rejects,
 )
 from textlabel.corpus.columns import Column, class_names, row_ids, scores, texts
@@ -56,7 +58,8 @@ def load_corpus(
     label_column : the column that becomes `label`; without it there is no `label`.
     id_column : the column that becomes `id` (strings); by default a column `id` if there is one,
         else the row's position in the source, from "0" and counting bad rows too.
-    label_kind : "single" makes class names of the labels, as strings; "score" float64.
+    label_kind : "single" makes class names of the labels, as strings; "score" float64. Rows of a to-do sheet
+        that were answered by "unsure", "skip" or "none of these" have no label, and are left out.
     classes : the class names allowed; by default any.
     split, config : which part of a Hub dataset, or of a saved `DatasetDict`, is meant.
     on_bad_row : "fail" stops at the first unusable row; "skip" leaves such rows out.
@@ -115,6 +118,8 @@ def load_with_rejects(
     refuse_audit_sheet(rows.table, str(source) if isinstance(source, str | Path) else "the rows")
     try:
         _require_one(len(rows.table), rejects)
+        if label_column is not None:
+            rows = _decided(rows, label_column, classes or ())
         if id_column is None and "id" in rows.table.column_names:
             id_column = "id"
         columns = {"id": row_ids(rows, id_column)}
@@ -137,6 +142,25 @@ def load_with_rejects(
 def _one_of(option: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise CorpusError(f"{option}={value!r} is unknown: {nearest(value, known)}")
+
+
+def _decided(rows: Rows, label_column: str, classes: Sequence[str]) -> Rows:
+    """Return the rows without those of a to-do sheet on which nobody settled."""
+    open_ = undecided(rows.table, label_column, classes)
+    if open_.all():
+        raise CorpusError(
+            f"{rows.files[0]}: people were undecided about all {len(open_)} rows of this sheet, so there is "
+            "no label in it; give one on which they settled"
+        )
+    if not open_.any():
+        return rows
+    log.warning(
+        "%d of %d rows are left out: people answered %s on a sheet",
+        open_.sum(),
+        len(open_),
+        ", ".join(UNDECIDED),
+    )
+    return rows.take(~open_)
 
 
 def _require_one(usable: int, rejects: Rejects) -> None:

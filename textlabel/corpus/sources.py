@@ -5,11 +5,12 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from textlabel.corpus.check import Reject, Rejects
 from textlabel.corpus.files import SUFFIXES, read_file, suffix_of
@@ -47,6 +48,15 @@ class Rows:
     def place(self, i: int) -> str:
         """Return where row ``i`` is found."""
         return f"{self.files[self.file[i]]}, row {self.row[i]}"
+
+    def take(self, keep: npt.NDArray[np.bool_]) -> Rows:
+        """Return the rows that ``keep`` (n,) says; each keeps its place."""
+        import pyarrow as pa
+
+        table = self.table.filter(pa.array(keep))
+        return replace(
+            self, table=table, file=self.file[keep], row=self.row[keep], ordinal=self.ordinal[keep]
+        )
 
     def reject(self, i: int, column: str, problem: str) -> Reject:
         """Return row ``i`` as a rejected one."""

@@ -23,12 +23,13 @@ from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier
+from textlabel.models.heads import Linear
 from textlabel.recipe import Recipe, options_of
 from textlabel.trust.calibrators.none import Uncalibrated
 from textlabel.trust.choice import choose
 from textlabel.trust.moments import Float32
 from textlabel.trust.scope import Map, Scope
-from textlabel.trust.sets import conformal_quantile, lac_quantile
+from textlabel.trust.set_rule import SetPlan
 from textlabel.trust.source import Twins, measure_source
 from textlabel.types import FloatArray, IntArray
 
@@ -37,8 +38,6 @@ log = logging.getLogger("textlabel")
 #: from this many labels in the rarest class, a fifth of the rows is held out for calibration
 HOLDOUT_FROM = 50
 HOLDOUT_SHARE = 0.2
-#: prediction sets miss the true label at most this often
-SET_ALPHA = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows that calibrate: their numbers, and logits and off-the-map scores from models without them."""
+    """Rows that calibrate: their numbers; logits, off-the-map scores and distances by models without them."""
 
     index: IntArray
     logits: FloatArray
     off_map: Float32
+    distances: Float32 | None = None
 
 
 class Fitted(NamedTuple):
@@ -105,7 +105,9 @@ def adapt(
     calibration: str = "auto",
     calibrator: str = "auto",
     scope: ScopePlan = ScopePlan(),  # noqa: B008 - frozen
+    sets: SetPlan = SetPlan(),  # noqa: B008 - frozen
     backend: str = "torch",
+    cache: Path | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
 ) -> Bundle:
@@ -117,6 +119,8 @@ def adapt(
         that did not train on it.
     calibrator : plugin, or "auto": the simplest that those rows do not speak against.
     scope : which score tells texts off the map, and whether features of training rows are kept.
+    sets : which prediction sets, and at which level.
+    cache : folder of the feature cache, where features of labeled rows are looked up and kept; None: without.
     checkpoint : folder in which training can be resumed after a kill; None: start over.
     checkpoint_seconds : how often it is written.
 
@@ -127,6 +131,7 @@ def adapt(
     """
     _check(task, recipe)
     scope.check(task.schema.kind)
+    sets.check(task.schema.kind)
     plan = Calibration.plan(calibration, recipe, task)
     _check_calibrator(calibrator, plan, task)
     plan.announce(len(task.targets))
@@ -135,8 +140,8 @@ def adapt(
     _check_folds(task, recipe)
     facts = _fingerprint(backbone, task, recipe, seed, calibration)
     saved = NoCheckpoint() if checkpoint is None else Checkpoint(checkpoint, facts, checkpoint_seconds)
-    run = Run(backbone, task, recipe, seed, backend, saved)
-    return _bundle(run, plan, scope, calibrator, _fit(run, plan, scope))
+    run = Run(backbone, task, recipe, seed, backend, saved, cache=cache)
+    return _bundle(run, plan, scope, sets, calibrator, _fit(run, plan, scope))
 
 
 def _check(task: Task, recipe: Recipe) -> None:
@@ -189,9 +194,9 @@ def _fit(run: Run, plan: Calibration, scope: ScopePlan) -> Fitted:
     classifier = run.fit(np.flatnonzero(~held), "final")
     known = scope.map(run, classifier, np.flatnonzero(~held))
     if plan.mode == "out-of-fold":
-        logits = run.out_of_fold
-        assert logits is not None
-        scored = Scored(np.arange(len(targets)), logits, scope.cross_fit(run, classifier, logits))
+        assert run.solved is not None
+        logits = run.solved.out_of_fold
+        scored = Scored(np.arange(len(targets)), logits, *scope.cross_fit(run, classifier, logits))
     elif scored is None:
         rows = np.flatnonzero(held)
         logits = run.logits(classifier, rows)
@@ -211,7 +216,9 @@ def _by_folds(run: Run, folds: int, scope: ScopePlan) -> Scored:
     return scored
 
 
-def _bundle(run: Run, plan: Calibration, chosen: ScopePlan, calibrator: str, fitted: Fitted) -> Bundle:
+def _bundle(
+    run: Run, plan: Calibration, chosen: ScopePlan, sets: SetPlan, calibrator: str, fitted: Fitted
+) -> Bundle:
     scored, schema = fitted.scored, run.task.schema
     truth = run.task.targets[scored.index]
     labels = {
@@ -223,21 +230,24 @@ def _bundle(run: Run, plan: Calibration, chosen: ScopePlan, calibrator: str, fit
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
         "labels": labels,
-        "set_alpha": SET_ALPHA,
         "off_map": asdict(chosen),
     }
     scope = Scope(fitted.known, chosen.off_map, np.sort(scored.off_map))
     if schema.kind == "score":
         residuals = np.abs(scored.logits[:, 0] - truth)
-        return Bundle(fitted.classifier, None, scope, conformal_quantile(residuals, SET_ALPHA), record)
+        return Bundle(fitted.classifier, None, scope, sets.fit_interval(residuals), record)
+    texts = [run.task.texts[i] for i in scored.index]
     if not len(truth):
-        return Bundle(fitted.classifier, Uncalibrated(), scope, np.inf, record)
+        rule = sets.fit(scored.logits, truth, texts, schema.names, run.seed)
+        return Bundle(fitted.classifier, Uncalibrated(), scope, rule, record)
     candidates = None if calibrator == "auto" else [calibrator]
     found = choose(scored.logits, truth, run.groups[scored.index], run.seed, candidates)
     record["calibrators"] = [candidate.to_json() for candidate in found.table]
-    quantile = lac_quantile(found.probabilities, truth, SET_ALPHA)
-    source = measure_source(found.calibrator.apply(scored.logits), truth, _twins(run, plan))
-    return Bundle(fitted.classifier, found.calibrator, scope, quantile, record, source)
+    rule = sets.fit(found.probabilities, truth, texts, schema.names, run.seed)
+    probabilities = found.calibrator.apply(scored.logits)
+    source = measure_source(probabilities, truth, _twins(run, plan), _distances(run, scored))
+    members = _members(run, plan)
+    return Bundle(fitted.classifier, found.calibrator, scope, rule, record, source, members)
 
 
 def _twins(run: Run, plan: Calibration) -> Twins | None:
@@ -245,9 +255,28 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
     if plan.mode != "out-of-fold":
         return None
     task, [stage] = run.task, run.recipe.stages
+    assert run.solved is not None
     return twin_heads(
-        run.base_features, task.targets, run.groups, task.schema.outputs, stage, run.l2, run.seed
+        run.base_features, task.targets, run.groups, task.schema.outputs, stage, run.solved.l2, run.seed
     )
+
+
+def _distances(run: Run, scored: Scored) -> Float32 | None:
+    """Return the distances by which confidence is tempered, where rows are enough: as many as features.
+
+    With fewer, distances tell little of how much a head varies, and the estimates were worse with them.
+    """
+    enough = scored.distances is not None and len(scored.index) >= run.base_features.shape[1]
+    return scored.distances if enough else None
+
+
+def _members(run: Run, plan: Calibration) -> tuple[Linear, ...]:
+    """Return the heads of the folds where the calibrator learned from their very logits."""
+    if plan.mode != "out-of-fold":
+        return ()
+    assert run.solved is not None
+    heads = run.solved.members
+    return tuple(Linear(h.weight.astype(np.float32), h.bias.astype(np.float32)) for h in heads)
 
 
 def _fingerprint(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from textlabel.engine.order import model_score
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.bundle import Bundle
-from textlabel.trust.sets import lac_sets
+from textlabel.trust.label_shift import LabelShift, Refused, corrected
 from textlabel.types import COLUMNS, Predictions
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def annotate(
     bundle: Bundle,
     min_confidence: float = 0.9,
     out_of_scope_rate: float = 0.0,
+    label_shift: LabelShift | Refused | None = None,
+    order_score: str | None = None,
 ) -> Dataset:
     """Return the corpus with labels, one row for each input row, in input order.
 
@@ -36,6 +39,14 @@ def annotate(
     min_confidence : rows at least this sure are "accepted", the others are for "review".
     out_of_scope_rate : share of rows in scope that may be called "out_of_scope", whatever their confidence;
         0: none. What it promises is told in `textlabel.trust.scope`.
+    label_shift : of this corpus against the labeled rows. Labels, probabilities, confidence, margin and
+        decision are corrected for it; a refusal is warned of, and corrects nothing.
+    order_score : score that becomes a column of its own (`textlabel.engine.order.order_column`).
+
+    The prediction sets are those of the uncorrected probabilities, whose quantile was calibrated, and the
+    label. So those of kind ``class`` keep their promise where class shares alone have changed: it is one for
+    the rows of each class, and within a class nothing changed. That of the other kinds is an average over the
+    shares of the labeled rows; under other shares it need not hold, corrected or not.
 
     Raises
     ------
@@ -43,7 +54,7 @@ def annotate(
     RecipeError : ``min_confidence`` is not a probability, or ``out_of_scope_rate`` not in [0, 1).
     BundleError : the model cannot tell what is out of scope.
     """
-    from datasets import Dataset, concatenate_datasets
+    from datasets import Dataset, Value, concatenate_datasets
 
     if not 0 <= min_confidence <= 1:
         raise RecipeError(f"min_confidence = {min_confidence}: expected a probability in [0, 1]")
@@ -52,18 +63,26 @@ def annotate(
             f"predictions of {len(predictions.ids)} rows are not of this corpus of {len(corpus)} rows, or "
             "not in this order: predict this very corpus"
         )
-    make = _scores if predictions.schema.kind == "score" else _classes
-    columns = make(predictions, bundle, min_confidence)
+    if predictions.schema.kind == "score":
+        columns = _scores(predictions, bundle)
+    else:
+        columns = _classes(predictions, bundle, corpus["text"], min_confidence, label_shift)
     columns["ood_score"] = predictions.ood_score
     outside = _out_of_scope(predictions, bundle, out_of_scope_rate)
     columns["decision"] = np.where(outside, "out_of_scope", columns["decision"]).tolist()
     columns["source"] = ["model"] * len(predictions.ids)
     corpus = carry(corpus, keep=("id", "text"))
     features = _features(predictions)
-    made = Dataset.from_dict({name: columns[name] for name in COLUMNS[2:]}, features=features)
+    if order_score:
+        weights = label_shift.weights if isinstance(label_shift, LabelShift) else None
+        columns[order_score] = model_score(
+            order_score, columns["probabilities"], predictions, bundle, weights
+        )
+        features[order_score] = Value("float64")
+    made = Dataset.from_dict({name: columns[name] for name in features}, features=features)
     both = concatenate_datasets([corpus, made], axis=1)
     rest = [name for name in corpus.column_names if name not in COLUMNS]
-    return both.select_columns([*COLUMNS, *rest])
+    return both.select_columns(["id", "text", *features, *rest])
 
 
 def _out_of_scope(predictions: Predictions, bundle: Bundle, rate: float) -> npt.NDArray[np.bool_]:
@@ -92,12 +111,23 @@ def carry(corpus: Dataset, keep: Iterable[str]) -> Dataset:
     return corpus.rename_columns(renamed) if renamed else corpus
 
 
-def _classes(predictions: Predictions, bundle: Bundle, min_confidence: float) -> dict[str, Any]:
+def _classes(
+    predictions: Predictions,
+    bundle: Bundle,
+    texts: Iterable[str],
+    min_confidence: float,
+    label_shift: LabelShift | Refused | None,
+) -> dict[str, Any]:
     assert bundle.calibrator is not None
     probabilities = bundle.calibrator.apply(predictions.logits.astype(np.float64))
+    sets = bundle.sets.sets(probabilities, texts)
+    if isinstance(label_shift, Refused):
+        log.warning("labels are not corrected for class shares: %s", label_shift)
+    elif label_shift is not None:
+        probabilities = corrected(probabilities, label_shift.weights)
     best = probabilities.argmax(axis=1)
+    sets[np.arange(len(sets)), best] = True
     top = np.sort(probabilities, axis=1)[:, ::-1]
-    sets = lac_sets(probabilities, bundle.set_quantile)
     names = np.array(predictions.schema.names, dtype=object)
     return {
         "label": best,
@@ -109,17 +139,16 @@ def _classes(predictions: Predictions, bundle: Bundle, min_confidence: float) ->
     }
 
 
-def _scores(predictions: Predictions, bundle: Bundle, min_confidence: float) -> dict[str, Any]:
+def _scores(predictions: Predictions, bundle: Bundle) -> dict[str, Any]:
     """A score has an interval instead of a confidence; nothing says that it is right, so: review."""
     n = len(predictions.ids)
     values = predictions.logits[:, 0].astype(np.float64)
-    half = bundle.set_quantile
     return {
         "label": values,
         "confidence": [None] * n,
         "probabilities": [[] for _ in range(n)],
         "margin": [None] * n,
-        "prediction_set": np.stack([values - half, values + half], axis=1),
+        "prediction_set": bundle.sets.intervals(values),
         "decision": ["review"] * n,
     }
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from textlabel import registry
 from textlabel.corpus.split import folds as make_folds
+from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear
 from textlabel.recipe import Plugin, Stage, options_of
@@ -21,16 +22,19 @@ from textlabel.types import FloatArray, IntArray
 #: ridge strengths tried, in nats per squared standardized weight, for `REFERENCE_ROWS` rows
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 REFERENCE_ROWS = 100
+#: pairs of twins whose agreement is averaged; eight did no better
+TWIN_PAIRS = 4
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
 CHOOSING_ROWS = 4000
 
 
 class HeadFit(NamedTuple):
-    """A fitted head, and each row's logits (n, k) from a head that did not see its fold."""
+    """A fitted head, members that each lack a fold, and each row's logits (n, k) by the member without it."""
 
     head: Linear
     out_of_fold: FloatArray
     l2: float
+    members: list[Linear]
 
 
 def solver(stage: Stage) -> tuple[ModuleType, Plugin] | None:
@@ -75,23 +79,25 @@ def fit_head(
         heads: list[Linear] = module.fit_linear(features[rows], targets[rows], classes, scaled, options)
         return heads
 
-    def out_of_fold(rows: IntArray, tried: Sequence[float]) -> list[FloatArray]:
-        logits: list[FloatArray] = [np.zeros((len(rows), classes)) for _ in tried]
-        for k in range(tune.folds):
+    def by_fold(rows: IntArray, tried: Sequence[float]) -> list[tuple[Linear, ...]]:
+        return list(zip(*(fit(rows[fold[rows] != k], tried) for k in range(tune.folds)), strict=True))
+
+    def out_of_fold(rows: IntArray, members: Sequence[Linear]) -> FloatArray:
+        logits: FloatArray = np.zeros((len(rows), classes))
+        for k, head in enumerate(members):
             held = fold[rows] == k
-            for found, head in zip(logits, fit(rows[~held], tried), strict=True):
-                found[held] = head(features[rows[held]])
+            logits[held] = head(features[rows[held]])
         return logits
 
     everything = np.arange(len(targets))
     some = everything
     if len(everything) > CHOOSING_ROWS:
         some = np.sort(np.random.default_rng(seed).permutation(everything)[:CHOOSING_ROWS])
-    tried = out_of_fold(some, strengths)
-    best = int(np.argmin([risk(logits, targets[some]) for logits in tried]))
+    tried = by_fold(some, strengths)
+    best = int(np.argmin([risk(out_of_fold(some, members), targets[some]) for members in tried]))
     l2 = strengths[best]
-    logits = tried[best] if some is everything else out_of_fold(everything, [l2])[0]
-    return HeadFit(fit(everything, [l2])[0], logits, l2)
+    members = tried[best] if some is everything else by_fold(everything, [l2])[0]
+    return HeadFit(fit(everything, [l2])[0], out_of_fold(everything, members), l2, list(members))
 
 
 def twin_heads(
@@ -103,24 +109,26 @@ def twin_heads(
     l2: float,
     seed: int,
 ) -> Twins:
-    """Return two heads of a solvable stage, each fitted on one half of the rows and one of the features.
+    """Return pairs of heads of a solvable stage, each fitted on half of the rows and half of the features.
 
     A solved head has neither a seed nor an order of its rows, so only other rows make it another head. Heads
     that read the same features still err together; halves of the features, drawn at random, part them
-    further. Arguments are those of `fit_head`, and ``l2`` its strength.
+    further. Each pair halves both anew. Arguments are those of `fit_head`, and ``l2`` its strength.
     """
     found = solver(stage)
     assert found is not None
     module, options = found[0], options_of("objective", found[1])
-    half = make_folds(targets, groups, 2, seed)
-    side = np.random.default_rng(seed).permutation(features.shape[1]) % 2
-    weight = np.zeros((2, classes, features.shape[1]), dtype=np.float32)
-    bias = np.zeros((2, classes), dtype=np.float32)
-    for k in range(2):
-        rows, columns = np.flatnonzero(half == k), np.flatnonzero(side == k)
-        strength = [l2 * REFERENCE_ROWS / len(rows)]
-        [head] = module.fit_linear(features[np.ix_(rows, columns)], targets[rows], classes, strength, options)
-        weight[k][:, columns], bias[k] = head.weight, head.bias
+    weight = np.zeros((2, TWIN_PAIRS, classes, features.shape[1]), dtype=np.float32)
+    bias = np.zeros((2, TWIN_PAIRS, classes), dtype=np.float32)
+    for pair in range(TWIN_PAIRS):
+        draw = derive_seed("twins", seed, pair)
+        half = make_folds(targets, groups, 2, draw)
+        side = np.random.default_rng(draw).permutation(features.shape[1]) % 2
+        for k in range(2):
+            rows, columns = np.flatnonzero(half == k), np.flatnonzero(side == k)
+            x, strength = features[np.ix_(rows, columns)], [l2 * REFERENCE_ROWS / len(rows)]
+            [head] = module.fit_linear(x, targets[rows], classes, strength, options)
+            weight[k, pair][:, columns], bias[k, pair] = head.weight, head.bias
     return Twins(weight, bias)
 
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from textlabel import registry
-from textlabel.batching import micro, share
+from textlabel.batching import by_length, share
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
 from textlabel.engine.players import Keeper, Only, Player, State, add_gradients, make_players
-from textlabel.engine.process import accelerator, derive_seed, seeded
+from textlabel.engine.prefix import Prefix, frozen_prefix
+from textlabel.engine.process import accelerator, autocast, derive_seed, pass_tokens, seeded
 from textlabel.errors import TrainingError
-from textlabel.protocols import MODEL, Batch, Context, Objective
+from textlabel.protocols import MODEL, Batch, Context, Objective, Rows
 from textlabel.recipe import Stage, Training, options_of
 from textlabel.types import IntArray
 
@@ -37,6 +40,7 @@ def train(
     seed: int,
     *,
     checkpoint: Checkpoint | NoCheckpoint | None = None,
+    spill: Path | None = None,
     validate: Callable[[], float] | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> State:
@@ -47,6 +51,7 @@ def train(
     context : rows, schema and device, as objectives read them.
     seed : decides order, dropout and new weights; same seed and machine, same result.
     checkpoint : where progress is saved and found again.
+    spill : folder that may hold activations of frozen layers while this runs; None: memory only.
     validate : returns the validation loss; called after each epoch if the stage has ``patience``.
     progress : called with (step, steps, loss) after each step, on every process.
 
@@ -58,19 +63,24 @@ def train(
     training = stage.training
     with seeded(seed, "new weights"):
         registry.load("tune", stage.tune.name).apply(classifier, options_of("tune", stage.tune))
+        prefix = frozen_prefix(classifier.to(context.device), context, training, spill)
+        if prefix is not None:
+            context = replace(context, body=prefix)
         objectives = _objectives(stage, context)
-    classifier.to(context.device)
     players = make_players(classifier, [o for o, _ in objectives], training)
     batches = _epoch_batches(objectives, training, seed)
-    steps = training.epochs * sum(1 for _ in batches(0))
+    epoch = list(batches(0))
+    steps = training.epochs * len(epoch)
     if not steps:
         raise TrainingError(f"the objective made no batch of {training.batch_size} rows; give it more rows")
     keeper = Keeper(players, training.patience)
     state = checkpoint.resume(players, keeper) or State()
-    with DropoutOn(classifier, training.dropout):
-        for epoch, step, batch in _schedule(batches, training.epochs, steps, state):
+    if prefix is not None and state.step < steps and not state.stopped:
+        prefix.fill(_reads(epoch, training.epochs))
+    with PlainAttention(classifier), DropoutOn(classifier, prefix, training.dropout) as dropout:
+        for number, step, batch in _schedule(batches, training.epochs, steps, state):
             with seeded(seed, "step", step, accelerator().process_index):
-                loss = _step(objectives, players, batch, step / steps, training)
+                loss = _step(objectives, players, batch, context.rows, step / steps, training)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {step + 1}; lower learning_rate or max_grad_norm"
@@ -81,8 +91,8 @@ def train(
                 progress(state.step, steps, loss)
             if validate and training.patience and state.step * training.epochs % steps == 0:
                 classifier.eval()
-                keeper.consider(state, epoch, validate())
-                classifier.train()
+                keeper.consider(state, number, validate())
+                dropout.train()
             checkpoint.maybe_save(state, players, keeper)
     keeper.restore_best()
     checkpoint.finish(state, players, keeper)
@@ -132,6 +142,16 @@ def _epoch_batches(
     return batches
 
 
+def _reads(epoch: list[list[Mapping[str, IntArray]]], epochs: int) -> dict[str, int]:
+    """Return how many rows of each role all steps read."""
+    found: dict[str, int] = {}
+    for batch in epoch:
+        for rows in batch:
+            for role, index in rows.items():
+                found[role] = found.get(role, 0) + epochs * len(index)
+    return found
+
+
 def _schedule(
     batches: Callable[[int], Iterable[list[Mapping[str, IntArray]]]], epochs: int, steps: int, state: State
 ) -> Iterator[tuple[int, int, list[Mapping[str, IntArray]]]]:
@@ -150,6 +170,7 @@ def _step(
     objectives: list[tuple[Objective, float]],
     players: dict[str, Player],
     batch: list[Mapping[str, IntArray]],
+    rows: Mapping[str, Rows],
     progress: float,
     training: Training,
 ) -> float:
@@ -160,7 +181,7 @@ def _step(
         if player.optimizer is None or not taking_part:
             continue
         with Only(name, players):
-            loss = _accumulate(name, taking_part, progress, training.micro_batch_size)
+            loss = _accumulate(name, taking_part, rows, progress, training)
             accelerator().unscale_gradients(player.optimizer)
             loss = add_gradients(player, loss)
         if not _take(player, training, rate_factor(progress, training.warmup)):
@@ -186,19 +207,23 @@ def _take(player: Player, training: Training, factor: float) -> bool:
 def _accumulate(
     player: str,
     objectives: list[tuple[Objective, float, Mapping[str, IntArray]]],
+    rows: Mapping[str, Rows],
     progress: float,
-    micro_size: int,
+    training: Training,
 ) -> float:
     """Run backward over this process's micro-batches and return its share of the loss."""
     this = accelerator()
+    lengths = {role: some.lengths for role, some in rows.items()}
     total = 0.0
-    for objective, weight, rows in objectives:
+    for objective, weight, index in objectives:
         if objective.splits:
-            batches = shares(rows, this.process_index, this.num_processes, micro_size, progress)
+            batches = shares(
+                index, lengths, this.process_index, this.num_processes, pass_tokens(training), progress
+            )
         else:
-            batches = whole(rows, this.process_index, progress)
+            batches = whole(index, this.process_index, progress)
         for batch in batches:
-            with this.autocast():
+            with autocast(training):
                 loss: Tensor = weight * objective.loss(player, batch)
             this.backward(loss)
             total += float(loss.detach())
@@ -206,15 +231,21 @@ def _accumulate(
 
 
 def shares(
-    rows: Mapping[str, IntArray], rank: int, world: int, micro_size: int, progress: float
+    rows: Mapping[str, IntArray],
+    lengths: Mapping[str, IntArray],
+    rank: int,
+    world: int,
+    budget: int,
+    progress: float,
 ) -> Iterator[Batch]:
-    """Yield the micro-batches of one process's share of a global batch."""
+    """Yield the micro-batches of one process's share of a global batch, ``budget`` padded tokens each."""
     total = {role: len(index) for role, index in rows.items()}
-    mine = {role: micro(share(index, rank, world), micro_size) for role, index in rows.items()}
-    for number in range(max(len(parts) for parts in mine.values())):
-        index = {role: parts[number] for role, parts in mine.items() if number < len(parts)}
-        if any(len(i) for i in index.values()):
-            yield Batch(index, total, progress)
+    mine = {}
+    for role, index in rows.items():
+        part = share(index, rank, world)
+        mine[role] = [part[some] for some in by_length(lengths[role][part], budget)]
+    for number in range(max(map(len, mine.values()))):
+        yield Batch({r: parts[number] for r, parts in mine.items() if number < len(parts)}, total, progress)
 
 
 def whole(rows: Mapping[str, IntArray], rank: int, progress: float) -> Iterator[Batch]:
@@ -223,13 +254,33 @@ def whole(rows: Mapping[str, IntArray], rank: int, progress: float) -> Iterator[
         yield Batch(rows, {role: len(index) for role, index in rows.items()}, progress)
 
 
-class DropoutOn:
-    """Dropout on, at the recipe's rate if it has one; eval mode and the old rates afterwards."""
+class PlainAttention:
+    """On a CPU, attention as matrix products: the backward pass of the fused kernel is far slower."""
 
-    def __init__(self, classifier: Classifier, dropout: float) -> None:
+    def __init__(self, classifier: Classifier) -> None:
+        self.body: Any = classifier.body
+        found = str(getattr(self.body.config, "_attn_implementation", ""))
+        self.fused = found if found == "sdpa" and accelerator().device.type == "cpu" else ""
+
+    def __enter__(self) -> None:
+        if self.fused:
+            self.body.set_attn_implementation("eager")
+
+    def __exit__(self, *exc: object) -> None:
+        if self.fused:
+            self.body.set_attn_implementation(self.fused)
+
+
+class DropoutOn:
+    """Dropout on, at the recipe's rate if it has one; eval mode and the old rates afterwards.
+
+    Layers that are run once a row have no dropout: a row must be the same each time it is met.
+    """
+
+    def __init__(self, classifier: Classifier, prefix: Prefix | None, dropout: float) -> None:
         from torch.nn import Dropout
 
-        self.classifier = classifier
+        self.classifier, self.prefix = classifier, prefix
         layers = [
             module
             for name, module in classifier.body.named_modules()
@@ -238,10 +289,17 @@ class DropoutOn:
         self.old = [(layer, layer.p) for layer in layers]
         self.rate = dropout
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> DropoutOn:
         for layer, _ in self.old:
             layer.p = self.rate
+        self.train()
+        return self
+
+    def train(self) -> None:
+        """Go back to training mode."""
         self.classifier.train()
+        if self.prefix is not None:
+            self.prefix.cut.train()
 
     def __exit__(self, *exc: object) -> None:
         for layer, p in self.old:

@@ -1,29 +1,34 @@
 """The prediction pass: texts in input order in, logits and features in input order out.
 
-Texts are tokenized once without padding, sorted by length within windows and batched by a token
-budget. Under several processes each takes every other batch; the parts are added up, so that every
-row is computed exactly once and lands where it came from.
+Texts that the feature cache knows are looked up by the main process. The others are tokenized once without
+padding, equal ones once, sorted by length within windows and batched by a token budget. Under several
+processes each takes every other batch; the parts are added up, so that every row is computed exactly once
+and lands where it came from. A process may also compute by itself (``alone``): then it waits for no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from textlabel import registry
-from textlabel.batching import by_length, share
+from textlabel.batching import Padded, by_length, pad, share
+from textlabel.engine.feature_cache import open_cache, text_keys
 from textlabel.engine.process import accelerator, sum_over_processes
-from textlabel.errors import TrainingError
+from textlabel.errors import PluginError, TrainingError
 from textlabel.models.backbone import encode
+from textlabel.types import IntArray
 
 if TYPE_CHECKING:
+    from textlabel.engine.feature_cache import FeatureCache
+    from textlabel.engine.segments import Keys
     from textlabel.models.classifier import Classifier
 
-#: padded tokens of one forward pass; small batches waste less padding, a GPU wants more at once
-TOKEN_BUDGET = {"cpu": 512, "cuda": 16_384}
 #: rows tokenized, sorted and gathered at a time
 WINDOW = 20_000
 
@@ -37,6 +42,7 @@ def predict(
     *,
     backend: str = "torch",
     token_budget: int = 0,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Float32, Float32]:
     """Return logits (n, k) and features (n, d) of texts, on every process.
@@ -44,48 +50,172 @@ def predict(
     Parameters
     ----------
     backend : plugin that runs the forward pass.
-    token_budget : padded tokens a batch; 0: what suits the device. Changes speed, not the labels.
+    token_budget : padded tokens a batch; 0: what suits the backend. Changes speed, not the labels.
+    cache : folder of the feature cache (`textlabel.engine.feature_cache.cache_folder`); None: without.
     progress : called with (rows done, rows) after each batch.
     """
-    run = registry.load("backend", backend).Backend(classifier)
-    budget = token_budget or TOKEN_BUDGET.get(accelerator().device.type, TOKEN_BUDGET["cuda"])
-    parts = []
-    for start in range(0, len(texts), WINDOW):
-        window = encode(classifier.tokenizer, classifier.info, texts[start : start + WINDOW])
-
-        def report(done: int, offset: int = start) -> None:
-            if progress:
-                progress(offset + done, len(texts))
-
-        parts.append(_window(run, classifier, window, budget, report))
-    if not parts:
-        width = classifier.head.in_features
-        return np.zeros((0, classifier.schema.outputs), np.float32), np.zeros((0, width), np.float32)
-    logits, features = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if not np.isfinite(logits).all():
-        bad = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
-        raise TrainingError(f"the model gives no number for row {bad}: its weights are damaged; fit again")
+    featurizer = Featurizer(classifier, backend, token_budget, cache=cache)
+    features = featurizer.features(texts, progress)
+    logits = head_logits(classifier, features)
+    featurizer.publish()
     return logits, features
 
 
-def _window(
-    run: Callable[[Sequence[Sequence[int]]], tuple[Float32, Float32]],
-    classifier: Classifier,
-    tokens: list[list[int]],
-    budget: int,
-    report: Callable[[int], None],
-) -> tuple[Float32, Float32]:
-    this = accelerator()
-    outputs = classifier.schema.outputs
-    both = np.zeros((len(tokens), outputs + classifier.head.in_features), np.float32)
-    batches = list(by_length([len(row) for row in tokens], budget))
-    done = 0
-    for number in share(np.arange(len(batches)), this.process_index, this.num_processes):
-        index = batches[int(number)]
-        logits, features = run([tokens[i] for i in index])
-        both[index, :outputs] = logits
-        both[index, outputs:] = features
-        done += len(index)
-        report(done)
-    both = sum_over_processes(both)
-    return both[:, :outputs], both[:, outputs:]
+def head_logits(classifier: Classifier, features: Float32) -> Float32:
+    """Return the head's logits (n, k) of features (n, d).
+
+    Raises
+    ------
+    TrainingError : a logit is not a number.
+    """
+    weight, bias = (p.detach().float().cpu().numpy() for p in classifier.head.parameters())
+    logits: Float32 = features @ weight.T + bias
+    if not np.isfinite(logits).all():
+        bad = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        raise TrainingError(f"the model gives no number for row {bad}: its weights are damaged; fit again")
+    return logits
+
+
+class Featurizer:
+    """A classifier's body, ready to turn texts into features.
+
+    Parameters
+    ----------
+    backend, token_budget, cache : as `predict`. With a cache, the body must not train any more.
+    folder : files that the backend needs, if it needs any.
+
+    A cache that is full or empty changes when a text is computed, and so, with its batch mates, the last bits
+    of its features. Therefore it finds nothing that was added since the featurizer was made or last
+    published, not even by itself.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        backend: str = "torch",
+        token_budget: int = 0,
+        folder: Path | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        module = registry.load("backend", backend)
+        if lacks := module.lacks():
+            raise PluginError(f"backend {backend!r} does not run here, it needs {lacks}")
+        self.classifier = classifier
+        self.backend: Any = module.Backend(classifier, folder)
+        self.budget = token_budget or self.backend.budget
+        #: rows that came from the cache, and tokens that went through the body here
+        self.from_cache = self.tokens = 0
+        #: which rows of the last call came from the cache, (n,)
+        self.known: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.cache: FeatureCache | None = None
+        if cache is not None:
+            self.cache = open_cache(cache, classifier, backend, folder, accelerator().device.type)
+
+    def features(
+        self, texts: Sequence[str], progress: Progress | None = None, alone: bool = False
+    ) -> Float32:
+        """Return features (n, d) of texts, in their order.
+
+        Parameters
+        ----------
+        alone : this process computes all of them and waits for no other; else processes share the texts, and
+            all of them must call this with the same ones.
+        """
+        crew = _Crew() if alone else _Crew(accelerator().process_index, accelerator().num_processes)
+        found = np.zeros((len(texts), self.classifier.head.in_features), np.float32)
+        # of a crew the first reads and writes it, so processes need not agree, nor share a disk
+        cache = None if crew.rank else self.cache
+        keys = text_keys(texts) if cache else None
+        self.known = self._look_up(cache, keys, found, crew)
+        missing = np.flatnonzero(~self.known)
+        self.from_cache += len(texts) - len(missing)
+        self._compute(texts, missing, found, progress, crew)
+        if cache and keys is not None:
+            cache.add(keys[missing], found, missing)
+        return found
+
+    def publish(self) -> None:
+        """Let the cache find what was added, now that the run that used it is done."""
+        if self.cache:
+            self.cache.publish()
+
+    def _look_up(
+        self, cache: FeatureCache | None, keys: Keys | None, found: Float32, crew: _Crew
+    ) -> npt.NDArray[np.bool_]:
+        """Fill rows that the cache knows, on every process, and return which they are, (n,)."""
+        known = np.zeros(len(found), np.float32)
+        if cache and keys is not None:
+            known += cache.find(keys, found)
+        known = crew.sum(known)
+        if crew.world > 1 and known.any():
+            for start in range(0, len(found), WINDOW):
+                found[start : start + WINDOW] = crew.sum(found[start : start + WINDOW])
+        return np.asarray(known > 0)
+
+    def _compute(
+        self,
+        texts: Sequence[str],
+        index: IntArray,
+        found: Float32,
+        progress: Progress | None,
+        crew: _Crew,
+    ) -> None:
+        """Fill rows ``index``, equal texts from one forward pass."""
+        once: dict[str, int] = {}
+        number = np.array([once.setdefault(texts[i], len(once)) for i in index.tolist()], dtype=np.int64)
+        different, known = list(once), len(texts) - len(index)
+        for start in range(0, len(different), WINDOW):
+            window = different[start : start + WINDOW]
+
+            def report(share: float, start: int = start, rows: int = len(window)) -> None:
+                if progress:
+                    done = (start + share * rows) / len(different)
+                    progress(known + round(done * len(index)), len(texts))
+
+            here = np.flatnonzero((number >= start) & (number < start + len(window)))
+            found[index[here]] = self._window(window, report, crew)[number[here] - start]
+
+    def _window(self, texts: list[str], report: Callable[[float], None], crew: _Crew) -> Float32:
+        tokens = encode(self.classifier.tokenizer, self.classifier.info, texts)
+        longest = self.classifier.info.max_length  # a position beyond it may have no vector
+        lengths = np.minimum(round_up([len(row) for row in tokens], self.backend.multiple), longest)
+        batches = list(by_length(lengths, self.budget))
+        mine = [batches[i] for i in share(np.arange(len(batches)), crew.rank, crew.world)]
+        found = np.zeros((len(texts), self.classifier.head.in_features), np.float32)
+        done, rows = 0, sum(map(len, mine))
+        padded = _padded(tokens, lengths, mine, self.classifier.pad_id)
+        for index, features in zip(mine, self.backend.features(padded), strict=True):
+            found[index] = features
+            done += len(index)
+            self.tokens += sum(len(tokens[i]) for i in index)
+            report(done / rows)
+        return crew.sum(found)
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """The processes that share a call, and which of them this one is."""
+
+    rank: int = 0
+    world: int = 1
+
+    def sum(self, array: Float32) -> Float32:
+        return sum_over_processes(array) if self.world > 1 else array
+
+
+def round_up(lengths: Sequence[int], multiple: int) -> IntArray:
+    """Return lengths rounded up to a multiple, so that a backend meets few different shapes.
+
+    Examples
+    --------
+    >>> round_up([1, 8, 9], 8).tolist()
+    [8, 8, 16]
+    """
+    return -(-np.asarray(lengths, dtype=np.int64) // multiple) * multiple
+
+
+def _padded(
+    tokens: list[list[int]], lengths: IntArray, batches: list[IntArray], pad_id: int
+) -> Iterator[Padded]:
+    for index in batches:
+        yield pad([tokens[i] for i in index], pad_id, int(lengths[index].max()))

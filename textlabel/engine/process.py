@@ -5,23 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from textlabel.errors import TrainingError
+from textlabel.recipe import Training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+#: padded tokens of one forward pass while training, where the recipe does not say
+CPU_TOKENS = 1024
+GPU_TOKENS = 16_384
 
 
 @cache
 def accelerator() -> Accelerator:
     """Return this process's one Accelerator.
 
-    Mixed precision is what `accelerate launch` asked for; otherwise bf16 where a GPU has it.
+    Mixed precision is what `accelerate launch` asked for; otherwise bf16 where the hardware has it. Where
+    another library in this process (transformers.Trainer, say) set Accelerate up before, that one has chosen.
 
     Raises
     ------
@@ -29,23 +35,48 @@ def accelerator() -> Accelerator:
     """
     import torch
     from accelerate import Accelerator
+    from accelerate.state import is_initialized
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
     # Without this Accelerate 1.15 lets every process of a CPU launch believe that it is alone.
     cpu = world > 1 and not torch.accelerator.is_available()
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION")
-    able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    this = Accelerator(mixed_precision=asked or ("bf16" if able else "no"), cpu=cpu)
+    chosen = None if is_initialized() else asked or ("bf16" if multiplies_bf16() else "no")
+    this = Accelerator(mixed_precision=chosen, cpu=cpu)
     if this.num_processes != world:
         raise TrainingError(
             f"the launcher started {world} processes, but Accelerate sees {this.num_processes}; "
             "each would do all of the work. Start with torchrun, or with a file of recipes/accelerate"
         )
     if this.gradient_accumulation_steps != 1:
-        raise TrainingError("gradient accumulation belongs into the recipe: set micro_batch_size there")
+        raise TrainingError("gradient accumulation belongs into the recipe: set micro_batch_tokens there")
     if world > 1 and this.mixed_precision == "fp16":
         raise TrainingError("fp16 works in one process only; expected --mixed_precision bf16 or no")
     return this
+
+
+def multiplies_bf16() -> bool:
+    """Return whether this machine multiplies bfloat16 in hardware; in software it is slow."""
+    import torch
+
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def autocast(training: Training) -> AbstractContextManager[None]:
+    """Return the block of a forward pass in the precision of the launcher, unless the recipe says no."""
+    from accelerate.utils import AutocastKwargs
+
+    handler = AutocastKwargs(enabled=training.mixed_precision != "no")
+    block: AbstractContextManager[None] = accelerator().autocast(handler)
+    return block
+
+
+def pass_tokens(training: Training) -> int:
+    """Return how many padded tokens one forward pass while training may have."""
+    on_cpu = accelerator().device.type == "cpu"
+    return training.micro_batch_tokens or (CPU_TOKENS if on_cpu else GPU_TOKENS)
 
 
 def sum_over_processes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from textlabel.corpus.dedup import groups as duplicate_groups
 from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import holdout
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.head import fit_head, risk, solver
+from textlabel.engine.head import HeadFit, fit_head, risk, solver
 from textlabel.engine.loop import train
-from textlabel.engine.predict import predict
+from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
@@ -64,10 +65,11 @@ class Run:
     seed: int
     backend: str
     checkpoint: Checkpoint | NoCheckpoint
-    #: logits of the last directly solved head, each row's from a head that did not see its fold
-    out_of_fold: FloatArray | None = None
-    #: its ridge strength
-    l2: float = 0.0
+    #: the last directly solved head, with what its folds gave
+    solved: HeadFit | None = None
+    #: folder of the feature cache, which serves only the body as it came; vectors of frozen layers that
+    #: memory cannot hold lie there for the time of a stage
+    cache: Path | None = None
 
     @cached_property
     def groups(self) -> IntArray:
@@ -109,13 +111,17 @@ class Run:
         if classifier.untouched and "base_features" in self.__dict__:
             return self.base_features[index]
         with bar("encode labeled rows") as update:
-            texts = [self.task.texts[i] for i in index]
-            return predict(classifier, texts, backend=self.backend, progress=update)[1].astype(np.float64)
+            return self._predict(classifier, index, update)[1].astype(np.float64)
 
     def logits(self, classifier: Classifier, index: IntArray) -> FloatArray:
         """Return logits (len(index), k) of labeled rows."""
-        texts = [self.task.texts[i] for i in index]
-        return predict(classifier, texts, backend=self.backend)[0].astype(np.float64)
+        return self._predict(classifier, index)[0].astype(np.float64)
+
+    def _predict(
+        self, classifier: Classifier, index: IntArray, progress: Progress | None = None
+    ) -> tuple[Float32, Float32]:
+        texts, cache = [self.task.texts[i] for i in index], self.cache if classifier.untouched else None
+        return predict(classifier, texts, backend=self.backend, cache=cache, progress=progress)
 
     def folds(self, count: int) -> list[tuple[IntArray, IntArray]]:
         """Return (rows of the other folds, rows of the fold) for each of ``count`` folds."""
@@ -125,10 +131,10 @@ class Run:
     def _solve(self, classifier: Classifier, stage: Stage, index: IntArray) -> None:
         features = self.base_features[index] if classifier.untouched else self.features(classifier, index)
         outputs = self.task.schema.outputs
-        fitted = fit_head(features, self.task.targets[index], self.groups[index], outputs, stage, self.seed)
-        classifier.set_head(fitted.head)
+        targets, groups = self.task.targets[index], self.groups[index]
+        self.solved = fit_head(features, targets, groups, outputs, stage, self.seed)
+        classifier.set_head(self.solved.head)
         _same_on_all_processes(classifier)
-        self.out_of_fold, self.l2 = fitted.out_of_fold, fitted.l2
 
     def _train(
         self, classifier: Classifier, stage: Stage, index: IntArray, validation: Labeled | None, name: str
@@ -152,6 +158,7 @@ class Run:
                 context,
                 derive_seed(self.seed, name),
                 checkpoint=self.checkpoint.stage(name),
+                spill=self.cache,
                 validate=validate if stage.training.patience else None,
                 progress=update,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,13 @@ from textlabel.types import FloatArray, IntArray, LabelKind
 #: parts of the rows that are left out in turn, where the body learned nothing and a map costs little:
 #: the more, the nearer are false alarms to the stated rate
 MAP_FOLDS = 10
+
+
+class CrossFitted(NamedTuple):
+    """Of all labeled rows, each on a map that lacks its fold: off-the-map scores, distances from the bulk."""
+
+    scores: Float32
+    distances: Float32
 
 
 @dataclass(frozen=True)
@@ -49,16 +57,17 @@ class ScopePlan:
         """Return the off-the-map scores of labeled rows ``index``, whose logits are given."""
         return known.score(self.off_map, logits, run.features(classifier, index))
 
-    def cross_fit(self, run: Run, classifier: Classifier, logits: FloatArray) -> Float32:
-        """Return the scores (n,) of all labeled rows, each on a map that lacks its fold.
+    def cross_fit(self, run: Run, classifier: Classifier, logits: FloatArray) -> CrossFitted:
+        """Return scores (n,) and distances (n,) of all labeled rows, each on a map that lacks its fold.
 
         Parameters
         ----------
         classifier : its body learned nothing from the rows.
         logits : (n, k) from heads that did not train on the row.
         """
-        scores = np.empty(len(logits), np.float32)
+        scores, distances = np.empty((2, len(logits)), np.float32)
         for others, held in run.folds(min(MAP_FOLDS, len(np.unique(run.groups)))):
             known = self.map(run, classifier, others)
             scores[held] = self.score(run, classifier, known, held, logits[held])
-        return scores
+            distances[held] = known.moments.bulk(run.features(classifier, held))
+        return CrossFitted(scores, distances)

@@ -55,6 +55,7 @@ def write_folder(
         (part / RECORD).write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / CARD).write_text(dataset_card(full, data_file), encoding="utf-8")
         _swap(part, target)
+        _clear(target)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written ({error}); nothing there was changed") from error
     finally:
@@ -74,6 +75,15 @@ def _refuse_foreign(target: Path) -> None:
             f"{target} is not empty and no previous output of textlabel: it holds {(foreign or names)[0]!r}; "
             "choose a new folder"
         )
+
+
+def _clear(target: Path) -> None:
+    """Delete what killed writers of this very folder left beside it."""
+    name = re.escape(target.name)
+    leftover = re.compile(rf"\.{name}\.[0-9a-f]{{8}}\.(part|old)")
+    for path in target.parent.iterdir():
+        if leftover.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _swap(part: Path, target: Path) -> None:

@@ -127,7 +127,7 @@ def locate(ref: str | Path) -> tuple[Path, str]:
 
 
 def download(ref: str, revision: str | None = None) -> Path:
-    """Return the local folder of a Hub repository: safetensors, JSON and vocabularies, nothing that runs.
+    """Return the local folder of a Hub repository: safetensors, JSON, vocabularies and graphs, no code.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def download(ref: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     repo, _, tag = ref.partition("@")
-    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md"]
+    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.md", "backends/*"]
     unwanted = ["onnx/*", "openvino/*"]
     try:
         found = snapshot_download(
@@ -219,7 +219,9 @@ def position_limit(folder: Path) -> int:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     positions = int(config.get("max_position_embeddings") or 512)
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer"):
-        positions -= int(config.get("pad_token_id", 1)) + 1
+        fixed = config["model_type"] == "mpnet"  # which does not ask its configuration
+        pad = 1 if fixed else config.get("pad_token_id", 1)
+        positions -= int(pad) + 1
     return positions
 
 

@@ -3,29 +3,37 @@
 Features of training rows are written where `Scope` holds a reference, which somebody must have asked for.
 
 textlabel.json          schema, backbone (name, sha256), calibrator, provenance record
-head.safetensors        linear head, class moments, scores of rows in scope, and source statistics
+head.safetensors        linear head, heads of folds, class moments, scores of rows in scope, source statistics
 reference.safetensors   features of length one and classes of the training rows, only where they are kept
 adapter-0/ ...          LoRA updates in peft's own layout, in the order of their training
 body/                   the encoder itself, only where it changed or cannot be had by name
+backends/NAME/ ...      what faster backends need, where `textlabel optimize` kept some
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from textlabel.errors import BundleError
 from textlabel.models.backbone import BackboneInfo, locate, open_folder, save_body, tokenizer_sha256
+from textlabel.models.backend_fit import BackendFit
 from textlabel.models.classifier import Adapter, Classifier
 from textlabel.models.fetch import file_sha256, weights_sha256
+from textlabel.models.heads import Linear
 from textlabel.trust.calibration import Calibrator, from_json
 from textlabel.trust.scope import DEFAULT_OFF_MAP, Reference, Scope
+from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS, SetRule
 from textlabel.trust.source import SourceStatistics
 from textlabel.types import LabelSchema
 
@@ -42,17 +50,73 @@ class Bundle:
     classifier : body and head.
     calibrator : from logits to probabilities; None for scores.
     scope : what tells texts that are off the map: class moments of the training features, and a score.
-    set_quantile : split-conformal quantile of prediction sets (or of absolute residuals, for scores).
+    sets : how prediction sets (of scores: intervals) are made, and at which level.
     record : provenance, as it goes into cards.
     source : what was measured on labeled rows, for estimates elsewhere; None where none calibrated.
+    members : heads that each lack a fold of the rows, whose logits are calibrated as those of ``classifier``.
+    backends : faster ways to run the body, the fastest first, as `textlabel optimize` kept them.
     """
 
     classifier: Classifier
     calibrator: Calibrator | None
     scope: Scope
-    set_quantile: float
+    sets: SetRule
     record: dict[str, Any] = field(default_factory=dict)
     source: SourceStatistics | None = None
+    members: Sequence[Linear] = ()
+    backends: Sequence[BackendFit] = ()
+
+    def measured(self, need: str) -> tuple[Calibrator, SourceStatistics]:
+        """Return the calibrator and what was measured on labeled rows, which ``need`` needs.
+
+        Raises
+        ------
+        BundleError : no labeled row calibrated this model, so there is nothing to compare with.
+        """
+        if self.source is None or self.calibrator is None:
+            raise BundleError(
+                f"this model keeps no statistics of labeled rows, which {need} needs: fit classes again, "
+                "with calibration other than 'none'"
+            )
+        return self.calibrator, self.source
+
+    def against_source(
+        self, features: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
+        """Return what an estimate of accuracy reads of rows of features (n, d).
+
+        Returns
+        -------
+        agreements, distances : (n,) as `estimate_accuracy` takes them; None where the model needs none.
+        """
+        if self.source is None:
+            return None, None
+        tempered = self.source.margin_variance is not None
+        distances = self.scope.known.moments.bulk(features) if tempered else None
+        return self.source.agreements(features), distances
+
+    def digest(self) -> str:
+        """Return what tells this model from others, but for its body, which the record only names."""
+        found = hashlib.sha256(json.dumps(self._json({}), sort_keys=True, default=str).encode())
+        arrays = self._arrays()
+        if self.scope.known.reference is not None:
+            arrays |= asdict(self.scope.known.reference)
+        for name, array in sorted(arrays.items()):
+            found.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return head, scope, source statistics and heads of folds by name, as safetensors wants them."""
+        head = {"head.weight": self.classifier.head.weight, "head.bias": self.classifier.head.bias}
+        arrays = {name: value.detach().cpu().numpy() for name, value in head.items()}
+        arrays |= self.scope.arrays()
+        if self.source is not None:
+            arrays |= {f"source.{k}": v for k, v in self.source.arrays().items()}
+        if self.members:
+            arrays["members.weight"] = np.stack([head.weight for head in self.members])
+            arrays["members.bias"] = np.stack([head.bias for head in self.members])
+        return arrays
 
     def save(self, folder: str | Path, self_contained: bool = False) -> Path:
         """Write the bundle; the old one of that name is replaced once the new one is complete.
@@ -83,12 +147,7 @@ class Bundle:
         from safetensors.torch import save_file
 
         model = self.classifier
-        head = {"head.weight": model.head.weight, "head.bias": model.head.bias}
-        tensors = {k: v.detach().cpu().contiguous() for k, v in head.items()}
-        arrays = self.scope.arrays()
-        if self.source is not None:
-            arrays |= {f"source.{k}": v for k, v in self.source.arrays().items()}
-        tensors |= {k: torch.from_numpy(v.copy(order="C")) for k, v in arrays.items()}
+        tensors = {k: torch.from_numpy(v.copy(order="C")) for k, v in self._arrays().items()}
         save_file(tensors, folder / "head.safetensors")
         if self.scope.known.reference is not None:
             kept = asdict(self.scope.known.reference)
@@ -99,6 +158,9 @@ class Bundle:
             save_body(model.body, model.tokenizer, model.info, folder / "body")
         elif self_contained or model.info.origin == "path":
             _copy_backbone(model.folder, folder / "body")
+        for fit in self.backends:
+            if fit.folder is not None:
+                shutil.copytree(fit.folder, folder / "backends" / fit.backend)
         text = json.dumps(self._json(hashes(folder)), indent=2, allow_nan=False)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
@@ -111,9 +173,10 @@ class Bundle:
             "body_changed": model.body_changed,
             "adapters": 0 if model.body_changed else len(model.adapters),
             "calibrator": None if self.calibrator is None else self.calibrator.to_json(),
-            "set_quantile": str(self.set_quantile),  # infinity is not JSON
+            "sets": self.sets.to_json(),
             "off_map": self.scope.off_map,
             "source": None if self.source is None else self.source.to_json(),
+            "backends": [fit.to_json() for fit in self.backends],
             "record": self.record,
             "files": files,
         }
@@ -144,7 +207,31 @@ class Bundle:
         calibrator = from_json(data["calibrator"]) if data["calibrator"] else None
         measured = {k.removeprefix("source."): v for k, v in arrays.items() if k.startswith("source.")}
         source = SourceStatistics.from_parts(data["source"], measured) if data.get("source") else None
-        return cls(model.eval(), calibrator, scope, float(data["set_quantile"]), data["record"], source)
+        members, backends = _members(arrays), _backends(path, data)
+        record = data["record"]
+        return cls(model.eval(), calibrator, scope, _sets(data), record, source, members, backends)
+
+
+def _sets(data: Mapping[str, Any]) -> SetRule:
+    """Return the rule of the sets, also of a model from before there were several kinds."""
+    if "sets" in data:
+        return SetRule.from_json(data["sets"])
+    kind = DEFAULT_SETS if data["calibrator"] else "interval"
+    return SetRule(kind, data["record"].get("set_alpha", DEFAULT_ALPHA), (float(data["set_quantile"]),))
+
+
+def _members(arrays: Mapping[str, Any]) -> tuple[Linear, ...]:
+    if "members.weight" not in arrays:
+        return ()
+    return tuple(map(Linear, arrays["members.weight"], arrays["members.bias"]))
+
+
+def _backends(path: Path, data: Mapping[str, Any]) -> tuple[BackendFit, ...]:
+    saved = data.get("backends", [])
+    for fit in saved:
+        if not fit["backend"].replace("-", "_").isidentifier():  # it names a folder that `save` copies
+            raise BundleError(f"{path / RECORD}: {fit['backend']!r} is no backend; get the model again")
+    return tuple(BackendFit.from_json(fit, path / "backends" / fit["backend"]) for fit in saved)
 
 
 def _read_reference(folder: Path) -> Reference | None:

@@ -17,7 +17,7 @@ from textlabel.models.heads import Linear
 from textlabel.types import LabelSchema
 
 #: a numbered encoder layer in a parameter's name: BERT, DistilBERT, ALBERT, ModernBERT, ...
-_LAYER = re.compile(r"(?:^|\.)(?:layer|layers|albert_layers)\.(\d+)\.")
+LAYER = re.compile(r"(?:^|\.)(?:layer|layers|albert_layers)\.(\d+)\.")
 
 
 #: what a saved update tells peft; anything else in its configuration is not read
@@ -66,9 +66,15 @@ class Classifier(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Output:
         """Return logits and features of padded token ids (b, t)."""
-        hidden = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        features = pool(hidden, attention_mask, self.info.pooling, self.info.normalize)
-        return Output(self.head(features), features)
+        return self.read(
+            self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, attention_mask
+        )
+
+    def read(self, hidden: Tensor, mask: Tensor) -> Output:
+        """Return logits and features of token vectors (b, t, d), in float32 whatever precision made them."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            features = pool(hidden.float(), mask, self.info.pooling, self.info.normalize)
+            return Output(self.head(features), features)
 
     @property
     def untouched(self) -> bool:
@@ -83,18 +89,20 @@ class Classifier(nn.Module):
 
     def depths(self) -> dict[str, int]:
         """Return the depth of each body parameter: 0 embeddings, 1 first layer, ..., top for the rest."""
-        found = {name: _LAYER.search(name) for name, _ in self.body.named_parameters()}
+        found = {name: LAYER.search(name) for name, _ in self.body.named_parameters()}
         top = max((int(m[1]) + 1 for m in found.values() if m), default=0)
         # a norm without a number stands above the layers; what they share (positions) is below them all
         return {n: int(m[1]) + 1 if m else top * _is_final_norm(n) for n, m in found.items()}
 
-    def linear_layers(self, attention_only: bool = False) -> list[str]:
-        """Return the names of the linear maps inside the encoder layers of the body."""
+    def linear_layers(self, attention_only: bool = False, layers: int = 0) -> list[str]:
+        """Return the names of the linear maps inside the body's layers, or inside its top ``layers``."""
+        depths = self.depths()
+        lowest = max(max(depths.values(), default=0) - layers, 0) if layers else 0
         return [
             name
             for name, module in self.body.named_modules()
             if isinstance(module, nn.Linear)
-            and _LAYER.search(name)
+            and depths.get(f"{name}.weight", 0) > lowest
             and (not attention_only or "attention" in name or "attn" in name)
         ]
 

@@ -91,10 +91,10 @@ class Objective:
         return {}
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one shuffled epoch."""
+        """Return one shuffled epoch of rows grouped by length."""
         from textlabel.batching import shuffled
 
-        for index in shuffled(len(self.row_weights), size, rng):
+        for index in shuffled(self.context.rows["labeled"].lengths, size, rng):
             yield {"labeled": index}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
@@ -105,7 +105,7 @@ class Objective:
         from torch.nn.functional import cross_entropy
 
         index = batch.index["labeled"]
-        logits = self.context.classifier(*self.context.inputs("labeled", index)).logits
+        logits = self.context.output("labeled", index).logits
         targets = self.context.targets("labeled", index)
         losses = cross_entropy(
             logits.float(), targets, reduction="none", label_smoothing=self.options.label_smoothing

@@ -48,16 +48,16 @@ class Objective:
         return {}
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one shuffled epoch."""
+        """Return one shuffled epoch of rows grouped by length."""
         from textlabel.batching import shuffled
 
-        for index in shuffled(len(self.context.rows["labeled"]), size, rng):
+        for index in shuffled(self.context.rows["labeled"].lengths, size, rng):
             yield {"labeled": index}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return this share of the mean over the global batch."""
         index = batch.index["labeled"]
-        values = self.context.classifier(*self.context.inputs("labeled", index)).logits[:, 0]
+        values = self.context.output("labeled", index).logits[:, 0]
         errors = values.float() - self.context.targets("labeled", index)
         loss: Tensor = errors.square().sum() / batch.total["labeled"]
         return loss

@@ -2,8 +2,8 @@
 
 A record has the keys ``format``, ``textlabel``, ``created``, ``schema``, ``backbone``, ``recipe``, ``seed``,
 ``versions``, ``labels``, ``calibrator`` (None for scores), ``certificate`` and ``evaluation``; that of a
-corpus adds ``rows``, and may add ``license`` (of the texts) and ``language``. The cards claim nothing
-that is not in it.
+corpus adds ``rows``, and may add ``backend``, ``decided_by``, ``license`` (of the texts) and ``language``.
+The cards claim nothing that is not in it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from string import Template
 from typing import Any
 
 from textlabel.errors import ExportError
+from textlabel.models.backend_fit import REFERENCE
+from textlabel.registry import plugins
+from textlabel.trust.scores import told_by_rows
+from textlabel.trust.set_rule import DEFAULT_ALPHA
 
 _KEYS = {
     *("format", "textlabel", "created", "schema", "backbone", "recipe", "seed", "versions"),
@@ -28,6 +32,15 @@ _LICENSES = {
     *("cc0-1.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "unknown"),
 }
 
+#: prediction sets in words
+_KINDS = {
+    "lac": " (LAC: as few classes as can be)",
+    "aps": " (APS: more classes where a text is hard)",
+    "raps": " (RAPS: more classes where a text is hard, but few beyond five)",
+    "class": " (LAC with a quantile for each class)",
+    "interval": " (absolute residuals)",
+}
+
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 _CLASS_COLUMNS = {
@@ -37,14 +50,14 @@ _CLASS_COLUMNS = {
     "confidence": "probability that the label is right, in [0, 1]",
     "probabilities": "probability of each class, in class order",
     "margin": "largest minus second largest probability",
-    "prediction_set": "classes not ruled out; meant to hold the true one nine times in ten",
+    "prediction_set": "classes not ruled out",
     "ood_score": "how far the text lies from the training texts; higher is further",
     "decision": "accepted, review or out_of_scope",
     "source": "who gave the label: model, human or rule",
 }
 _SCORE_COLUMNS = {key: _CLASS_COLUMNS[key] for key in ("id", "text", "ood_score", "decision", "source")} | {
     "label": "the predicted score",
-    "prediction_set": "ends of an interval for the score, meant to hold the true one nine times in ten",
+    "prediction_set": "ends of an interval for the score",
 }
 
 
@@ -87,10 +100,13 @@ def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str
     }
     if data_file:
         head["configs"] = [{"config_name": "default", "data_files": data_file}]
-    columns = _CLASS_COLUMNS if record["schema"]["kind"] == "single" else _SCORE_COLUMNS
+    columns = dict(_CLASS_COLUMNS if record["schema"]["kind"] == "single" else _SCORE_COLUMNS)
+    columns["prediction_set"] += f", {_sets(record)}"
+    columns |= _order_column(record)
     told = _table(("column", "meaning"), _coded_keys(columns))
     certificate = _certificate(record["certificate"])
-    return _fill("dataset_card.md", head, record, columns=told, certificate=certificate)
+    shift = _label_shift(record)
+    return _fill("dataset_card.md", head, record, columns=told, certificate=certificate, shift=shift)
 
 
 def _check(record: Mapping[str, Any]) -> None:
@@ -194,6 +210,37 @@ def _confidence(record: Mapping[str, Any]) -> str:
     )
 
 
+def _order_column(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the column of a score means that the model made so that rows could be ordered by it."""
+    name = ((record.get("decided_by") or {}).get("order_by") or "").removeprefix("-")
+    if name not in plugins("score") or told_by_rows(name):
+        return {}
+    return {name: "how sure the row is, by the score of this name; a certificate accepts rows in this order"}
+
+
+def _sets(record: Mapping[str, Any]) -> str:
+    """Return what prediction sets are meant to hold; records of old models tell no kind."""
+    sets = record.get("sets") or {"kind": "", "alpha": record.get("set_alpha", DEFAULT_ALPHA)}
+    held = f"meant to hold the true one in {100 * (1 - sets['alpha']):g} % of the texts"
+    held += " of each class" if sets["kind"] == "class" else ""
+    return f"{held}, on average over texts like those that calibrated{_KINDS.get(sets['kind'], '')}"
+
+
+def _label_shift(record: Mapping[str, Any]) -> str:
+    """Return what became of a wish for corrected class shares; nothing where there was none."""
+    shift = record.get("label_shift")
+    if not shift:
+        return ""
+    if not shift["applied"]:
+        return f"\n\nA correction for the class shares of this corpus was refused: {_plain(shift['reason'])}."
+    shares = ", ".join(f"{name} {share:.3f}" for name, share in shift["shares"].items())
+    return (
+        "\n\nLabels and confidence were corrected for the class shares of this corpus, estimated without "
+        f"labels: {_plain(shares)}. That assumes that texts of one class are like the labeled ones, which a "
+        f"test did not refuse (p = {shift['p_value']:.2g}). Prediction sets were not corrected."
+    )
+
+
 def _headline(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of an evaluation that are defined, without counts and class tables."""
     return {k: v for k, v in evaluation.items() if isinstance(v, float)}
@@ -229,6 +276,12 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
     return "\n".join([*promises, "", facts])
 
 
+def _backend(backend: Mapping[str, Any]) -> str:
+    """Return what ran the model, and how many rows were computed again because two classes were close."""
+    again = f"; {backend['recomputed']:,} of {backend['rows']:,} rows computed again by {REFERENCE}"
+    return f"{backend['backend']}{again if backend['band'] else ''}"
+
+
 def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
     backbone, labels = record["backbone"], record["labels"]
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
@@ -247,7 +300,11 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         "labels for calibration": labels["calibration"],
         "labels for audit": labels["audit"],
         "calibrator": json.dumps(record["calibrator"], ensure_ascii=False),
+        "prediction sets": json.dumps(record.get("sets"), ensure_ascii=False),
     }
     if record.get("rows") is not None:
         facts["rows annotated"] = record["rows"]
+    if record.get("backend"):
+        facts["backend"] = _backend(record["backend"])
+    facts |= {f"{name} of annotate": value for name, value in (record.get("decided_by") or {}).items()}
     return {key: "unknown" if value is None else _plain(value) for key, value in facts.items()}

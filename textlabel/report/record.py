@@ -51,6 +51,7 @@ def complete_record(bundle: Bundle) -> dict[str, Any]:
         },
         "versions": versions(),
         "calibrator": None if bundle.calibrator is None else describe(bundle.calibrator),
+        "sets": {"kind": bundle.sets.kind, "alpha": bundle.sets.alpha},
         "certificate": None,
         "evaluation": None,
         **bundle.record,

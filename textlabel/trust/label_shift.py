@@ -16,7 +16,9 @@ classes' own is not seen: the test can refuse, it cannot prove.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +36,9 @@ ROWS_PER_CELL = 2
 LEVEL = 0.05
 #: drawn anew where chi-square would refuse
 SIMULATIONS = 199
+#: target rows for each class: with fewer the noise of the shares alone, (k - 1) / (2 n), costs a row a
+#: hundredth of a nat or more; EM on a handful of rows gives all of them to one class
+TARGET_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,11 @@ class LabelShift:
     weights: Floats
     p_value: float
 
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return a JSON-ready dictionary; ``names`` are of the classes, in order."""
+        shares, weights = (dict(zip(names, v.tolist(), strict=True)) for v in (self.shares, self.weights))
+        return {"applied": True, "shares": shares, "weights": weights, "p_value": self.p_value}
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -90,6 +100,10 @@ class Refused:
 
     reason: str
     p_value: float | None = None
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return a JSON-ready dictionary, like that of `LabelShift`."""
+        return {"applied": False, "reason": self.reason, "p_value": self.p_value}
 
     def __str__(self) -> str:
         return self.reason
@@ -235,13 +249,21 @@ def _simulated(counts: Ints, weights: Floats, n: int, residual: float) -> float:
 
 
 def label_shift(cells: Cells, probabilities: npt.ArrayLike, *, level: float = LEVEL) -> LabelShift | Refused:
-    """Return the class shares of the target by EM, which uses all of each probability, or BBSE's refusal.
+    """Return the class shares of the target by EM, which uses all of each probability, or a refusal.
 
     Parameters
     ----------
     cells : of the source, from `count_cells`.
     probabilities : (n, k) of target rows, calibrated on the source with one bias a class.
     """
+    k = len(cells.edges)
+    p = _rows(probabilities, k)
+    if len(p) < TARGET_ROWS * k:
+        return Refused(
+            f"{len(p)} rows are too few to estimate shares of {k} classes, which needs {TARGET_ROWS * k}"
+        )
+    if missing := int((cells.prior == 0).sum()):
+        return Refused(f"{missing} of {k} classes have no labeled row that calibrates: label some of them")
     tested = bbse(cells, probabilities, level=level)
     if isinstance(tested, Refused):
         return tested

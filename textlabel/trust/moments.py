@@ -63,6 +63,10 @@ class Moments:
             return self._by_chunks(features, nearest)
         return self._by_chunks(features, lambda z: nearest(z) - _squares(z @ self.factor0))
 
+    def bulk(self, features: npt.NDArray[np.floating]) -> Float32:
+        """Return the squared distance (n,) to the mean of all rows, in their covariance."""
+        return self._by_chunks(features, lambda z: _squares(z @ self.factor0))
+
     @property
     def _known(self) -> npt.NDArray[np.bool_]:
         """Which classes have rows."""

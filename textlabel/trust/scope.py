@@ -17,7 +17,7 @@ alarms tend to be rarer than stated, without proof; `recipes/benchmarks/trust_ou
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,11 @@ Floating = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 
 DEFAULT_OFF_MAP = "relative_mahalanobis"
+
+#: rows compared at once: bounds memory
+_CHUNK = 2048
+#: cosine above which two rows have the same features, but for rounding
+_SAME = 1 - 1e-5
 
 
 def normalized(features: Floating) -> Float32:
@@ -53,6 +58,34 @@ class Reference:
 
     features: Float32
     labels: Ints
+
+    def cosines(self, features: Floating) -> Iterator[tuple[slice, Float32]]:
+        """Yield the cosines (rows, n) of some of the rows at a time, and which rows these are."""
+        near = self.features.astype(np.float32, copy=False)
+        for start in range(0, len(features), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            yield part, normalized(features[part]) @ near.T
+
+    def neighbors(self, features: Floating, m: int) -> Ints:
+        """Return the class numbers (rows, m) of the nearest training rows, in no order.
+
+        A training row that has the same features is left out: it is the row itself, or a copy, and the model
+        agrees with what it learned from it. Where fewer than m are left, -1 stands in their place.
+
+        Examples
+        --------
+        >>> reference = Reference(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
+        >>> sorted(reference.neighbors(np.array([[1.0, 0.0, 0.0]]), 3)[0].tolist())
+        [-1, 1, 1]
+        """
+        found = np.full((len(features), m), -1)
+        some = min(m, len(self.labels))
+        for part, cosines in self.cosines(features):
+            cosines[cosines > _SAME] = -np.inf
+            places = np.argpartition(cosines, -some, axis=1)[:, -some:]
+            left_out = np.isneginf(np.take_along_axis(cosines, places, axis=1))
+            found[part, :some] = np.where(left_out, -1, self.labels[places])
+        return found
 
 
 @dataclass(frozen=True)

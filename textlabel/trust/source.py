@@ -12,28 +12,39 @@ import numpy.typing as npt
 from textlabel.trust.estimates import SCORES, Threshold, average_confidence, fit_threshold
 from textlabel.trust.label_shift import Cells, count_cells
 from textlabel.trust.scores import Evidence, order_score
+from textlabel.trust.variance import margin_variance, temper
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Twins:
-    """Two linear heads of disjoint halves of rows and features, whose agreement estimates accuracy.
+    """Pairs of linear heads of disjoint halves of rows and features, whose agreement estimates accuracy.
+
+    Four pairs take 32 bytes for each class and feature: 25 kB for 2 classes and 384 features.
 
     Parameters
     ----------
-    weight : (2, k, d) float32.
-    bias : (2, k) float32.
+    weight : (2, pairs, k, d) float32.
+    bias : (2, pairs, k) float32.
     """
 
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
 
     def labels(self, features: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return the class (2, n) that each head gives to features (n, d)."""
+        """Return the class (2, pairs, n) that each head gives to features (n, d)."""
         x = np.asarray(features, dtype=np.float32)
-        pairs = zip(self.weight, self.bias, strict=True)
-        return np.stack([(x @ weight.T + bias).argmax(axis=1) for weight, bias in pairs])
+        k, d = self.weight.shape[2:]
+        heads = zip(self.weight.reshape(-1, k, d), self.bias.reshape(-1, k), strict=True)
+        found = np.stack([(x @ weight.T + bias).argmax(axis=1) for weight, bias in heads])
+        return found.reshape(*self.weight.shape[:2], len(x))
+
+    @classmethod
+    def from_arrays(cls, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Twins:
+        """Return saved twins, also those of a model from before there were several pairs."""
+        k, d = weight.shape[-2:]
+        return cls(weight.reshape(2, -1, k, d), bias.reshape(2, -1, k))
 
 
 @dataclass(frozen=True)
@@ -45,9 +56,10 @@ class SourceStatistics:
     rows : how many.
     accuracy : share of right labels.
     confidence : mean calibrated confidence.
-    thresholds : of ATC, by score.
+    thresholds : of ATC, by score; of tempered probabilities where there is a ``margin_variance``.
     cells : counts of each true class by what the model said, which hold the class shares.
-    twins : only where training a second time is cheap: a linear head on cached features.
+    twins : only where training again is cheap: a linear head on cached features.
+    margin_variance : by which confidence is tempered for ATC (`textlabel.trust.variance`); None: it is not.
     """
 
     rows: int
@@ -56,6 +68,15 @@ class SourceStatistics:
     thresholds: Mapping[str, Threshold]
     cells: Cells
     twins: Twins | None = None
+    margin_variance: float | None = None
+
+    def agreements(self, features: npt.ArrayLike) -> npt.NDArray[np.float32] | None:
+        """Return the share of pairs of twins that agree on each row of features, (n,); None without twins."""
+        if self.twins is None:
+            return None
+        first, second = self.twins.labels(features)
+        agree: npt.NDArray[np.float32] = np.mean(first == second, axis=0, dtype=np.float32)
+        return agree
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as a JSON-ready dictionary; `arrays` has the rest."""
@@ -65,6 +86,7 @@ class SourceStatistics:
             "confidence": self.confidence,
             "thresholds": {name: [t.value, t.tied] for name, t in self.thresholds.items()},
             "edges": [list(edges) for edges in self.cells.edges],
+            "margin_variance": self.margin_variance,
         }
 
     def arrays(self) -> Arrays:
@@ -84,12 +106,16 @@ class SourceStatistics:
             data["confidence"],
             {name: Threshold(*pair) for name, pair in data["thresholds"].items()},
             Cells(edges, arrays["counts"].astype(np.int64)),
-            Twins(arrays["weight"], arrays["bias"]) if "weight" in arrays else None,
+            Twins.from_arrays(arrays["weight"], arrays["bias"]) if "weight" in arrays else None,
+            data.get("margin_variance"),
         )
 
 
 def measure_source(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, twins: Twins | None = None
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    twins: Twins | None = None,
+    distances: npt.ArrayLike | None = None,
 ) -> SourceStatistics:
     """Return the statistics of source rows.
 
@@ -97,7 +123,8 @@ def measure_source(
     ----------
     probabilities : (n, k) calibrated, out of fold or held out.
     labels : (n,) true classes in [0, k).
-    twins : second heads, if there are.
+    twins : further heads, if there are.
+    distances : (n,) of each row from the bulk of the others, as `temper` takes them, if ATC is to heed them.
 
     Examples
     --------
@@ -106,5 +133,8 @@ def measure_source(
     """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     accuracy = float(np.mean(p.argmax(axis=1) == y))
-    thresholds = {name: fit_threshold(order_score(name, Evidence(p)), accuracy) for name in SCORES}
-    return SourceStatistics(len(y), accuracy, average_confidence(p), thresholds, count_cells(p, y), twins)
+    variance = None if distances is None else margin_variance(p)
+    ordered = Evidence(p if variance is None else temper(p, np.asarray(distances), variance))
+    thresholds = {name: fit_threshold(order_score(name, ordered), accuracy) for name in SCORES}
+    sure, cells = average_confidence(p), count_cells(p, y)
+    return SourceStatistics(len(y), accuracy, sure, thresholds, cells, twins, variance)

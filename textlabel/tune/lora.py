@@ -27,21 +27,25 @@ class Options:
     ----------
     rank : rank r of each update.
     alpha : scale; the update is multiplied by alpha / rank. 0: twice the rank.
-    dropout : dropout on the input of the update.
+    dropout : dropout on the input of the update; it makes training slower.
     targets : "all" linear layers of the encoder, or "attention" only.
+    layers : how many layers get an update, counted from the top; 0: all. The layers below are then run only
+        once a row, without dropout.
     rslora : scale by alpha / sqrt(rank) instead (Kalajdzievski 2023, arXiv 2312.03732).
     """
 
     rank: int = 8
     alpha: float = 0.0
-    dropout: float = 0.1
+    dropout: float = 0.0
     targets: str = "all"
+    layers: int = 0
     rslora: bool = False
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.alpha < 0 or not 0 <= self.dropout < 1:
+        if self.rank < 1 or self.alpha < 0 or self.layers < 0 or not 0 <= self.dropout < 1:
             raise RecipeError(
-                f"lora: rank {self.rank}, alpha {self.alpha}, dropout {self.dropout} out of range"
+                f"lora: rank {self.rank}, alpha {self.alpha}, dropout {self.dropout}, layers {self.layers}: "
+                "one is out of range; expected rank >= 1, alpha >= 0, dropout in [0, 1), layers >= 0"
             )
         if self.targets not in ("all", "attention"):
             raise RecipeError(f"lora: targets = {self.targets!r}; expected 'all' or 'attention'")
@@ -50,9 +54,12 @@ class Options:
 def apply(classifier: Classifier, options: Options) -> None:
     """Wrap the body with peft; the update and the head train, everything else is frozen."""
     from peft import LoraConfig, get_peft_model
+    from torch.nn import Linear
+
+    from textlabel.models.low_rank import LowRankLinear
 
     classifier.requires_grad_(False)
-    names = classifier.linear_layers(attention_only=options.targets == "attention")
+    names = classifier.linear_layers(options.targets == "attention", options.layers)
     if not names:
         raise RecipeError(f"lora: backbone {classifier.info.name!r} has no linear layers; use recipe 'head'")
     config = LoraConfig(
@@ -63,5 +70,6 @@ def apply(classifier: Classifier, options: Options) -> None:
         target_modules=names,
         bias="none",
     )
+    config._register_custom_module({Linear: LowRankLinear})
     classifier.wrap_adapter(lambda body: get_peft_model(body, config))
     classifier.head.requires_grad_(True)

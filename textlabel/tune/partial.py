@@ -1,4 +1,4 @@
-"""Tune ``partial``: the last k encoder layers and the head; everything below is frozen."""
+"""Tune ``partial``: the last k encoder layers and the head; everything below is frozen and run once."""
 
 from __future__ import annotations
 

@@ -112,6 +112,23 @@ def test_a_spreadsheet_may_change_ends_of_lines(tmp_path):
     assert audit.import_answers(folder, path).answered == 6
 
 
+def test_numbers_and_words_may_stand_in_one_jsonl_sheet(tmp_path):
+    import json
+
+    rows, truth = made.scores(40)
+    folder = made.write(rows, tmp_path / "out")
+    _, path = audit.draw(folder, 10, seed=0, tolerance=0.5, out=tmp_path / "sheet.jsonl")
+    known = dict(zip(rows["id"], truth, strict=True))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for i, line in enumerate(lines):
+        line["label"] = "unsure" if i % 3 == 1 else known[line["id"]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = audit.import_answers(folder, path)
+    assert (told.answered, told.undecided) == (7, 3)
+    gold = audit_answers(open_sealed(folder))
+    assert all(gold.label[row] == truth[row] for row in np.flatnonzero(gold.decided))
+
+
 def test_a_foreign_file_is_refused(drawn, tmp_path):
     folder = drawn[0]
     (tmp_path / "x.csv").write_text("id,text,label\n1,a,good\n")

@@ -6,7 +6,7 @@ import sealed as made
 from datasets import ClassLabel
 
 from textlabel import audit
-from textlabel.corpus.check import rows_after_audit, without_undecided
+from textlabel.corpus.check import rows_after_audit
 from textlabel.corpus.load import load_corpus
 from textlabel.errors import AuditError, CorpusError, ExportError
 from textlabel.export._read import read_annotations, read_record
@@ -102,7 +102,7 @@ def test_audit_sheets_are_refused_as_training_rows_and_todo_sheets_are_counted(a
     _, sheet = audit.todo(folder)
     ids = [line.split(",")[1] for line in sheet.read_text().splitlines()[1:]]
     made.fill(sheet, {**known, ids[0]: "unsure"})
-    rows = without_undecided(load_corpus(sheet, label_column="label"))
+    rows = load_corpus(sheet, label_column="label")
     assert set(rows["label"]) == {"good", "bad"}
     assert rows_after_audit(rows) == len(rows) == len(ids) - 1
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from textlabel.cli.app import app
 
 COMMANDS = ("fit", "annotate", "evaluate", "run", "demo", "backbones", "recipes", "plugins")
-COMMANDS += ("plan", "audit", "certify", "todo", "answers", "finish", "shares")
+COMMANDS += ("plan", "audit", "certify", "todo", "answers", "finish", "shares", "gap", "cache", "optimize")
 
 
 def run(*words):

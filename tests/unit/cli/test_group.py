@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from textlabel.cli.group import STOPPED, Commands
+from textlabel.cli.group import STOPPED, Commands, Terminated
 from textlabel.errors import CorpusError
 
 
@@ -31,7 +31,8 @@ def make_app(ending):
     [
         (None, 0, ""),
         (CorpusError("rows.csv, row 3: no"), 1, "textlabel: rows.csv, row 3: no\n"),
-        (KeyboardInterrupt(), 130, f"textlabel: {STOPPED}\n"),
+        (KeyboardInterrupt(), 130, f"textlabel: stopped: {STOPPED}\n"),
+        (Terminated("3 of 4 shards are done"), 143, "textlabel: stopped: 3 of 4 shards are done\n"),
         (typer.Exit(7), 7, ""),
     ],
 )

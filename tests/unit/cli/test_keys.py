@@ -5,6 +5,7 @@ import pytest
 from textlabel import registry
 from textlabel.cli.keys import keys
 from textlabel.demo import Demo
+from textlabel.gap import Gap
 from textlabel.job import STEPS
 from textlabel.recipe import Stage, Training
 
@@ -14,7 +15,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(
-    "cls", [Stage, Training, Demo, *STEPS.values(), *OPTIONS], ids=lambda c: c.__module__ + c.__name__
+    "cls", [Stage, Training, Demo, Gap, *STEPS.values(), *OPTIONS], ids=lambda c: c.__module__ + c.__name__
 )
 def test_every_key_is_explained(cls):
     for key in keys(cls):

@@ -88,7 +88,7 @@ def test_a_solved_head_calibrates_on_its_own_folds(tiny_backbone, runs):
 def test_without_calibration_probabilities_are_the_softmax(tiny_backbone):
     bundle = adapt(load_backbone(tiny_backbone), task(), recipe(HEAD), 0, calibration="none")
     np.testing.assert_allclose(bundle.calibrator.apply(np.zeros((1, 2))), 0.5)
-    assert bundle.set_quantile == np.inf
+    assert bundle.sets.quantiles == (np.inf,)
 
 
 @pytest.mark.parametrize("text", ["always", "folds=1", "folds=", "folds=x"])
@@ -110,7 +110,7 @@ def test_equal_texts_share_a_fold(tiny_backbone, monkeypatch):
         run_module.NoCheckpoint(),
     )
     run.fit(np.arange(60), "final")
-    np.testing.assert_allclose(run.out_of_fold[:30], run.out_of_fold[30:], atol=1e-6)
+    np.testing.assert_allclose(run.solved.out_of_fold[:30], run.solved.out_of_fold[30:], atol=1e-6)
 
 
 def test_temperature_of_fold_heads_suits_the_final_head():

@@ -7,7 +7,7 @@ import pytest
 from tiny import snippets
 
 from textlabel import Labeler
-from textlabel.engine.adapt import SET_ALPHA, adapt
+from textlabel.engine.adapt import adapt
 from textlabel.engine.head import fit_head
 from textlabel.engine.run import Run, Task
 from textlabel.errors import PluginError, RecipeError
@@ -94,7 +94,7 @@ def test_prediction_sets_come_from_probabilities_of_fits_without_the_row(tiny_ba
     monkeypatch.setattr(module, "choose", spy)
     given = task()
     bundle = adapt(load_backbone(tiny_backbone), given, recipe(HEAD), 0, calibrator="isotonic")
-    assert bundle.set_quantile == lac_quantile(found[0].probabilities, given.targets, SET_ALPHA)
+    assert bundle.sets.quantiles == (lac_quantile(found[0].probabilities, given.targets, 0.1),)
 
 
 def test_equal_texts_share_a_fold_of_the_choice(tiny_backbone, monkeypatch):

@@ -40,7 +40,11 @@ def load_tokens(classifier, data):
 
 
 def stage(tune="full", objective="cross_entropy", **training):
-    return Stage.of(tune, objective, **{"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, **training})
+    return Stage.of(
+        tune,
+        objective,
+        **{"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "mixed_precision": "no", **training},
+    )
 
 
 def weights(classifier):
@@ -84,9 +88,11 @@ def test_training_leaves_the_global_random_state_alone(classifier):
 
 def test_micro_batches_give_the_same_gradient(tiny_backbone):
     results = []
-    for micro in (0, 3):
+    for micro in (0, 20):
         model = Classifier(load_backbone(tiny_backbone), SCHEMA)
-        loop.train(model, stage(micro_batch_size=micro, dropout=0.0, optimizer="sgd"), context(model), seed=0)
+        loop.train(
+            model, stage(micro_batch_tokens=micro, dropout=0.0, optimizer="sgd"), context(model), seed=0
+        )
         results.append(weights(model))
     assert_same(*results, atol=1e-6)
 
@@ -103,7 +109,7 @@ def test_shares_add_up_to_the_whole_gradient(classifier, rank_world):
     def gradient(world):
         classifier.zero_grad()
         for rank in range(world):
-            for batch in loop.shares(rows, rank, world, 0, 0.0):
+            for batch in loop.shares(rows, {"labeled": ctx.rows["labeled"].lengths}, rank, world, 1000, 0.0):
                 objective.loss("model", batch).backward()
         return {n: p.grad.clone() for n, p in classifier.named_parameters() if p.grad is not None}
 
@@ -272,6 +278,20 @@ def test_dropout_option_applies_while_training_only(classifier):
     assert {m.p for m in classifier.body.modules() if isinstance(m, torch.nn.Dropout)} == old
 
 
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_attention_is_fused_again_after_training(classifier, tune):
+    seen = set()
+    assert classifier.body.config._attn_implementation == "sdpa"
+
+    def look(*_):
+        seen.add(classifier.body.config._attn_implementation)
+
+    loop.train(classifier, stage(tune, epochs=1), context(classifier), seed=0, progress=look)
+    assert seen == {"eager"}
+    classifier.merge()
+    assert classifier.body.config._attn_implementation == "sdpa"
+
+
 def test_layer_decay_and_weight_decay_groups(classifier):
     classifier.requires_grad_(True)
     training = stage(layer_decay=0.5, learning_rate=1.0, head_learning_rate=7.0, weight_decay=0.1).training
@@ -362,7 +382,7 @@ def test_each_player_steps_against_the_other(classifier, monkeypatch):
 def test_batches_of_pairs_are_never_split(classifier, monkeypatch):
     made = []
     plan = _toy(monkeypatch, "Pairs", made)
-    plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, micro_batch_size=2))
+    plan = dataclasses.replace(plan, training=dataclasses.replace(plan.training, micro_batch_tokens=2))
     loop.train(classifier, plan, context(classifier), seed=0)
     assert set(made[0].sizes) == {8, 6}
 

@@ -156,6 +156,38 @@ def test_a_model_from_before_the_decision_out_of_scope_still_labels(tiny_backbon
         old.annotate(TEXTS, out_of_scope_rate=0.1)
 
 
+@pytest.mark.parametrize(("kind", "sets"), [("single", "lac"), ("score", "interval")])
+def test_a_model_from_before_there_were_kinds_of_sets_gives_the_same_ones(
+    tiny_backbone, tmp_path, kind, sets
+):
+    rows = [{**row, "label": len(row["text"]) / 30} for row in TRAIN] if kind == "score" else TRAIN
+    labeler = Labeler(tiny_backbone, "regression" if kind == "score" else "head").fit(rows)
+    folder = labeler.save(tmp_path / "model")
+    data = json.loads((folder / "textlabel.json").read_text())
+    [quantile] = data.pop("sets")["quantiles"]
+    record = {**data["record"], "set_alpha": 0.1}
+    del record["sets"]
+    old_style = {**data, "set_quantile": quantile, "record": record}
+    (folder / "textlabel.json").write_text(json.dumps(old_style))
+    old = Labeler.load(folder)
+    assert (old.bundle.sets.kind, old.bundle.sets.alpha) == (sets, 0.1)
+    assert np.isfinite(old.bundle.sets.quantiles[0])
+    assert old.annotate(TEXTS)["prediction_set"][:] == labeler.annotate(TEXTS)["prediction_set"][:]
+    card = old.export(old.annotate(TEXTS), tmp_path / "out") / "README.md"
+    assert "in 90 % of the texts" in card.read_text()
+
+
+@pytest.mark.parametrize("sets", ["aps", "class"])
+def test_the_rule_of_the_sets_survives(tiny_backbone, tmp_path, sets):
+    labeler = Labeler(tiny_backbone, recipe("head"), sets=sets, set_alpha=0.25, seed=3).fit(TRAIN)
+    again = Labeler.load(labeler.save(tmp_path / "model"))
+    assert again.bundle.sets == labeler.bundle.sets
+    assert (again.sets.kind, again.sets.alpha) == (sets, 0.25)
+    assert len(again.bundle.sets.quantiles) == (2 if sets == "class" else 1)
+    assert again.annotate(TEXTS)["prediction_set"][:] == labeler.annotate(TEXTS)["prediction_set"][:]
+    assert f'"kind": "{sets}"' in (tmp_path / "model/README.md").read_text().replace("\\", "")
+
+
 def test_the_bundle_stands_alone_without_its_backbone_folder(tmp_path):
     backbone = write_backbone(tmp_path / "backbone")
     labeler = fitted(backbone)

@@ -97,6 +97,39 @@ def test_a_model_has_no_rows(record):
     assert "rows annotated" not in model_card(record)
 
 
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        (
+            {"kind": "lac", "alpha": 0.1},
+            "in 90 % of the texts, on average over texts like those that calibrated (LAC",
+        ),
+        ({"kind": "class", "alpha": 0.05}, "in 95 % of the texts of each class"),
+        ({"kind": "raps", "alpha": 0.2}, "(RAPS: "),
+    ],
+)
+def test_kind_and_level_of_prediction_sets_are_told(record, sets, told):
+    assert told in dataset_card(record | {"sets": sets})
+    assert f"{sets['alpha']}" in model_card(record | {"sets": sets})
+
+
+def test_sets_of_scores_and_of_old_models_are_told(record):
+    scores = record | {"schema": {"kind": "score", "names": []}, "calibrator": None}
+    assert "(absolute residuals)" in dataset_card(scores | {"sets": {"kind": "interval", "alpha": 0.1}})
+    assert "in 90 % of the texts" in dataset_card(record)
+
+
+def test_a_correction_for_class_shares_is_told(record):
+    assert "class shares" not in dataset_card(record)
+    applied = {"applied": True, "shares": {"good": 0.2, NASTY: 0.8}, "weights": {}, "p_value": 0.4}
+    card = dataset_card(record | {"label_shift": applied})
+    assert "corrected for the class shares of this corpus" in card
+    assert "good 0.200" in card
+    assert "<i>" not in card.split("---\n", 2)[2].replace("\\<i\\>", "")
+    refused = {"applied": False, "reason": "another shift", "p_value": 0.01}
+    assert "was refused: another shift." in dataset_card(record | {"label_shift": refused})
+
+
 def test_a_certificate_is_shown(record):
     certificate = {
         "by": "shop",
@@ -137,3 +170,13 @@ def test_a_record_without_a_key_is_refused(record):
     del record["backbone"]
     with pytest.raises(ExportError, match=r"lacks \['backbone'\]"):
         model_card(record)
+
+
+def test_the_card_of_a_corpus_names_the_backend(record):
+    backend = {"backend": "openvino_int8", "band": 0.1, "rows": 3600, "recomputed": 1234}
+    told = r"| backend | openvino\_int8; 1,234 of 3,600 rows computed again by torch |"
+    assert told in dataset_card(record | {"backend": backend})
+    plain = {"backend": "torch", "band": 0.0, "rows": 3600, "recomputed": 0}
+    assert "| backend | torch |" in dataset_card(record | {"backend": plain})
+    for before in (record, record | {"backend": None}):  # an old record, and one of no prediction
+        assert "| backend |" not in dataset_card(before)

@@ -140,25 +140,96 @@ def test_harder_rows_of_a_calibrated_model_are_estimated_well():
 
 def test_the_spread_is_that_of_the_three_methods():
     rng = np.random.default_rng(3)
-    twins = Twins(*(rng.normal(size=shape).astype(np.float32) for shape in ((2, 3, 5), (2, 3))))
+    twins = Twins(*(rng.normal(size=shape).astype(np.float32) for shape in ((2, 4, 3, 5), (2, 4, 3))))
     features = rng.normal(size=(100, 5))
     p, _ = calibrated(100, 1, k=3, seed=8)
-    estimate = estimate_accuracy(p, known(twins, k=3), features)
+    source = known(twins, k=3)
+    estimate = estimate_accuracy(p, source, source.agreements(features))
     assert estimate.spread == ("doc", "atc", "gde")
     three = [estimate.methods[name] for name in estimate.spread]
     assert (estimate.low, estimate.high) == (min(three), max(three))
     assert estimate.value == np.mean(three[1:])
-    first, second = (features @ w.T + b for w, b in zip(twins.weight, twins.bias, strict=True))
-    assert estimate.methods["gde"] == np.mean(first.argmax(axis=1) == second.argmax(axis=1))
+    w, b = twins.weight, twins.bias
+    by_pair = [
+        np.mean((features @ w[0, j].T + b[0, j]).argmax(1) == (features @ w[1, j].T + b[1, j]).argmax(1))
+        for j in range(4)
+    ]
+    assert estimate.methods["gde"] == pytest.approx(np.mean(by_pair), abs=1e-12)
+    assert len(set(by_pair)) > 1
 
 
-def test_without_twins_or_features_it_says_that_gde_is_left_out():
+def test_without_twins_it_says_that_gde_is_left_out():
     p, _ = calibrated(100, 1)
-    alone = estimate_accuracy(p, known(), np.zeros((100, 5)))
+    assert known().agreements(np.zeros((100, 5))) is None
+    alone = estimate_accuracy(p, known())
     assert alone.spread == ("doc", "atc")
     assert alone.value == alone.methods["atc"]
     assert "by DoC and ATC only" in str(alone)
     assert alone.to_json()["spread_of"] == ["doc", "atc"]
+
+
+def shifted(factor, seed, n=300, d=30):
+    """Return what `measure_source` wants of n rows, and what `estimate_accuracy` wants of others, with truth.
+
+    The others vary ``factor`` times more in all directions but the one that tells the classes apart: what
+    the head got wrong about those directions is loud there, in errors and in confidence.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+
+    from textlabel.trust.calibrators.temperature import fit as fit_temperature
+    from textlabel.trust.moments import fit_moments
+
+    def draw(count, scale):
+        y = rng.integers(0, 2, count)
+        x = scale * rng.normal(size=(count, d))
+        x[:, 0] = rng.normal(size=count) + 1.5 * (2 * y - 1)
+        return x, y
+
+    def bulk(rows, of):
+        return fit_moments(of, np.zeros(len(of), np.int64), 1).bulk(rows)
+
+    rng = np.random.default_rng(seed)
+    (x, y), (new, y_new) = draw(n, 1), draw(4000, factor)
+    model, part = LogisticRegression(C=100), np.arange(n) % 10
+    seen = cross_val_predict(model, x, y, cv=10, method="decision_function")
+    margins = model.fit(x, y).decision_function(new)
+    calibrator = fit_temperature(np.c_[-seen, seen], y)
+    near = np.zeros(n)
+    for k in range(10):
+        near[part == k] = bulk(x[part == k], of=x[part != k])
+    p, q = (calibrator.apply(np.c_[-m, m]) for m in (seen, margins))
+    return (p, y, None, near), (q, bulk(new, of=x)), np.mean((margins > 0) == y_new)
+
+
+def errors_of_atc(factor):
+    """Return the errors without and with distances, of 8 draws."""
+    found = []
+    for seed in range(8):
+        (p, y, _, near), (q, far), truth = shifted(factor, seed)
+        plain = estimate_accuracy(q, measure_source(p, y))
+        tempered = estimate_accuracy(q, measure_source(p, y, None, near), None, far)
+        found.append([plain.value - truth, tempered.value - truth])
+    return np.transpose(found)
+
+
+def test_tempered_atc_is_nearer_where_rows_lie_further_off():
+    plain, tempered = errors_of_atc(3)
+    assert plain.mean() > 0.08  # logits grow with the distance, and so does confidence
+    assert abs(tempered.mean()) < plain.mean() / 3
+    assert np.abs(tempered).mean() < 0.75 * np.abs(plain).mean()
+
+
+def test_tempered_atc_is_as_good_where_rows_are_alike():
+    plain, tempered = np.abs(errors_of_atc(1)).mean(axis=1)
+    assert tempered < plain + 0.005
+
+
+def test_without_distances_a_tempered_source_makes_no_estimate():
+    p, y = calibrated(200, 2)
+    source = measure_source(p, y, None, np.ones(200))
+    with pytest.raises(CorpusError, match=r"expected the distances of the rows .* got none"):
+        estimate_accuracy(p, source, np.ones(200))
 
 
 def test_an_estimate_never_goes_without_its_caveat():

@@ -223,6 +223,33 @@ def test_the_test_keeps_its_level(k, n, m):
     assert np.mean(refused) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
 
 
+def test_too_few_target_rows_are_refused_as_em_would_give_all_to_one_class():
+    rng = np.random.default_rng(0)
+    cells, p = source(rng), posterior(draw(99, [0.5, 0.5], rng)[0])
+    assert (em(p[:1], cells.prior) * cells.prior).max() > 0.999
+    found = label_shift(cells, p)
+    assert isinstance(found, Refused)
+    assert "99 rows are too few to estimate shares of 2 classes, which needs 100" in str(found)
+    assert isinstance(label_shift(cells, np.vstack([p, p[:1]]), level=0.0), LabelShift)
+
+
+def test_a_class_without_source_rows_is_refused():
+    p = posterior(draw(600, [0.5, 0.5, 0.0], np.random.default_rng(0))[0])
+    cells = count_cells(p, p[:, :2].argmax(axis=1))
+    assert "1 of 3 classes have no labeled row that calibrates" in str(label_shift(cells, p))
+
+
+def test_what_was_found_is_told_by_class():
+    told = LabelShift(np.array([0.2, 0.8]), np.array([0.4, 1.6]), 0.5).to_json(("no", "yes"))
+    assert told == {
+        "applied": True,
+        "shares": {"no": 0.2, "yes": 0.8},
+        "weights": {"no": 0.4, "yes": 1.6},
+        "p_value": 0.5,
+    }
+    assert Refused("why", 0.01).to_json(("no", "yes")) == {"applied": False, "reason": "why", "p_value": 0.01}
+
+
 # --- shapes ---------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ def _clusters(n=300, d=12, k=3, seed=0):
 
 
 def _by_sklearn(features, labels, k, queries):
-    """Return plain and relative distance, in float64."""
+    """Return plain and relative distance, and that from the bulk, in float64."""
     x, q = features.astype(np.float64), queries.astype(np.float64)
     means = np.stack([x[labels == c].mean(0) for c in range(k)])
     within = LedoitWolf(assume_centered=True).fit(x - means[labels]).precision_
@@ -26,7 +26,8 @@ def _by_sklearn(features, labels, k, queries):
         return np.einsum("ij,jk,ik->i", z, precision, z)
 
     nearest = np.min([squared(q - m, within) for m in means], axis=0)
-    return nearest, nearest - squared(q - x.mean(0), total.precision_)
+    bulk = squared(q - x.mean(0), total.precision_)
+    return nearest, nearest - bulk, bulk
 
 
 @pytest.mark.parametrize(("n", "d"), [(300, 12), (30, 60)])
@@ -34,7 +35,7 @@ def test_distances_agree_with_sklearn_covariances(n, d):
     features, labels = _clusters(n, d)
     queries, _ = _clusters(50, d, seed=9)
     fitted = fit_moments(features, labels, 3)
-    ours = (fitted.mahalanobis(queries), fitted.relative_mahalanobis(queries))
+    ours = (fitted.mahalanobis(queries), fitted.relative_mahalanobis(queries), fitted.bulk(queries))
     for found, expected in zip(ours, _by_sklearn(features, labels, 3, queries), strict=True):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())

@@ -17,6 +17,27 @@ def scope(in_scope, off_map="relative_mahalanobis"):
     return Scope(known, off_map, np.sort(np.asarray(in_scope, dtype=np.float32)))
 
 
+@pytest.mark.parametrize("m", [1, 10])
+def test_near_rows_are_those_of_sklearn_but_for_the_row_itself(m, monkeypatch):
+    from sklearn.neighbors import NearestNeighbors
+    from sklearn.preprocessing import normalize
+
+    from textlabel.trust import scope as module
+
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(120, 8)), np.arange(120)  # each row its own class: it tells the row
+    queries = rng.normal(size=(70, 8))
+    reference = Map.draw(features, labels, 120, keep_reference=True).reference
+    tree = NearestNeighbors(n_neighbors=m + 1).fit(normalize(features))
+    monkeypatch.setattr(module, "_CHUNK", 32)
+    found = np.sort(reference.neighbors(queries, m), axis=1)
+    expected = tree.kneighbors(normalize(queries), m, return_distance=False)
+    np.testing.assert_array_equal(found, np.sort(expected, axis=1))
+    found = np.sort(reference.neighbors(3 * features, m), axis=1)
+    expected = tree.kneighbors(normalize(features), return_distance=False)[:, 1:]
+    np.testing.assert_array_equal(found, np.sort(expected, axis=1))
+
+
 @pytest.mark.parametrize("m", [1, 9, 10, 19, 60, 99])
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.5])
 def test_the_threshold_is_the_conformal_quantile(m, rate):

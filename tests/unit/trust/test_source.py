@@ -6,6 +6,7 @@ import numpy as np
 
 from textlabel.trust.calibration import softmax
 from textlabel.trust.source import SourceStatistics, Twins, measure_source
+from textlabel.trust.variance import margin_variance, temper
 
 
 def measured(twins=None):
@@ -26,8 +27,8 @@ def test_what_is_measured():
 
 def test_it_comes_back_from_its_parts():
     rng = np.random.default_rng(1)
-    twins = Twins(rng.normal(size=(2, 3, 4)).astype(np.float32), rng.normal(size=(2, 3)).astype(np.float32))
-    source = measure_source(*measured(twins))
+    twins = Twins(*(rng.normal(size=shape).astype(np.float32) for shape in ((2, 4, 3, 5), (2, 4, 3))))
+    source = measure_source(*measured(twins), rng.chisquare(4, 300))
     again = SourceStatistics.from_parts(json.loads(json.dumps(source.to_json())), source.arrays())
     assert again.to_json() == source.to_json()
     for name, array in source.arrays().items():
@@ -35,7 +36,31 @@ def test_it_comes_back_from_its_parts():
     assert measure_source(*measured()).arrays().keys() == {"counts"}
 
 
+def test_a_model_from_before_pairs_and_tempering_is_read_as_it_was():
+    rng = np.random.default_rng(1)
+    source = measure_source(*measured())
+    weight, bias = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 3, 5), (2, 3)))
+    data = {k: v for k, v in source.to_json().items() if k != "margin_variance"}
+    old = SourceStatistics.from_parts(data, source.arrays() | {"weight": weight, "bias": bias})
+    assert old.margin_variance is None
+    x = rng.normal(size=(50, 5)).astype(np.float32)
+    expected = [(x @ w.T + b).argmax(axis=1) for w, b in zip(weight, bias, strict=True)]
+    np.testing.assert_array_equal(old.twins.labels(x)[:, 0], expected)
+
+
+def test_with_distances_thresholds_are_of_tempered_probabilities():
+    p, y, _ = measured()
+    distances = np.random.default_rng(2).chisquare(4, 300)
+    found = measure_source(p, y, None, distances)
+    assert found.margin_variance == margin_variance(p)
+    softer = measure_source(temper(p, distances, margin_variance(p)), y)
+    assert found.thresholds == softer.thresholds != measure_source(p, y).thresholds
+    assert found.confidence == measure_source(p, y).confidence
+
+
 def test_it_is_small():
     source = measure_source(*measured())
     assert len(json.dumps(source.to_json())) < 2000
     assert sum(a.nbytes for a in source.arrays().values()) < 1000
+    tempered = measure_source(*measured(), np.ones(300))
+    assert tempered.arrays().keys() == source.arrays().keys()  # one number is all that it adds

@@ -1,37 +1,25 @@
-"""Backend ``torch``: the forward pass in PyTorch, fp32, on the process's device."""
+"""Backend ``torch``: PyTorch in float32 on the process's device, the reference for all others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+import torch
 
-from textlabel.batching import pad
-
-if TYPE_CHECKING:
-    from textlabel.models.classifier import Classifier
+from textlabel.engine.encoder import TorchBackend
+from textlabel.models.classifier import Classifier
 
 NAME = "torch"
+BATCH_INVARIANT = True
 
 
-class Backend:
-    """Runs one padded batch through body and head."""
+def lacks() -> str:
+    """Return "": it runs wherever textlabel does."""
+    return ""
 
-    def __init__(self, classifier: Classifier) -> None:
-        from textlabel.engine.process import accelerator
 
-        self.device = accelerator().device
-        self.classifier = classifier.to(self.device).eval()
+class Backend(TorchBackend):
+    """The encoder in float32."""
 
-    def __call__(
-        self, tokens: Sequence[Sequence[int]]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return logits (b, k) and features (b, d), both float32."""
-        import torch
-
-        ids, mask = pad(tokens, self.classifier.pad_id)
-        with torch.inference_mode():
-            out = self.classifier(ids.to(self.device), mask.to(self.device))
-        return out.logits.float().cpu().numpy(), out.features.float().cpu().numpy()
+    def __init__(self, classifier: Classifier, folder: Path | None = None) -> None:
+        super().__init__(classifier, torch.float32, budget=512)

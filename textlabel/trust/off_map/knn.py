@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from textlabel.trust.scope import Floating, Map, normalized
+from textlabel.trust.scope import Floating, Map
 
 NAME = "knn"
 NEEDS = frozenset({"reference"})
-
-#: rows compared at once: bounds memory
-_CHUNK = 2048
 
 
 def score(logits: Floating, features: Floating, known: Map, k: int = 10) -> Floating:
@@ -21,11 +18,9 @@ def score(logits: Floating, features: Floating, known: Map, k: int = 10) -> Floa
     threshold take cross-fitted scores.
     """
     assert known.reference is not None
-    near = known.reference.features.astype(np.float32, copy=False)
-    place = max(len(near) - k, 0)
+    place = max(len(known.reference.features) - k, 0)
     found = np.empty(len(features), dtype=np.float32)
-    for start in range(0, len(features), _CHUNK):
-        cosines = normalized(features[start : start + _CHUNK]) @ near.T
+    for part, cosines in known.reference.cosines(features):
         kth = np.partition(cosines, place, axis=1)[:, place]
-        found[start : start + _CHUNK] = np.sqrt(np.maximum(2 - 2 * kth, 0))
+        found[part] = np.sqrt(np.maximum(2 - 2 * kth, 0))
     return found

@@ -29,7 +29,8 @@ class Evidence:
     ----------
     probabilities : (n, k) calibrated; a row's label is its likeliest class.
     ood_score : (n,) how far off the map; higher is further.
-    neighbor_labels : (n, m) class numbers of the m nearest labeled rows, a row itself never among them.
+    neighbor_labels : (n, m) class numbers of the m nearest labeled rows, a row itself never among them; -1:
+        there are fewer.
     members : (m, n, k) calibrated probabilities by m heads that were trained on different rows (folds).
 
     Raises
@@ -104,6 +105,17 @@ these need nothing but probabilities: entropy, margin, max_probability
             f"got shape {values.shape}, first at fault row {row}; look for NaN in what it reads"
         )
     return values
+
+
+def told_by_rows(name: str) -> bool:
+    """Return whether annotated rows tell all that score ``name`` needs.
+
+    Examples
+    --------
+    >>> told_by_rows("margin"), told_by_rows("knn")
+    (True, False)
+    """
+    return set(load("score", name).NEEDS) <= {"probabilities", "ood_score"}
 
 
 def _fits(found: tuple[int, ...], sizes: tuple[int | None, ...]) -> bool:

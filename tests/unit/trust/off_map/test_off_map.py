@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from textlabel.registry import load, plugins
-from textlabel.trust.off_map import knn
+from textlabel.trust import scope
 from textlabel.trust.scope import Map
 
 LOGITS = np.random.default_rng(0).normal(0, 4, (200, 5))
@@ -44,7 +44,7 @@ def test_scores_of_probabilities_agree_with_scipy():
 def test_knn_agrees_with_sklearn(k, monkeypatch):
     features, labels = clusters()
     queries, _ = clusters(70, seed=1)
-    monkeypatch.setattr(knn, "_CHUNK", 32)
+    monkeypatch.setattr(scope, "_CHUNK", 32)
     neighbors = NearestNeighbors(n_neighbors=min(k, 120)).fit(normalize(features))
     expected = neighbors.kneighbors(normalize(queries))[0][:, -1]
     ours = score("knn", features=queries, known=Map.draw(features, labels, 3, keep_reference=True), k=k)

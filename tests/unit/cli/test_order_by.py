@@ -1,0 +1,147 @@
+"""Orders that ask the model, through the commands: from fit to a certificate; and what the record tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sealed import fill
+from tiny import snippets
+from typer.testing import CliRunner
+
+from textlabel.audit.draws import draws
+from textlabel.audit.seal import open_sealed
+from textlabel.cli.app import app
+
+CORPUS = snippets(300, seed=1)
+TRUTH = {row["id"]: row["label"] for row in CORPUS}
+
+
+def run(*words, code=0):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done
+
+
+def told(*words):
+    return json.loads(run(*words, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, tiny_backbone):
+    """Return a folder with corpus.jsonl, and a model fitted with a reference and one without."""
+    folder = tmp_path_factory.mktemp("user")
+    unlabeled = [{"id": row["id"], "text": row["text"]} for row in CORPUS]
+    for name, rows in (("train", snippets(80)), ("corpus", unlabeled), ("gold", CORPUS[:20])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fit = ("fit", folder / "train.jsonl", "--backbone", tiny_backbone, "--out")
+    run(*fit, folder / "model", "--keep-reference")
+    run(*fit, folder / "bare", "--calibration", "holdout")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("order_by", "form"),
+    [("ensemble", "dataset"), ("mutual_information", "csv"), ("knn", "jsonl"), ("-knn", "parquet")],
+)
+def test_the_order_is_a_sealed_column_and_a_certificate_follows_it(files, tmp_path, order_by, form):
+    out, name = tmp_path / "out", order_by.removeprefix("-")
+    run(
+        *("annotate", files / "corpus.jsonl", "--model", files / "model", "--out", out),
+        *("--format", form, f"--order-by={order_by}"),
+    )
+    sealed = open_sealed(out)
+    sure = np.array(sealed.rows[name])[sealed.order]
+    assert len(set(sure)) > 1
+    steps = np.diff(sure)
+    assert (steps >= 0).all() if order_by.startswith("-") else (steps <= 0).all()
+    assert sealed.seal["order_by"] == order_by
+    assert f"| `{name}` | how sure the row is" in (out / "README.md").read_text()
+    sheet = Path(told("audit", "draw", out, "--size", 100, "--seed", 1)["sheet"])
+    fill(sheet, TRUTH)
+    run("audit", "import", out, sheet)
+    certificate = told("certify", out, "--max-error", 0.2)
+    [group] = certificate["groups"]
+    assert 0 < group["accepted"] < 300
+    first = set(sealed.order[: group["accepted"]].tolist())
+    asked = set(draws(sealed)[0].rows.tolist())
+    rows = sealed.rows.select(sorted(first - asked))  # audited rows bear people's labels in the end
+    labels = [sealed.names[code] for code in rows["label"]]
+    assert sum(TRUTH[i] != label for i, label in zip(rows["id"], labels, strict=True)) <= 0.2 * 300
+    todo = Path(told("todo", out)["sheet"])
+    fill(todo, TRUTH)
+    run("answers", "import", out, todo)
+    run("finish", out, "--out", tmp_path / "done", "--format", form)
+    record = json.loads((tmp_path / "done" / "textlabel.json").read_text())
+    assert record["decided_by"]["order_by"] == order_by
+    assert name in record["features"]
+
+
+def test_a_changed_score_breaks_the_seal(files, tmp_path):
+    out = tmp_path / "out"
+    run(
+        *("annotate", files / "corpus.jsonl", "--model", files / "model", "--out", out),
+        *("--format", "jsonl", "--order-by", "ensemble"),
+    )
+    lines = [json.loads(line) for line in (out / "annotations.jsonl").read_text().splitlines()]
+    lines[0]["ensemble"] = 1 - lines[0]["ensemble"]
+    (out / "annotations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "labels or their order were changed" in run("audit", "draw", out, "--size", 9, code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("order_by", "message"),
+    [
+        ("ensemble", "needs the heads of the folds"),
+        ("mutual_information", "needs the heads of the folds"),
+        ("knn", "fit again with --keep-reference"),
+        ("ensembel", "did you mean 'ensemble'"),
+    ],
+)
+def test_what_the_model_lacks_is_said_before_a_row_is_predicted(
+    files, tmp_path, order_by, message, monkeypatch
+):
+    monkeypatch.setattr("textlabel.labeler.Labeler._predict", lambda *_: pytest.fail("a row was predicted"))
+    done = run(
+        *("annotate", files / "corpus.jsonl", "--model", files / "bare", "--out", tmp_path / "out"),
+        *("--order-by", order_by),
+        code=1,
+    )
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_private_keeps_no_rows_for_knn(files, tmp_path, tiny_backbone):
+    words = ("fit", files / "train.jsonl", "--backbone", tiny_backbone, "--out", tmp_path / "model")
+    assert "leave one of the two out" in run(*words, "--private", "--keep-reference", code=1).stderr
+    run(*words, "--private")
+    annotate = ("annotate", files / "corpus.jsonl", "--model", tmp_path / "model", "--out", tmp_path / "out")
+    assert "--keep-reference" in run(*annotate, "--order-by", "knn", code=1).stderr
+    run(*annotate, "--order-by", "ensemble")  # heads are parameters, and hold no row
+
+
+def test_the_record_tells_what_decided_the_rows(files, tmp_path):
+    words = ("annotate", files / "corpus.jsonl", "--model", files / "model", "--out", tmp_path / "out")
+    run(*words)
+    record, card = tmp_path / "out" / "textlabel.json", tmp_path / "out" / "README.md"
+    assert json.loads(record.read_text())["decided_by"] == {
+        "min_confidence": 0.9,
+        "out_of_scope_rate": 0.0,
+        "gold_rows": 0,
+        "order_by": "confidence",
+    }
+    assert "min_confidence of annotate | 0.9 |" in card.read_text()
+    assert "out_of_scope_rate of annotate | 0.0 |" in card.read_text()
+    gold = ("--gold", files / "gold.jsonl", "--order-by", "margin")
+    run(*words, "--min-confidence", 0.7, "--out-of-scope-rate", 0.05, *gold)
+    assert json.loads(record.read_text())["decided_by"] == {
+        "min_confidence": 0.7,
+        "out_of_scope_rate": 0.05,
+        "gold_rows": 20,
+        "order_by": "margin",
+    }
+    assert "min_confidence of annotate | 0.7 |" in card.read_text()
+    assert "out_of_scope_rate of annotate | 0.05 |" in card.read_text()
+    assert "gold_rows of annotate | 20 |" in card.read_text()

@@ -1,0 +1,407 @@
+"""How a backend's numbers are corrected, measured and judged, on logits whose truth is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny import snippets
+
+from textlabel import Labeler, registry
+from textlabel.engine import optimize as module
+from textlabel.engine.optimize import (
+    AGREE,
+    AGREE_WHERE_SURE,
+    BAND_TAIL,
+    LEAST,
+    MEAN_DIFFERENCE,
+    MOST,
+    SCORE_DIFFERENCE,
+    fit_backend,
+    logit_scale,
+    optimize,
+    too_far,
+)
+from textlabel.errors import CorpusError
+from textlabel.models.backend_fit import BackendFit
+from textlabel.trust.calibrators.none import Uncalibrated
+
+CLASSES = SimpleNamespace(calibrator=Uncalibrated())
+SCORES = SimpleNamespace(calibrator=None)
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def lead(p):
+    ordered = np.sort(p, axis=1)
+    return ordered[:, -1] - ordered[:, -2]
+
+
+def seen(logits, ood=None):
+    logits = np.asarray(logits, dtype=np.float32)
+    ood = np.zeros(len(logits)) if ood is None else ood
+    return SimpleNamespace(logits=logits, ood=np.asarray(ood, dtype=np.float32))
+
+
+def noisy(n, k=2, noise=0.1, scale=1.3, seed=0, size=2.0):
+    """Return what the reference says, and a backend whose logits are noisy and too small by a factor."""
+    rng = np.random.default_rng(seed)
+    right = size * rng.normal(size=(n, k))
+    return seen(right), seen((right + noise * rng.normal(size=(n, k))) / scale)
+
+
+# --- the corrections --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [2, 5])
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.3])
+def test_the_factor_on_logits_is_recovered(k, factor):
+    expected, found = noisy(2000, k, noise=0.02, scale=factor)
+    assert fit_backend(CLASSES, "x", expected, found).logit_scale == pytest.approx(factor, abs=0.01)
+
+
+def test_the_factor_is_where_the_loss_is_least():
+    expected, found = noisy(500, 3, noise=0.5)
+    target = softmax(expected.logits.astype(np.float64))
+
+    def loss(scale):
+        return -np.mean((target * np.log(softmax(scale * found.logits.astype(np.float64)))).sum(axis=1))
+
+    scale = logit_scale(Uncalibrated().apply, found.logits.astype(np.float64), target)
+    grid = np.linspace(0.5, 2.0, 301)
+    assert scale == pytest.approx(grid[np.argmin([loss(s) for s in grid])], abs=0.006)
+
+
+def test_scores_off_the_map_get_the_mean_and_spread_of_the_reference():
+    rng = np.random.default_rng(0)
+    ood = rng.gamma(3.0, size=4000)
+    logits = rng.normal(size=(4000, 2))
+    fit = fit_backend(CLASSES, "x", seen(logits, ood), seen(logits, 5 + 0.4 * ood))
+    restored = fit.ood_score((5 + 0.4 * ood).astype(np.float32))
+    np.testing.assert_allclose(restored, ood, atol=1e-3)
+    noise = (5 + 0.4 * ood + 0.2 * rng.normal(size=4000)).astype(np.float32)
+    restored = fit_backend(CLASSES, "x", seen(logits, ood), seen(logits, noise)).ood_score(noise)
+    assert restored.mean() == pytest.approx(ood.mean(), abs=0.05)
+    assert restored.std() == pytest.approx(ood.std(), abs=0.05)
+
+
+def test_scores_off_the_map_that_are_all_the_same_stay_finite():
+    logits = np.random.default_rng(0).normal(size=(200, 2))
+    fit = fit_backend(CLASSES, "x", seen(logits, np.full(200, 7.0)), seen(logits, np.full(200, 3.0)))
+    np.testing.assert_allclose(fit.ood_score(np.full(3, 3, dtype=np.float32)), 7)
+
+
+# --- the band ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_the_band_holds_nearly_all_errors_of_the_margin(k):
+    expected, found = noisy(20_000, k, noise=0.3)
+    fit = fit_backend(CLASSES, "x", expected, found)
+    right = softmax(expected.logits.astype(np.float64))
+    said = softmax(fit.logit_scale * found.logits.astype(np.float64))
+    rows, best = np.arange(len(said)), said.argmax(axis=1)
+    rivals = right.copy()
+    rivals[rows, best] = -1
+    error = np.abs(lead(said) - (right[rows, best] - rivals.max(axis=1)))
+    assert (error[0::2] > fit.band).mean() == pytest.approx(BAND_TAIL, abs=1e-3)
+    assert (error[1::2] > fit.band).mean() == pytest.approx(BAND_TAIL, abs=4e-3)
+
+
+def test_a_label_can_turn_only_where_the_error_exceeds_the_margin():
+    """So whatever differs outside the band is one of the errors that the band lets through."""
+    expected, found = noisy(20_000, 3, noise=0.5)
+    fit = fit_backend(CLASSES, "x", expected, found)
+    said = softmax(fit.logit_scale * found.logits.astype(np.float64))
+    differs = expected.logits.argmax(axis=1) != said.argmax(axis=1)
+    assert differs.mean() > 0.05
+    assert (differs & (lead(said) >= fit.band)).mean() <= BAND_TAIL
+
+
+# --- what is measured -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_agreement_is_what_counting_gives(k):
+    expected, found = noisy(1001, k, noise=0.4, seed=3)
+    fit = fit_backend(CLASSES, "x", expected, found)
+    right = softmax(expected.logits.astype(np.float64))
+    said = softmax(fit.logit_scale * found.logits.astype(np.float64))
+    same = banded = sure = sure_same = again = total = 0
+    differences = 0.0
+    for row in range(1, 1001, 2):
+        total += 1
+        equal = int(right[row].argmax()) == int(said[row].argmax())
+        close = sorted(said[row])[-1] - sorted(said[row])[-2] < fit.band
+        same += equal
+        again += close
+        banded += equal or close
+        if right[row].max() > 0.6:
+            sure += 1
+            sure_same += equal
+        differences += np.abs(right[row] - said[row]).max()
+    assert fit.measured == {
+        "texts": total,
+        "agreement": round(same / total, 4),
+        "agreement_where_sure": round(sure_same / sure, 4),
+        "agreement_with_band": round(banded / total, 4),
+        "computed_again": round(again / total, 4),
+        "mean_difference": round(differences / total, 5),
+    }
+    assert 0.5 < same / total < 1
+    assert 0 < again < total
+
+
+def test_the_rows_that_are_measured_are_not_those_that_fitted():
+    expected, found = noisy(400, 3, noise=0.5)
+    before = fit_backend(CLASSES, "x", expected, found)
+    other = seen(found.logits.copy(), found.ood.copy())
+    other.logits[1::2] *= -1  # only rows that are measured
+    other.ood[1::2] += 9
+    after = fit_backend(CLASSES, "x", expected, other)
+    same = ("logit_scale", "ood_scale", "ood_shift", "band")
+    assert all(getattr(before, name) == getattr(after, name) for name in same)
+    assert after.measured["agreement"] < before.measured["agreement"] - 0.3
+    other = seen(found.logits.copy())
+    other.logits[0::2] *= 1.5  # only rows that fit
+    assert fit_backend(CLASSES, "x", expected, other).logit_scale < before.logit_scale - 0.2
+
+
+def test_where_the_reference_is_never_sure_nothing_is_said_of_that():
+    flat = seen(np.tile([0.01, 0.0], (200, 1)))
+    measured = fit_backend(CLASSES, "x", flat, flat).measured
+    assert measured["agreement_where_sure"] is None
+    assert too_far(measured) == ""
+
+
+def test_an_exact_backend_is_changed_in_nothing():
+    expected, _ = noisy(500, 3)
+    fit = fit_backend(CLASSES, "x", expected, expected)
+    assert fit.logit_scale == pytest.approx(1, abs=1e-3)
+    assert fit.band < 1e-3
+    assert (fit.measured["agreement"], fit.measured["agreement_with_band"]) == (1, 1)
+
+
+def test_scores_are_measured_in_their_spread_and_not_corrected():
+    rng = np.random.default_rng(0)
+    right = 10 * rng.normal(size=(2000, 1))
+    fit = fit_backend(SCORES, "x", seen(right), seen(right + 0.3))
+    assert (fit.logit_scale, fit.band) == (1.0, 0.0)
+    spread = right[1::2].astype(np.float32).std()
+    assert fit.measured == {"difference": pytest.approx(0.3 / spread, abs=1e-4)}
+    assert too_far(fit.measured) == ""
+    assert "scores differ" in too_far(fit_backend(SCORES, "x", seen(right), seen(right + 0.6)).measured)
+
+
+# --- the gates --------------------------------------------------------------------------------------
+
+GOOD = {
+    "agreement_with_band": AGREE,
+    "agreement_where_sure": AGREE_WHERE_SURE,
+    "mean_difference": MEAN_DIFFERENCE,
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, ""),
+        ({"agreement_where_sure": None}, ""),
+        ({"agreement_with_band": AGREE - 1e-4}, "labels agree in 99.8%, too far from the reference"),
+        (
+            {"agreement_where_sure": 0.99},
+            "labels agree in 99.0% where it is sure, too far from the reference",
+        ),
+        ({"agreement_where_sure": 0.0}, "labels agree in 0.0% where it is sure, too far from the reference"),
+        ({"mean_difference": 0.03}, "probabilities differ by 0.03, too far from the reference"),
+    ],
+)
+def test_what_is_too_far(changed, why):
+    assert too_far(GOOD | changed) == why
+
+
+@pytest.mark.parametrize(
+    ("off", "told"), [(SCORE_DIFFERENCE, ""), (0.06, "scores differ by 0.06 of their spread")]
+)
+def test_what_is_too_far_for_scores(off, told):
+    assert too_far({"difference": off}).startswith(told)
+    assert bool(too_far({"difference": off})) == bool(told)
+
+
+# --- the whole --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_backbone):
+    return Labeler(tiny_backbone).fit(snippets(80)).bundle
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    """Return a function that puts toy backends in the place of all others but the reference."""
+
+    known, reference = registry.plugins, registry.plugins("backend")["torch"]
+
+    def put(**toys):
+        for name, toy in toys.items():
+            toy.NAME = name
+            monkeypatch.setitem(sys.modules, f"toy_{name}", toy)
+        found = {"torch": reference, **{name: f"toy_{name}" for name in toys}}
+        monkeypatch.setattr(registry, "plugins", lambda kind: found if kind == "backend" else known(kind))
+
+    return put
+
+
+def toy(change=lambda features: features, lacks="", prepare=None):
+    """Return a backend module: the reference with its features changed."""
+    reference = registry.load("backend", "torch")
+
+    class Backend(reference.Backend):
+        def features(self, batches):
+            return map(change, super().features(batches))
+
+    made = types.ModuleType("toy")
+    made.Backend, made.lacks, made.BATCH_INVARIANT = Backend, lambda: lacks, True
+    if prepare:
+        made.prepare = prepare
+    return made
+
+
+@pytest.fixture
+def speeds(monkeypatch):
+    """Fix what would be timed: the reference 100 texts/s."""
+
+    def fix(**known):
+        monkeypatch.setattr(
+            module,
+            "_speeds",
+            lambda ready, _: {"torch": 100.0, **{n: known[n] for n in ready if n != "torch"}},
+        )
+
+    return fix
+
+
+CORPUS = [row["text"] for row in snippets(200, seed=5)]
+
+
+def test_a_backend_that_is_faster_and_near_enough_is_kept(bundle, plugins, speeds, tmp_path):
+    def prepare(classifier, texts, folder):
+        folder.mkdir(parents=True)
+        (folder / "graph").write_text("made")
+
+    plugins(quick=toy(), quicker=toy(prepare=prepare))
+    speeds(quick=200.0, quicker=300.0)
+    reference, first, second = optimize(bundle, CORPUS, tmp_path)
+    assert (reference.backend, reference.texts_per_second) == ("torch", 100.0)
+    assert (first.backend, second.backend) == ("quicker", "quick")
+    assert first.why == second.why == ""
+    assert first.fit.folder == tmp_path / "quicker"
+    assert second.fit.folder is None
+    assert first.fit.measured["texts_per_second_alone"] == 300
+    assert first.fit.measured["reference_texts_per_second"] == 100
+    assert second.texts_per_second == pytest.approx(200, rel=0.05)
+
+
+def test_speed_counts_the_rows_that_are_computed_again():
+    measured = {**GOOD, "agreement": 1.0, "computed_again": 0.25, "texts": 100}
+    trial = module._judged(None, BackendFit("x", measured=measured), {"torch": 100.0, "x": 400.0})
+    assert trial.texts_per_second == pytest.approx(1 / (1 / 400 + 0.25 / 100))
+    slow = module._judged(None, BackendFit("x", measured=measured), {"torch": 100.0, "x": 120.0})
+    assert (slow.fit, slow.why) == (None, "slower than the reference")
+
+
+@pytest.mark.parametrize(
+    ("backend", "why"),
+    [
+        (lambda: toy(lambda f: -f), "too far from the reference"),
+        (lambda: toy(lacks="a quantum computer"), "needs a quantum computer"),
+        (lambda: toy(prepare=broken), "does not take this model (ValueError: no such operator)"),
+        (lambda: toy(lambda f: f * np.nan), "does not take this model (TrainingError"),
+        (lambda: toy(unlucky), "does not take this model (MemoryError"),
+    ],
+)
+def test_one_that_fails_is_refused_with_the_reason(backend, why, bundle, plugins, speeds, tmp_path):
+    plugins(bad=backend(), good=toy())
+    speeds(bad=900.0, good=200.0)
+    trials = {trial.backend: trial for trial in optimize(bundle, CORPUS, tmp_path)}
+    assert trials["bad"].fit is None
+    assert why in trials["bad"].why
+    assert len(trials["bad"].why) < 300
+    assert "\n" not in trials["bad"].why
+    assert trials["good"].fit is not None
+
+
+def broken(classifier, texts, folder):
+    raise ValueError("no such operator\n" + "and a page of hints\n" * 99)
+
+
+def unlucky(features):
+    raise MemoryError("x" * 5000)
+
+
+def test_interrupting_is_not_refusing(bundle, plugins, tmp_path):
+    def stop(classifier, texts, folder):
+        raise KeyboardInterrupt
+
+    plugins(slow=toy(prepare=stop))
+    with pytest.raises(KeyboardInterrupt):
+        optimize(bundle, CORPUS, tmp_path)
+
+
+def test_too_few_different_texts_are_refused(bundle, tmp_path):
+    few = [f"text {number}" for number in range(LEAST - 1)]
+    with pytest.raises(
+        CorpusError, match="expected at least 100 different texts to compare backends on, got 99"
+    ):
+        optimize(bundle, few * 20, tmp_path)
+
+
+def test_the_sample_is_different_texts_by_the_seed():
+    texts = [f"text {number % 1500}" for number in range(4000)]
+    sample = module._sample(texts, 0)
+    assert len(sample) == len(set(sample)) == MOST
+    assert sample == module._sample(texts, 0) != module._sample(texts, 1)
+    assert set(module._sample(texts[:300], 0)) == set(texts[:300])
+
+
+def test_the_same_again(bundle, plugins, speeds, tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(1, 16)).astype(np.float32) * 0.02
+    plugins(near=toy(lambda features: features + noise))
+    speeds(near=200.0)
+    fits = [optimize(bundle, CORPUS, tmp_path / str(n), seed=1)[1].fit for n in range(2)]
+    assert fits[0] == fits[1]
+    assert fits[0].band > 0
+
+
+def test_scores_too(tiny_backbone, plugins, speeds, tmp_path):
+    rows = [{"text": row["text"], "label": float(row["stars"])} for row in snippets(80)]
+    bundle = Labeler(tiny_backbone, "regression").fit(rows).bundle
+    plugins(near=toy(), far=toy(lambda features: features * 1.5))
+    speeds(near=200.0, far=300.0)
+    trials = {trial.backend: trial for trial in optimize(bundle, CORPUS, tmp_path)}
+    assert trials["near"].fit.band == 0
+    assert trials["near"].texts_per_second == 200
+    assert trials["far"].why.startswith("scores differ")
+
+
+def test_every_real_backend_is_tried_on_a_tiny_model(bundle, tmp_path):
+    trials = {trial.backend: trial for trial in optimize(bundle, CORPUS, tmp_path)}
+    assert set(trials) == set(registry.plugins("backend"))
+    for name, trial in trials.items():
+        lacks = registry.load("backend", name).lacks()
+        assert (trial.texts_per_second is None) == bool(lacks), trial.why
+        assert bool(trial.fit) == (not trial.why)
+
+
+def test_a_fit_survives_json(tmp_path):
+    fit = BackendFit("x", 1.25, 0.5, -2.0, 0.125, {"agreement": 0.99}, tmp_path)
+    assert BackendFit.from_json(fit.to_json(), tmp_path) == fit
+    assert BackendFit.from_json(fit.to_json(), tmp_path / "nowhere") == dataclasses.replace(fit, folder=None)

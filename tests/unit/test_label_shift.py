@@ -1,0 +1,122 @@
+"""Labels corrected for the class shares of a corpus: what follows, what stays, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import snippets
+
+from textlabel import Labeler
+from textlabel.errors import BundleError
+from textlabel.trust.label_shift import LabelShift, Refused, corrected
+
+#: of the negative snippets every sixth is left: six in seven texts are positive
+SHIFTED = [row for i, row in enumerate(snippets(1200, seed=1)) if i % 2 or i % 12 == 0]
+TEXTS = [{"id": row["id"], "text": row["text"]} for row in SHIFTED]
+TRUTH = np.array([row["label"] == "positive" for row in SHIFTED])
+#: words of neither mood: nothing that class shares could explain
+OTHER = [{"text": f"the film was not very {i}"} for i in range(300)]
+
+
+@pytest.fixture(scope="module")
+def labeler(tiny_backbone):
+    return Labeler(tiny_backbone, "head").fit(snippets(400))
+
+
+@pytest.fixture(scope="module")
+def predictions(labeler):
+    return labeler.predict(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def shift(labeler, predictions):
+    return labeler.label_shift(predictions)
+
+
+@pytest.fixture(scope="module")
+def plain(labeler, predictions):
+    return labeler.annotate(TEXTS, predictions=predictions)
+
+
+@pytest.fixture(scope="module")
+def mended(labeler, predictions):
+    return labeler.annotate(TEXTS, predictions=predictions, correct_label_shift=True)
+
+
+def test_the_shares_are_near_the_truth_and_labels_get_better(shift, plain, mended):
+    assert isinstance(shift, LabelShift)
+    assert abs(shift.shares[1] - TRUTH.mean()) < 0.05
+    right = [np.mean(np.array(rows["label"][:]) == TRUTH) for rows in (plain, mended)]
+    assert right[1] > right[0] + 0.05
+
+
+def test_everything_but_the_sets_follows_from_the_corrected_probabilities(shift, plain, mended):
+    p = corrected(np.array(plain["probabilities"][:]), shift.weights)
+    np.testing.assert_allclose(mended["probabilities"][:], p, atol=1e-6)
+    np.testing.assert_array_equal(mended["label"][:], p.argmax(axis=1))
+    np.testing.assert_allclose(mended["confidence"][:], p.max(axis=1), atol=1e-6)
+    np.testing.assert_allclose(mended["margin"][:], np.ptp(p, axis=1), atol=1e-6)
+    sure = np.array(mended["confidence"][:]) >= 0.9
+    assert [d == "accepted" for d in mended["decision"][:]] == sure.tolist()
+    assert mended["ood_score"][:] == plain["ood_score"][:]
+
+
+def test_a_set_is_that_of_the_uncorrected_probabilities_and_the_label(labeler, plain, mended):
+    names = labeler.schema.names
+    moved = 0
+    for before, after in zip(plain, mended, strict=True):
+        assert set(after["prediction_set"]) == {*before["prediction_set"], names[after["label"]]}
+        moved += after["prediction_set"] != before["prediction_set"]
+    assert moved
+
+
+def test_what_was_found_before_gives_the_same_rows(labeler, predictions, shift, mended):
+    again = labeler.annotate(TEXTS, predictions=predictions, correct_label_shift=shift)
+    assert again[:] == mended[:]
+
+
+def test_another_shift_is_warned_of_and_nothing_is_lost(labeler, caplog):
+    found = labeler.label_shift(labeler.predict(OTHER))
+    assert isinstance(found, Refused)
+    assert found.p_value < 0.05
+    rows = labeler.annotate(OTHER, correct_label_shift=True)
+    assert "labels are not corrected for class shares: class shares alone do not explain" in caplog.text
+    assert f"p = {found.p_value:.2g}" in caplog.text
+    assert rows[:] == labeler.annotate(OTHER)[:]
+
+
+def test_a_handful_of_rows_tells_no_shares(labeler, caplog):
+    rows = labeler.annotate(TEXTS[:99], correct_label_shift=True)
+    assert "99 rows are too few to estimate shares of 2 classes, which needs 100" in caplog.text
+    assert rows[:] == labeler.annotate(TEXTS[:99])[:]
+
+
+def test_uncalibrated_probabilities_are_refused(tiny_backbone):
+    raw = Labeler(tiny_backbone, "head", calibrator="none").fit(snippets(200))
+    found = raw.label_shift(raw.predict(TEXTS))
+    assert "fit with another calibrator than 'none'" in str(found)
+
+
+def test_what_people_labeled_stands(labeler, mended):
+    gold = [{"text": row["text"], "label": "negative"} for row in SHIFTED[:5]]
+    rows = labeler.annotate(TEXTS, gold=gold, correct_label_shift=True)
+    assert rows["label"][:5] == [0] * 5
+    assert rows["source"][:6] == ["human"] * 5 + ["model"]
+    assert rows.select(range(5, len(rows)))[:] == mended.select(range(5, len(mended)))[:]
+
+
+@pytest.mark.parametrize("kind", ["single", "score"])
+def test_a_model_without_source_statistics_is_told_before_any_text_is_read(tiny_backbone, monkeypatch, kind):
+    from textlabel.engine import predict
+
+    rows = [{**row, "label": len(row["text"]) / 30} for row in snippets(60)]
+    blind = (
+        Labeler(tiny_backbone, "regression").fit(rows)
+        if kind == "score"
+        else Labeler(tiny_backbone, "head", calibration="none").fit(snippets(60))
+    )
+    monkeypatch.setattr(predict, "predict", lambda *_, **__: pytest.fail("it predicted"))
+    with pytest.raises(
+        BundleError, match="no statistics of labeled rows, which a correction for class shares"
+    ):
+        blind.annotate(TEXTS, correct_label_shift=True)

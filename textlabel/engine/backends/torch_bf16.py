@@ -1,0 +1,31 @@
+"""Backend ``torch_bf16``: PyTorch in bfloat16, on processors that multiply it in hardware.
+
+Eight bits round coarsely, and sums of another shape round otherwise: the last bit of a text's features may
+change with the shape of its batch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from textlabel.engine.encoder import TorchBackend
+from textlabel.engine.process import multiplies_bf16
+from textlabel.models.classifier import Classifier
+
+NAME = "torch_bf16"
+BATCH_INVARIANT = True
+
+
+def lacks() -> str:
+    """Return what is missing: bfloat16 in hardware, without which it is slower than float32."""
+    needed = "a processor that multiplies bfloat16 (AVX512-BF16 or AMX, or a GPU since Ampere)"
+    return "" if multiplies_bf16() else needed
+
+
+class Backend(TorchBackend):
+    """The encoder in bfloat16."""
+
+    def __init__(self, classifier: Classifier, folder: Path | None = None) -> None:
+        super().__init__(classifier, torch.bfloat16, budget=1024)

@@ -1,0 +1,168 @@
+"""Predictions of a corpus that a kill cannot lose: planned, made shard by shard, put together at the end.
+
+Each shard is tokenized, sorted and batched by itself, so that its numbers do not depend on when and in which
+attempt it was made. Several processes take whole shards each, and wait for each other only before the first
+shard and after the last. Equal texts are computed once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textlabel.batching import share
+from textlabel.engine.feature_cache import LIBRARIES, feature_facts, text_keys
+from textlabel.engine.process import accelerator
+from textlabel.engine.shards import Objects, Shards
+from textlabel.progress import meter
+from textlabel.types import IntArray, Predictions
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from textlabel.engine.predictor import Predictor
+
+log = logging.getLogger("textlabel")
+
+#: rows of the corpus read at a time
+CHUNK = 10_000
+
+
+def predict_in_shards(
+    predictor: Predictor, corpus: Dataset, checkpoint: str | Path, embeddings: bool = True
+) -> Predictions:
+    """Return the predictions of a corpus, in its order, on every process.
+
+    Parameters
+    ----------
+    corpus : columns ``id`` and ``text``.
+    checkpoint : folder, or URL that fsspec knows, for plan and shards. An unfinished run of the same corpus
+        and model there goes on. It stays when all is done.
+    embeddings : whether shards and predictions hold features, which are large.
+
+    Raises
+    ------
+    ExportError : a shard cannot be written or read, or the folder holds another run; all that is finished
+        stays.
+    KeyboardInterrupt : somebody stopped it; the message says how much is done.
+    """
+    texts = Texts.of(corpus)
+    facts = {**_facts(predictor, embeddings), "corpus": texts.digest}
+    this = accelerator()
+    with this.main_process_first():  # which plans, and the others read it
+        shards = Shards(Objects(checkpoint), len(texts.first), facts, predictor.snapshot())
+    predictor.pin(shards.cached)
+    with _told(shards):
+        missing = shards.missing()
+        this.wait_for_everyone()  # before one writes a shard that another has not looked for yet
+        if len(missing) < len(shards):
+            log.info("resuming: %d of %d shards are there", len(shards) - len(missing), len(shards))
+        mine = share(np.array(missing, dtype=np.int64), this.process_index, this.num_processes)
+        _write(predictor, corpus, texts, shards, mine.tolist(), embeddings)
+        this.wait_for_everyone()
+        found = _read(shards, corpus, texts, predictor)
+    predictor.count(found)
+    predictor.publish()
+    return found
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The different texts of a corpus of n rows.
+
+    Parameters
+    ----------
+    first : (m,) row at which each text stands first, ascending.
+    number : (n,) number of the text of each row, in [0, m).
+    digest : tells this corpus from others, by ids and texts.
+    """
+
+    first: IntArray
+    number: IntArray
+    digest: str
+
+    @classmethod
+    def of(cls, corpus: Dataset) -> Texts:
+        """Return the texts of a corpus, which is read piece by piece."""
+        digest, keys = hashlib.sha256(), [text_keys([])]
+        for rows in corpus.select_columns(["id", "text"]).iter(batch_size=CHUNK):
+            keys.append(text_keys(rows["text"]))
+            digest.update(json.dumps(rows["id"]).encode())
+            digest.update(keys[-1].tobytes())
+        whole = np.ascontiguousarray(np.concatenate(keys)).view("V16").ravel()
+        _, first, number = np.unique(whole, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        return cls(first[order], np.argsort(order)[number], digest.hexdigest())
+
+
+def _facts(predictor: Predictor, embeddings: bool) -> dict[str, Any]:
+    """Return what decides the numbers beside the corpus."""
+    bundle, fit = predictor.bundle, predictor.fit
+    device = accelerator().device.type
+    body = feature_facts(bundle.classifier, fit.backend, fit.folder, device)
+    versions = dict(zip(LIBRARIES, body.pop("versions"), strict=True))
+    model = json.dumps([bundle.digest(), body], sort_keys=True)
+    return {
+        "model": hashlib.sha256(model.encode()).hexdigest(),
+        "backend": fit.backend,
+        "device": device,
+        "stored_embeddings": embeddings,
+        **{f"{name}_version": version for name, version in versions.items()},
+    }
+
+
+def _write(
+    predictor: Predictor,
+    corpus: Dataset,
+    texts: Texts,
+    shards: Shards,
+    numbers: list[int],
+    embeddings: bool,
+) -> None:
+    """Make shards, in this process alone."""
+    spans = [shards.span(number) for number in numbers]
+    total, before = sum(end - start for start, end in spans), predictor.tokens
+    column, done = corpus.select_columns("text"), 0
+    with meter("annotate", total) as update:
+
+        def report(rows: int, _: int = 0) -> None:
+            update(done + rows, predictor.tokens - before)
+
+        for number, (start, end) in zip(numbers, spans, strict=True):
+            rows = texts.first[start:end]
+            part = column[rows.tolist()]["text"]
+            arrays = predictor(part, part, report, alone=True).arrays()
+            if not embeddings:
+                arrays.pop("embeddings", None)
+            shards.write(number, arrays)
+            report(end - start)
+            done += end - start
+
+
+def _read(shards: Shards, corpus: Dataset, texts: Texts, predictor: Predictor) -> Predictions:
+    """Return the predictions of all rows, put together from the shards."""
+    schema = predictor.bundle.classifier.schema
+    parts = list(shards.read())
+    if not parts:
+        return predictor([], [], alone=True)
+    arrays = {name: np.concatenate([part[name] for part in parts])[texts.number] for name in parts[0]}
+    return Predictions(corpus["id"][:], schema=schema, **arrays)
+
+
+@contextmanager
+def _told(shards: Shards) -> Iterator[None]:
+    """Say how much is done when somebody stops the run."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise type(stop)(
+            f"{shards.finished()} of {len(shards)} shards are done; repeat the command to go on"
+        ) from None

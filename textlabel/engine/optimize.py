@@ -1,0 +1,256 @@
+"""Which backend labels fastest here, how near its labels are, and how its numbers become the reference's.
+
+Every backend that runs here is made ready on the user's own texts, and its numbers are compared with those
+of the reference (torch, float32). What corrects them is fitted on one half of the texts and measured on the
+other.
+Without labels nothing can be said of accuracy, only of agreement: a backend is kept if nearly no label
+differs from the reference's, once the rows whose two best classes are close are computed again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textlabel import registry
+from textlabel.engine.predict import Featurizer, Float32, head_logits
+from textlabel.engine.predictor import margin
+from textlabel.errors import CorpusError
+from textlabel.models.backend_fit import REFERENCE, BackendFit
+from textlabel.models.bundle import Bundle
+
+log = logging.getLogger("textlabel")
+
+#: distinct texts that are compared at most and at least, and of those how many are timed, how often
+MOST, LEAST, TIMED, ROUNDS = 1000, 100, 200, 3
+#: a backend whose labels differ more often than this from the reference's is not kept: on the whole, after
+#: the close rows were computed again, and without that where the reference is sure
+AGREE, AGREE_WHERE_SURE, SURE = 0.998, 0.997, 0.6
+#: nor one whose probabilities differ more than this on average, or scores by more of their spread
+MEAN_DIFFERENCE, SCORE_DIFFERENCE = 0.025, 0.05
+#: the band in which rows are computed again holds all but this share of the differences of margins
+BAND_TAIL = 0.01
+#: characters told of why a backend failed
+MESSAGE = 160
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one backend.
+
+    Parameters
+    ----------
+    backend : plugin.
+    texts_per_second : with tokenization, and with the rows that are computed again; None if it was not tried.
+    fit : what to keep, or None.
+    why : why it is not kept, "" if it is.
+    """
+
+    backend: str
+    texts_per_second: float | None
+    fit: BackendFit | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one backend says of the sample."""
+
+    logits: Float32
+    ood: Float32
+
+
+def optimize(bundle: Bundle, texts: Sequence[str], workspace: Path, seed: int = 0) -> list[Trial]:
+    """Return what became of every backend, the reference first, then the fastest first.
+
+    Parameters
+    ----------
+    texts : unlabeled texts of the kind that will be labeled; at most `MOST` different ones are looked at.
+    workspace : folder in which backends leave the files they need.
+
+    Raises
+    ------
+    CorpusError : fewer than `LEAST` different texts.
+    """
+    sample = _sample(texts, seed)
+    reference = Featurizer(bundle.classifier, REFERENCE)
+    expected = _see(bundle, reference, sample)
+    ready: dict[str, Featurizer] = {REFERENCE: reference}
+    refused: list[Trial] = []
+    fits: dict[str, BackendFit] = {}
+    for name in registry.plugins("backend"):
+        if name == REFERENCE:
+            continue
+        try:
+            ready[name], fits[name] = _compared(bundle, name, sample, expected, workspace / name)
+        except _RefusedError as reason:
+            refused.append(Trial(name, None, None, str(reason)))
+    speeds = _speeds(ready, sample[:TIMED])
+    trials = [_judged(bundle, fits[name], speeds) for name in fits]
+    best_first = sorted(trials, key=lambda trial: -(trial.texts_per_second or 0))
+    return [Trial(REFERENCE, speeds[REFERENCE], BackendFit(REFERENCE)), *best_first, *refused]
+
+
+class _RefusedError(Exception):
+    """A backend that does not run here, or not with this model."""
+
+
+def _sample(texts: Sequence[str], seed: int) -> list[str]:
+    different = list(dict.fromkeys(texts))
+    if len(different) < LEAST:
+        raise CorpusError(
+            f"expected at least {LEAST} different texts to compare backends on, got {len(different)}: give "
+            "more of the corpus that is to be labeled"
+        )
+    order = np.random.default_rng(seed).permutation(len(different))[:MOST]
+    return [different[i] for i in order]
+
+
+def _compared(
+    bundle: Bundle, name: str, sample: list[str], expected: _Seen, folder: Path
+) -> tuple[Featurizer, BackendFit]:
+    try:
+        module = registry.load("backend", name)
+        if lacks := module.lacks():
+            raise _RefusedError(f"needs {lacks}")
+        prepare: Callable[..., None] | None = getattr(module, "prepare", None)
+        if prepare:
+            log.info("optimize: making %s ready", name)
+            prepare(bundle.classifier, sample, folder)
+        files = folder if prepare else None
+        featurizer = Featurizer(bundle.classifier, name, folder=files)
+        log.info("optimize: comparing %s", name)
+        fit = fit_backend(bundle, name, expected, _see(bundle, featurizer, sample))
+        return featurizer, replace(fit, folder=files)
+    except _RefusedError:
+        raise
+    except Exception as error:  # exporters raise whatever they like for a family they do not know
+        said = next(iter(str(error).splitlines()), "")[:MESSAGE]
+        raise _RefusedError(f"does not take this model ({type(error).__name__}: {said})") from error
+
+
+def _see(bundle: Bundle, featurizer: Featurizer, sample: list[str]) -> _Seen:
+    features = featurizer.features(sample)
+    logits = head_logits(bundle.classifier, features)
+    return _Seen(logits, bundle.scope.score(logits, features))
+
+
+def _speeds(ready: dict[str, Featurizer], sample: list[str]) -> dict[str, float]:
+    """Return texts/s of each, the median of rounds in which all take turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in ready}
+    for _ in range(ROUNDS):
+        for name, featurizer in ready.items():
+            start = time.perf_counter()
+            featurizer.features(sample)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: len(sample) / float(np.median(times)) for name, times in seconds.items()}
+
+
+def fit_backend(bundle: Bundle, name: str, expected: Any, found: Any) -> BackendFit:
+    """Return the corrections fitted on the even rows, with what the odd rows say of them.
+
+    Parameters
+    ----------
+    expected, found : ``logits`` (n, k) and ``ood`` (n,) of the reference and of the backend.
+    """
+    fit, measure = slice(0, None, 2), slice(1, None, 2)
+    ood_scale = float(np.std(expected.ood[fit]) / max(np.std(found.ood[fit]), 1e-12))
+    ood_shift = float(np.mean(expected.ood[fit]) - ood_scale * np.mean(found.ood[fit]))
+    if bundle.calibrator is None:
+        off = np.abs(found.logits[measure] - expected.logits[measure])
+        spread = max(float(np.std(expected.logits[measure])), 1e-12)
+        measured: dict[str, Any] = {"difference": round(float(np.quantile(off, 0.99)) / spread, 4)}
+        return BackendFit(name, 1.0, ood_scale, ood_shift, 0.0, measured)
+    apply = bundle.calibrator.apply
+    right = apply(expected.logits.astype(np.float64))
+    scale = logit_scale(apply, found.logits[fit].astype(np.float64), right[fit])
+    said = apply(scale * found.logits.astype(np.float64))
+    band = float(np.quantile(_errors(right[fit], said[fit]), 1 - BAND_TAIL))
+    near = margin(said[measure]) < band
+    same = right[measure].argmax(axis=1) == said[measure].argmax(axis=1)
+    sure = right[measure].max(axis=1) > SURE
+    measured = {
+        "texts": len(same),
+        "agreement": round(float(same.mean()), 4),
+        "agreement_where_sure": round(float(same[sure].mean()), 4) if sure.any() else None,
+        "agreement_with_band": round(float((same | near).mean()), 4),
+        "computed_again": round(float(near.mean()), 4),
+        "mean_difference": round(float(np.abs(said[measure] - right[measure]).max(axis=1).mean()), 5),
+    }
+    return BackendFit(name, scale, ood_scale, ood_shift, band, measured)
+
+
+def logit_scale(apply: Callable[[Floats], Floats], logits: Floats, expected: Floats) -> float:
+    """Return the factor on logits at which calibrated probabilities come nearest to the expected, in nats.
+
+    Parameters
+    ----------
+    apply : the calibrator.
+    logits, expected : (n, k) of the backend, and probabilities of the reference.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def loss(scale: float) -> float:
+        return float(-np.mean((expected * np.log(np.clip(apply(scale * logits), 1e-12, 1))).sum(axis=1)))
+
+    found = minimize_scalar(loss, bounds=(0.5, 2.0), method="bounded", options={"xatol": 1e-4})
+    return float(found.x)
+
+
+def _errors(expected: Floats, found: Floats) -> Floats:
+    """Return by how much each row's lead of the found label was overstated, (n,); that turns labels."""
+    rows, best = np.arange(len(found)), found.argmax(axis=1)
+    others = expected.copy()
+    others[rows, best] = -np.inf
+    lead: Floats = margin(found) - (expected[rows, best] - others.max(axis=1))
+    return np.abs(lead)
+
+
+def _judged(bundle: Bundle, fit: BackendFit, speeds: dict[str, float]) -> Trial:
+    """Return whether a backend is kept, and how fast it is with the rows that are computed again."""
+    alone, measured = speeds[fit.backend], dict(fit.measured)
+    again = measured.get("computed_again", 0.0)
+    speed = 1 / (1 / alone + again / speeds[REFERENCE])
+    measured |= {
+        "texts_per_second": round(speed, 1),
+        "texts_per_second_alone": round(alone, 1),
+        "reference_texts_per_second": round(speeds[REFERENCE], 1),
+    }
+    why = too_far(measured) or ("" if speed > speeds[REFERENCE] else "slower than the reference")
+    return Trial(fit.backend, speed, None if why else replace(fit, measured=measured), why)
+
+
+def too_far(measured: dict[str, Any]) -> str:
+    """Return why a backend's labels are too far from the reference's, "" if they are not.
+
+    Examples
+    --------
+    >>> too_far({"difference": 0.01})
+    ''
+    >>> too_far({"difference": 0.2})
+    'scores differ by 0.2 of their spread, more than 0.05'
+    """
+    if "difference" in measured:
+        off: float = measured["difference"]
+        return f"scores differ by {off} of their spread, more than {SCORE_DIFFERENCE}" * (
+            off > SCORE_DIFFERENCE
+        )
+    sure = measured["agreement_where_sure"]
+    checks = (
+        (measured["agreement_with_band"] < AGREE, f"labels agree in {measured['agreement_with_band']:.1%}"),
+        (sure is not None and sure < AGREE_WHERE_SURE, f"labels agree in {sure or 0:.1%} where it is sure"),
+        (
+            measured["mean_difference"] > MEAN_DIFFERENCE,
+            f"probabilities differ by {measured['mean_difference']}",
+        ),
+    )
+    return next((f"{text}, too far from the reference" for wrong, text in checks if wrong), "")

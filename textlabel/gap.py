@@ -1,0 +1,107 @@
+"""How far apart two corpora are for a backbone: asked before labels of the one are trusted on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textlabel.errors import CorpusError, RecipeError
+from textlabel.labeler import DEFAULT_BACKBONE, Labeler
+from textlabel.trust.domain_shift import ROWS as MOST_ROWS
+from textlabel.trust.domain_shift import DomainShift, domain_shift
+from textlabel.types import LabelSchema
+
+if TYPE_CHECKING:
+    from textlabel.models.classifier import Classifier
+
+#: rows of each corpus by default: the standard error of the distance is then at most 0.032
+ROWS = 2000
+#: with fewer rows of each corpus the standard error of a small distance is above 0.3 of 2
+LEAST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Tell how far apart two corpora are, by how well a classifier tells their texts apart.
+
+    Parameters
+    ----------
+    source : one corpus, such as the labeled rows: a csv, tsv, jsonl or parquet file, a folder or glob of
+        them, a saved dataset, or a Hub dataset id.
+    target : the other one, such as the rows to label.
+    backbone : whose features the classifier sees: registered name (`textlabel backbones`), local folder, or
+        Hub id; by default the one that `fit` takes by default.
+    model : folder that `fit` wrote, or Hub id of a published one, instead of a backbone.
+    text_column : column that holds the text, in both; several are joined.
+    max_rows : random rows of each that are looked at; more than 5,000 are never.
+    seed : decides which rows, and folds.
+    """
+
+    source: str
+    target: str
+    backbone: str = ""
+    model: str = ""
+    text_column: tuple[str, ...] = ("text",)
+    max_rows: int = ROWS
+    seed: int = 0
+
+    def run(self) -> dict[str, Any]:
+        """Return the numbers and what they mean."""
+        found = self.shift()
+        return {
+            "distance": found.distance,
+            "standard_error": found.standard_error,
+            "auc": found.auc,
+            "verdict": found.verdict,
+            "rows": dict(zip(("source", "target"), found.rows, strict=True)),
+            "features": self.model or self.backbone or DEFAULT_BACKBONE,
+        }
+
+    def shift(self) -> DomainShift:
+        """Return the `DomainShift` of a sample of both corpora.
+
+        Raises
+        ------
+        RecipeError : a backbone and a model, or fewer than 20 rows wanted.
+        CorpusError : a corpus that cannot be read, or has fewer than 20 rows.
+        """
+        from textlabel.corpus.dedup import groups
+
+        if self.backbone and self.model:
+            raise RecipeError("backbone and model: both have features; give one of the two")
+        if self.max_rows < LEAST_ROWS:
+            raise RecipeError(f"max_rows = {self.max_rows}: expected {LEAST_ROWS} or more")
+        source, target = self._texts(self.source), self._texts(self.target)
+        features = _features(self._classifier(), [*source, *target])
+        n = len(source)
+        return domain_shift(features[:n], features[n:], groups([*source, *target]), seed=self.seed)
+
+    def _texts(self, corpus: str) -> list[str]:
+        """Return a sample; of equal corpora the same, so that they are told to be equal."""
+        from textlabel.corpus.load import load_corpus
+
+        texts: list[str] = load_corpus(corpus, text_column=self.text_column)["text"][:]
+        if len(texts) < LEAST_ROWS:
+            raise CorpusError(f"{corpus}: {len(texts)} rows; expected {LEAST_ROWS} or more to compare")
+        order = np.random.default_rng(self.seed).permutation(len(texts))
+        return [texts[i] for i in np.sort(order[: min(self.max_rows, MOST_ROWS)])]
+
+    def _classifier(self) -> Classifier:
+        from textlabel.models.backbone import load_backbone
+        from textlabel.models.classifier import Classifier
+
+        if self.model:
+            return Labeler.from_pretrained(self.model).bundle.classifier
+        return Classifier(load_backbone(self.backbone or DEFAULT_BACKBONE), LabelSchema("score")).eval()
+
+
+def _features(classifier: Classifier, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    from textlabel.engine.predict import predict
+    from textlabel.progress import bar
+
+    with bar("encode rows") as update:
+        return predict(classifier, texts, progress=update)[1]

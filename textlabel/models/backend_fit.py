@@ -1,0 +1,62 @@
+"""What `textlabel optimize` found out about one backend on one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+#: the backend that all others are held against: torch in float32
+REFERENCE = "torch"
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BackendFit:
+    """Corrections that bring a faster backend's numbers to those of the reference (torch in float32).
+
+    Its features differ by noise. Noise makes logits a little larger or smaller on the whole, and puts every
+    text further off the map; both are undone by what was fitted on texts without labels. What is left can
+    still turn the label of a row whose two best classes are close: such rows the reference computes again.
+
+    Parameters
+    ----------
+    backend : plugin.
+    logit_scale : factor on the logits before the calibrator.
+    ood_scale, ood_shift : factor on off-the-map scores, and what is added then.
+    band : rows whose calibrated margin is below it are computed again; probability in [0, 1].
+    measured : agreement, texts/s and the like, for the record.
+    folder : files that the backend needs, or None.
+    """
+
+    backend: str
+    logit_scale: float = 1.0
+    ood_scale: float = 1.0
+    ood_shift: float = 0.0
+    band: float = 0.0
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def logits(self, raw: Float32) -> Float32:
+        """Return logits (n, k) as the calibrator expects them."""
+        return raw * np.float32(self.logit_scale)
+
+    def ood_score(self, raw: Float32) -> Float32:
+        """Return off-the-map scores (n,) as the model's threshold expects them."""
+        return raw * np.float32(self.ood_scale) + np.float32(self.ood_shift)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as a JSON-ready dictionary."""
+        found = asdict(self)
+        del found["folder"]
+        return found
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], folder: Path) -> BackendFit:
+        """Return what `to_json` wrote; ``folder`` may or may not be there."""
+        return cls(**data, folder=folder if folder.is_dir() else None)
