@@ -44,12 +44,14 @@ class Annotate:
     min_confidence : rows at least this sure are accepted, the others are for review.
     out_of_scope_rate : share of rows in scope that may be called out of scope by mistake; 0: no row is.
     correct_label_shift : correct labels and confidence for the class shares of this corpus, estimated without
-        labels; refused with a warning where more than shares seems to differ. Accuracy is not estimated then.
+        labels; refused with a warning where shares alone do not explain what the model says. A model that was
+        calibrated out of fold is refused too often: fit with --calibration holdout. Accuracy is not
+        estimated then.
     gold : rows that people labeled already; where the corpus has the same text, their label stands.
     label_column : column of gold that holds the label.
     order_by : column or confidence score (`textlabel plugins score`) by which a certificate accepts rows,
         the highest first; -NAME: the lowest first. ensemble and mutual_information need a model of a solved
-        head (recipe head), knn one that was fitted with --keep-reference.
+        head (recipe head) that was not fitted with --private, knn one that was fitted with --keep-reference.
     text_column : column that holds the text; several are joined.
     id_column : column that names the row; by default `id` if there is one, else its position.
     split : split of a Hub dataset or of a saved `DatasetDict`.

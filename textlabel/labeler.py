@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
-from textlabel.errors import BundleError
+from textlabel.errors import BundleError, RecipeError
 from textlabel.models.backend_fit import REFERENCE
 from textlabel.recipe import Recipe
 from textlabel.trust.scope import DEFAULT_OFF_MAP
@@ -288,7 +288,7 @@ class Labeler:
             for them, or warn why not; or what `label_shift` returned for this corpus. What it does to
             prediction sets is told in `textlabel.engine.annotate.annotate`.
         order_by : where it is a confidence score that asks the model (ensemble, mutual_information, knn), the
-            rows get a column of that name, by which `export` can then seal their order.
+            rows get a column of that name, by which `export` seals their order if it is told so again.
         checkpoint : as `predict`.
         loading : further options of `textlabel.load_corpus`.
         """
@@ -319,7 +319,8 @@ class Labeler:
         """Return how class shares of a corpus differ from those of the labeled rows, or why nobody can tell.
 
         It is found without labels, and assumes that texts of one class are alike in both; what speaks
-        against that is refused. It trusts the probabilities, so uncalibrated ones are refused, too.
+        against that is refused. It trusts the probabilities, so uncalibrated ones are refused, too. A true
+        label shift is refused in 5 % of corpora after calibration = "holdout", and more often after folds.
 
         Parameters
         ----------
@@ -379,6 +380,10 @@ class Labeler:
         label_shift : what the rows were corrected for, or why not, for the record.
         decided_by : settings of `annotate` that decided the rows, for the record.
         sealing : ``order_by`` and ``rejected`` of `textlabel.audit.seal.seal`.
+
+        Rows do not remember how `annotate` made them: give ``label_shift``, ``decided_by`` and ``order_by``
+        here again, or the record is silent about the first two and the rows are sealed by confidence. The
+        command `textlabel annotate` does so by itself.
         """
         from textlabel import registry
         from textlabel.audit.seal import seal
@@ -412,6 +417,20 @@ class Labeler:
             "label_shift": None if label_shift is None else label_shift.to_json(self.schema.names),
             "decided_by": None if decided_by is None else dict(decided_by),
         }
+
+    def make_private(self) -> Labeler:
+        """Drop what gives away features of training rows (`Bundle.private`), and return this labeler.
+
+        Raises
+        ------
+        RecipeError : the features themselves are kept.
+        """
+        if self.bundle.scope.known.reference is not None:
+            raise RecipeError(
+                "keep_reference = True keeps the features of all training rows: fit again without it"
+            )
+        self._bundle, self._predictor = self.bundle.private(), None
+        return self
 
     def save(self, folder: str | Path, *, self_contained: bool = False) -> Path:
         """Write the classifier (safetensors, JSON, model card) and return its folder.

@@ -58,7 +58,9 @@ class Fit:
     sets : kind of the prediction sets: lac (the smallest), aps or raps (larger where a row is hard), or class
         (a promise for each class); scores have an interval instead.
     set_alpha : share of the prediction sets that may miss the true label.
-    private : refuse whatever would put features of a training row into the model, and cache none.
+    private : put nothing into the model that gives away features of a training row, and cache none: no
+        reference, no heads of folds (orders ensemble and mutual_information need them) and no twins
+        (estimates of accuracy are then without GDE).
     backend : what runs the forward pass (`textlabel plugins backend`).
     cache : look features of labeled rows up in the feature cache (`textlabel cache`), and keep them there.
     pooling : mean or cls; by default what the backbone says of itself.
@@ -131,6 +133,8 @@ class Fit:
             on_bad_row=self.on_bad_row,
             reject_file=self.reject_file or None,
         )
+        if self.private:
+            labeler.make_private()
         labeler.save(out, self_contained=self.self_contained)
         if accelerator().is_main_process:
             shutil.rmtree(checkpoint, ignore_errors=True)

@@ -7,7 +7,7 @@ import pytest
 from tiny import snippets
 
 from textlabel import Labeler
-from textlabel.errors import BundleError
+from textlabel.errors import BundleError, CorpusError
 from textlabel.trust.label_shift import LabelShift, Refused, corrected
 
 #: of the negative snippets every sixth is left: six in seven texts are positive
@@ -120,3 +120,9 @@ def test_a_model_without_source_statistics_is_told_before_any_text_is_read(tiny_
         BundleError, match="no statistics of labeled rows, which a correction for class shares"
     ):
         blind.annotate(TEXTS, correct_label_shift=True)
+
+
+def test_shares_of_other_classes_are_refused(labeler, predictions):
+    three = LabelShift(np.full(3, 1 / 3), np.ones(3), 0.5)
+    with pytest.raises(CorpusError, match="a weight of 0 or more for each of 2 classes"):
+        labeler.annotate(TEXTS, predictions=predictions, correct_label_shift=three)

@@ -158,6 +158,11 @@ RELEASED_COLUMN = "textlabel_released"
 UNDECIDED = ("unsure", "skip", "none of these")
 
 
+def _sheets(marks: Iterable[str | None]) -> list[str]:
+    """Return the sheet that each mark names, however it is written; "" for a row of none."""
+    return [str(mark or "").strip().casefold() for mark in marks]
+
+
 def refuse_audit_sheet(table: pa.Table, file: str) -> None:
     """Raise a `CorpusError` if a table is an audit sheet.
 
@@ -165,7 +170,8 @@ def refuse_audit_sheet(table: pa.Table, file: str) -> None:
     """
     if SHEET_COLUMN not in table.column_names:
         return
-    if any(str(value).startswith("audit") for value in table.column(SHEET_COLUMN).unique().to_pylist()):
+    marks = table.column(SHEET_COLUMN).unique().to_pylist()
+    if any(sheet.startswith("audit") for sheet in _sheets(marks)):
         raise CorpusError(
             f"{file}, column {SHEET_COLUMN!r}: this is an audit sheet; reading its answers elsewhere would "
             "void every certificate. Import them with `textlabel audit import`, or give them away with "
@@ -189,7 +195,7 @@ def undecided(table: pa.Table, label_column: str, classes: Iterable[str] = ()) -
     found = np.zeros(len(table), dtype=np.bool_)
     if not {SHEET_COLUMN, label_column} <= set(table.column_names):
         return found
-    marks = [str(mark or "").strip() for mark in table.column(SHEET_COLUMN).to_pylist()]
+    marks = _sheets(table.column(SHEET_COLUMN).to_pylist())
     words = [str(label).strip().casefold() for label in table.column(label_column).to_pylist()]
     known = {str(name).strip().casefold() for name in classes}
     known = known or {word for word, mark in zip(words, marks, strict=True) if not mark}
@@ -205,8 +211,9 @@ def rows_after_audit(dataset: datasets.Dataset) -> int:
     from; their number goes into the record, and bars the model from the answers of an earlier audit.
     """
     names = dataset.column_names
-    if SHEET_COLUMN in names or RELEASED_COLUMN in names:
-        return len(dataset)
+    if columns := [name for name in (SHEET_COLUMN, RELEASED_COLUMN) if name in names]:
+        marks = zip(*(_sheets(dataset[name][:]) for name in columns), strict=True)
+        return sum(map(any, marks))
     return dataset["source"][:].count("human") if {"source", "prediction_set"} <= {*names} else 0
 
 

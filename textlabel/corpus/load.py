@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.corpus.check import (
-    UNDECIDED,
+    SHEET_COLUMN,
     OnBadRow,
     Reject,
     Rejects,
@@ -154,11 +155,14 @@ def _decided(rows: Rows, label_column: str, classes: Sequence[str]) -> Rows:
         )
     if not open_.any():
         return rows
+    words = Counter(str(word).strip() for word in rows.table.column(label_column).filter(open_).to_pylist())
     log.warning(
-        "%d of %d rows are left out: people answered %s on a sheet",
+        "%d of %d rows are left out, on which people did not settle: %s. Where such a word is a class, empty "
+        "the column %s in these rows",
         open_.sum(),
         len(open_),
-        ", ".join(UNDECIDED),
+        ", ".join(f"{count} x {word!r}" for word, count in words.most_common()),
+        SHEET_COLUMN,
     )
     return rows.take(~open_)
 

@@ -67,6 +67,7 @@ class _Seen:
 
     logits: Float32
     ood: Float32
+    distances: Float32 | None = None
 
 
 def optimize(bundle: Bundle, texts: Sequence[str], workspace: Path, seed: int = 0) -> list[Trial]:
@@ -141,7 +142,7 @@ def _compared(
 def _see(bundle: Bundle, featurizer: Featurizer, sample: list[str]) -> _Seen:
     features = featurizer.features(sample)
     logits = head_logits(bundle.classifier, features)
-    return _Seen(logits, bundle.scope.score(logits, features))
+    return _Seen(logits, bundle.scope.score(logits, features), bundle.against_source(features)[1])
 
 
 def _speeds(ready: dict[str, Featurizer], sample: list[str]) -> dict[str, float]:
@@ -160,7 +161,8 @@ def fit_backend(bundle: Bundle, name: str, expected: Any, found: Any) -> Backend
 
     Parameters
     ----------
-    expected, found : ``logits`` (n, k) and ``ood`` (n,) of the reference and of the backend.
+    expected, found : ``logits`` (n, k), ``ood`` (n,) and ``distances``, (n,) or None, of the reference and of
+        the backend.
     """
     fit, measure = slice(0, None, 2), slice(1, None, 2)
     ood_scale = float(np.std(expected.ood[fit]) / max(np.std(found.ood[fit]), 1e-12))
@@ -186,7 +188,15 @@ def fit_backend(bundle: Bundle, name: str, expected: Any, found: Any) -> Backend
         "computed_again": round(float(near.mean()), 4),
         "mean_difference": round(float(np.abs(said[measure] - right[measure]).max(axis=1).mean()), 5),
     }
-    return BackendFit(name, scale, ood_scale, ood_shift, band, measured)
+    distance_scale = _distance_scale(expected.distances, found.distances, fit)
+    return BackendFit(name, scale, ood_scale, ood_shift, band, measured, distance_scale=distance_scale)
+
+
+def _distance_scale(expected: Float32 | None, found: Float32 | None, rows: slice) -> float:
+    """Return the factor that brings the mean of the distances to the reference's, 1 where there are none."""
+    if expected is None or found is None:
+        return 1.0
+    return float(np.mean(expected[rows])) / max(float(np.mean(found[rows])), 1e-12)
 
 
 def logit_scale(apply: Callable[[Floats], Floats], logits: Floats, expected: Floats) -> float:

@@ -16,7 +16,7 @@ from textlabel.models.bundle import Bundle
 from textlabel.registry import load, plugins
 from textlabel.trust.label_shift import corrected
 from textlabel.trust.scores import Evidence, Floats, order_score, told_by_rows
-from textlabel.types import Predictions
+from textlabel.types import COLUMNS, Predictions
 
 #: near training rows that are asked
 NEIGHBORS = 10
@@ -25,7 +25,7 @@ CHUNK = 2048
 
 _LACKS = {
     "members": "needs the heads of the folds, which this model does not keep: fit again with a recipe of one "
-    "solved head, such as head, and calibration = auto or folds=K",
+    "solved head, such as head, and calibration = auto or folds=K, and not private",
     "neighbor_labels": "needs the training rows, which this model does not keep: fit again with "
     "--keep-reference",
 }
@@ -37,16 +37,22 @@ def order_column(order_by: str, columns: Collection[str], bundle: Bundle) -> str
     Parameters
     ----------
     order_by : column or score, perhaps with a minus before it.
-    columns : that the rows have anyway; one of that name is meant before a score.
+    columns : that the rows have anyway.
 
     Raises
     ------
-    RecipeError : a score of classes, where the model gives numbers.
+    RecipeError : a score of classes, where the model gives numbers; or a score whose name a column of the
+        input has, too.
     BundleError : the model does not keep what the score needs.
     """
     name = order_by.removeprefix("-")
-    if name in columns or name not in plugins("score"):
+    if name in COLUMNS or name not in plugins("score"):
         return None
+    if name in columns:
+        raise RecipeError(
+            f"order_by = {order_by!r} is a confidence score, and the input has a column {name!r}: rename "
+            "that column, to order by either one, or leave it out"
+        )
     if bundle.calibrator is None:
         raise RecipeError(
             f"order_by = {order_by!r} is made of class probabilities, and this model gives numbers: name a "

@@ -94,13 +94,17 @@ class Predictor:
                 features[near] = self._reference.features([texts[int(i)] for i in near], alone=alone)
                 logits[near] = head_logits(self.bundle.classifier, features[near])
                 ood[near] = self.bundle.scope.score(logits[near], features[near])
+        agreements, distances = self.bundle.against_source(features)
+        if distances is not None:
+            distances[~again] *= np.float32(self.fit.distance_scale)
         found = Predictions(
             list(ids),
             logits,
             self.bundle.classifier.schema,
             features,
             ood,
-            *self.bundle.against_source(features),
+            agreements,
+            distances,
             again,
             self._fast.known,
         )

@@ -92,8 +92,9 @@ class Prefix:
             if reads.get(role, 0) <= len(rows):
                 continue
             store = self._store(int(rows.lengths.sum()))
-            if store is None:
-                log.info("vectors of frozen layers of the %s rows are not kept: there are too many", role)
+            without = sum_over_processes(np.array([store is None], dtype=np.float32))
+            if store is None or without.any():  # all keep them or none: they share the work
+                log.info("vectors of frozen layers of the %s rows are not kept: there is no room", role)
                 continue
             self.kept[role] = Kept(store, rows.lengths)
             with bar(f"frozen layers ({role})") as update:

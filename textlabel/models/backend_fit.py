@@ -21,7 +21,8 @@ class BackendFit:
     """Corrections that bring a faster backend's numbers to those of the reference (torch in float32).
 
     Its features differ by noise. Noise makes logits a little larger or smaller on the whole, and puts every
-    text further off the map; both are undone by what was fitted on texts without labels. What is left can
+    text further off the map; both are undone by what was fitted on texts without labels. Heads of folds and
+    twins share the features but not ``logit_scale``, which is within about 1 % of 1. What is left can
     still turn the label of a row whose two best classes are close: such rows the reference computes again.
 
     Parameters
@@ -29,6 +30,7 @@ class BackendFit:
     backend : plugin.
     logit_scale : factor on the logits before the calibrator.
     ood_scale, ood_shift : factor on off-the-map scores, and what is added then.
+    distance_scale : factor on the distances that an estimate of accuracy reads.
     band : rows whose calibrated margin is below it are computed again; probability in [0, 1].
     measured : agreement, texts/s and the like, for the record.
     folder : files that the backend needs, or None.
@@ -41,6 +43,7 @@ class BackendFit:
     band: float = 0.0
     measured: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    distance_scale: float = 1.0
 
     def logits(self, raw: Float32) -> Float32:
         """Return logits (n, k) as the calibrator expects them."""

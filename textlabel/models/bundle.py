@@ -17,8 +17,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,15 @@ class Bundle:
     source: SourceStatistics | None = None
     members: Sequence[Linear] = ()
     backends: Sequence[BackendFit] = ()
+
+    def private(self) -> Bundle:
+        """Return the bundle without heads of parts of the rows.
+
+        The head, less one that lacks a few rows, is nearly a sum of the features of these: with class moments
+        it gives them away. So go the heads of the folds and the twins; estimates then do without GDE.
+        """
+        source = None if self.source is None else replace(self.source, twins=None)
+        return replace(self, source=source, members=())
 
     def measured(self, need: str) -> tuple[Calibrator, SourceStatistics]:
         """Return the calibrator and what was measured on labeled rows, which ``need`` needs.
@@ -203,7 +212,8 @@ class Bundle:
         model.head.load_state_dict({k: tensors.pop(f"head.{k}") for k in ("weight", "bias")})
         model.body_changed = data["body_changed"]
         arrays = {k: v.numpy() for k, v in tensors.items()}
-        scope = Scope.from_arrays(arrays, data.get("off_map", DEFAULT_OFF_MAP), _read_reference(path))
+        reference = _read_reference(path, data["files"])
+        scope = Scope.from_arrays(arrays, data.get("off_map", DEFAULT_OFF_MAP), reference)
         calibrator = from_json(data["calibrator"]) if data["calibrator"] else None
         measured = {k.removeprefix("source."): v for k, v in arrays.items() if k.startswith("source.")}
         source = SourceStatistics.from_parts(data["source"], measured) if data.get("source") else None
@@ -234,11 +244,12 @@ def _backends(path: Path, data: Mapping[str, Any]) -> tuple[BackendFit, ...]:
     return tuple(BackendFit.from_json(fit, path / "backends" / fit["backend"]) for fit in saved)
 
 
-def _read_reference(folder: Path) -> Reference | None:
+def _read_reference(folder: Path, files: Collection[str]) -> Reference | None:
+    """Return the reference if it is one of ``files``, whose hashes were compared."""
     from safetensors.numpy import load_file
 
-    path = folder / "reference.safetensors"
-    return Reference(**load_file(path)) if path.is_file() else None
+    name = "reference.safetensors"
+    return Reference(**load_file(folder / name)) if name in files else None
 
 
 def _read_record(path: Path) -> dict[str, Any]:

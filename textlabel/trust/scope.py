@@ -70,7 +70,8 @@ class Reference:
         """Return the class numbers (rows, m) of the nearest training rows, in no order.
 
         A training row that has the same features is left out: it is the row itself, or a copy, and the model
-        agrees with what it learned from it. Where fewer than m are left, -1 stands in their place.
+        agrees with what it learned from it. Where fewer than m are left, -1 stands in their place. Features
+        of zeros are near to nothing.
 
         Examples
         --------
@@ -85,6 +86,7 @@ class Reference:
             places = np.argpartition(cosines, -some, axis=1)[:, -some:]
             left_out = np.isneginf(np.take_along_axis(cosines, places, axis=1))
             found[part, :some] = np.where(left_out, -1, self.labels[places])
+        found[~features.any(axis=1)] = -1
         return found
 
 

@@ -119,7 +119,27 @@ def test_private_keeps_no_rows_for_knn(files, tmp_path, tiny_backbone):
     run(*words, "--private")
     annotate = ("annotate", files / "corpus.jsonl", "--model", tmp_path / "model", "--out", tmp_path / "out")
     assert "--keep-reference" in run(*annotate, "--order-by", "knn", code=1).stderr
-    run(*annotate, "--order-by", "ensemble")  # heads are parameters, and hold no row
+    for order_by in ("ensemble", "-mutual_information"):
+        assert "and not private" in run(*annotate, f"--order-by={order_by}", code=1).stderr
+    assert "by DoC and ATC only" in told(*annotate)["estimated_accuracy"]
+    other = ("annotate", files / "corpus.jsonl", "--model", files / "model", "--out", tmp_path / "other")
+    assert "only" not in told(*other)["estimated_accuracy"]
+    from safetensors.numpy import load_file
+
+    kept = load_file(tmp_path / "model" / "head.safetensors")
+    assert not {"members.weight", "members.bias", "source.weight", "source.bias"} & set(kept)
+    assert {"members.weight", "source.weight"} <= set(load_file(files / "model" / "head.safetensors"))
+
+
+def test_an_input_column_does_not_pass_for_a_score(files, tmp_path):
+    rows = [{**row, "entropy": i, "ensemble": i} for i, row in enumerate(CORPUS)]
+    (tmp_path / "named.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("annotate", tmp_path / "named.jsonl", "--model", files / "model", "--out", tmp_path / "out")
+    for order_by in ("ensemble", "-entropy"):
+        done = run(*words, f"--order-by={order_by}", code=1)
+        assert f"the input has a column '{order_by.removeprefix('-')}': rename that column" in done.stderr
+    assert not (tmp_path / "out").exists()
+    run(*words, "--order-by", "confidence")
 
 
 def test_the_record_tells_what_decided_the_rows(files, tmp_path):

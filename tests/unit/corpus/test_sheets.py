@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from textlabel.corpus.check import rows_after_audit
 from textlabel.corpus.load import load_corpus, load_with_rejects
 from textlabel.errors import CorpusError
 
@@ -29,7 +30,9 @@ def test_undecided_rows_of_classes_are_left_out_and_counted(tmp_path, name, capl
     path = sheet(tmp_path / name, ["good", "unsure", "bad", " Skip ", "none of these", "?unsure"])
     rows, rejects = load_with_rejects(path, label_column="label")
     assert (rows["id"][:], rows["label"][:], rejects) == (["s0", "s2"], ["good", "bad"], [])
-    assert "4 of 6 rows are left out: people answered unsure, skip, none of these on a sheet" in caplog.text
+    words = "1 x 'unsure', 1 x 'Skip', 1 x 'none of these', 1 x '?unsure'"
+    assert f"4 of 6 rows are left out, on which people did not settle: {words}." in caplog.text
+    assert "Where such a word is a class, empty the column textlabel_sheet in these rows" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["sheet.csv", "sheet.jsonl"])
@@ -77,7 +80,20 @@ def test_a_sheet_on_which_nobody_settled_is_refused(tmp_path):
         load_corpus(path, label_column="label")
 
 
-def test_an_audit_sheet_is_refused_whatever_its_answers(tmp_path):
-    path = sheet(tmp_path / "sheet.csv", ["skip", "unsure"], mark="audit-1")
+@pytest.mark.parametrize("mark", ["audit-1", " audit-1", "Audit-1"])
+def test_an_audit_sheet_is_refused_whatever_its_answers(tmp_path, mark):
+    path = sheet(tmp_path / "sheet.csv", ["skip", "unsure"], mark=mark)
     with pytest.raises(CorpusError, match="this is an audit sheet"):
         load_corpus(path, label_column="label")
+
+
+@pytest.mark.parametrize("column", ["textlabel_sheet", "textlabel_released"])
+def test_only_marked_rows_count_as_picked_after_an_audit(column):
+    marks = ["todo/0", None, "", " ", "TODO/1"]
+    rows = [{"text": f"t{i}", "label": "ab"[i % 2], column: mark} for i, mark in enumerate(marks)]
+    assert rows_after_audit(load_corpus(rows, label_column="label")) == 2
+
+
+def test_a_row_of_both_marks_counts_once():
+    rows = [{"text": "t", "label": "a", "textlabel_sheet": "todo/0", "textlabel_released": "x"}]
+    assert rows_after_audit(load_corpus(rows, label_column="label")) == 1

@@ -44,10 +44,10 @@ def lead(p):
     return ordered[:, -1] - ordered[:, -2]
 
 
-def seen(logits, ood=None):
+def seen(logits, ood=None, distances=None):
     logits = np.asarray(logits, dtype=np.float32)
     ood = np.zeros(len(logits)) if ood is None else ood
-    return SimpleNamespace(logits=logits, ood=np.asarray(ood, dtype=np.float32))
+    return SimpleNamespace(logits=logits, ood=np.asarray(ood, dtype=np.float32), distances=distances)
 
 
 def noisy(n, k=2, noise=0.1, scale=1.3, seed=0, size=2.0):
@@ -90,6 +90,17 @@ def test_scores_off_the_map_get_the_mean_and_spread_of_the_reference():
     restored = fit_backend(CLASSES, "x", seen(logits, ood), seen(logits, noise)).ood_score(noise)
     assert restored.mean() == pytest.approx(ood.mean(), abs=0.05)
     assert restored.std() == pytest.approx(ood.std(), abs=0.05)
+
+
+def test_distances_get_the_mean_of_the_reference():
+    rng = np.random.default_rng(0)
+    right, logits = rng.gamma(3.0, size=4000), rng.normal(size=(4000, 2))
+    noise = right + rng.gamma(2.0, 0.2, size=4000)
+    fit = fit_backend(CLASSES, "x", seen(logits, distances=right), seen(logits, distances=noise))
+    assert fit.distance_scale * noise.mean() == pytest.approx(right.mean(), rel=0.01)
+    assert fit_backend(CLASSES, "x", seen(logits), seen(logits)).distance_scale == 1
+    zero = seen(logits, distances=np.zeros(4000))
+    assert np.isfinite(fit_backend(CLASSES, "x", zero, zero).distance_scale)
 
 
 def test_scores_off_the_map_that_are_all_the_same_stay_finite():
@@ -402,6 +413,8 @@ def test_every_real_backend_is_tried_on_a_tiny_model(bundle, tmp_path):
 
 
 def test_a_fit_survives_json(tmp_path):
-    fit = BackendFit("x", 1.25, 0.5, -2.0, 0.125, {"agreement": 0.99}, tmp_path)
+    fit = BackendFit("x", 1.25, 0.5, -2.0, 0.125, {"agreement": 0.99}, tmp_path, 0.75)
     assert BackendFit.from_json(fit.to_json(), tmp_path) == fit
+    older = {key: value for key, value in fit.to_json().items() if key != "distance_scale"}
+    assert BackendFit.from_json(older, tmp_path).distance_scale == 1
     assert BackendFit.from_json(fit.to_json(), tmp_path / "nowhere") == dataclasses.replace(fit, folder=None)

@@ -71,6 +71,8 @@ def test_their_logits_on_their_own_fold_are_those_that_calibrated(labeler):
     logits = np.stack([head(x) for head in labeler.bundle.members])[fold, np.arange(60)]
     right = np.mean(logits.argmax(axis=1) == TRUTH)
     assert right == pytest.approx(labeler.bundle.source.accuracy)
+    sure = labeler.bundle.calibrator.apply(logits).max(axis=1).mean()
+    assert sure == pytest.approx(labeler.bundle.source.confidence, abs=1e-4)
 
 
 def test_knn_is_the_share_of_ten_near_rows(labeler, predictions):
@@ -119,7 +121,10 @@ def test_scores_that_rows_tell_make_no_column(labeler, predictions):
     for name in sorted({*plugins("score"), *COLUMNS} - {*ASKING}):
         assert order_column(name, COLUMNS, labeler.bundle) is None
     assert order_column("-knn", COLUMNS, labeler.bundle) == "knn"
-    assert order_column("knn", [*COLUMNS, "knn"], labeler.bundle) is None  # a column of the input is meant
+    assert order_column("-rank", [*COLUMNS, "rank"], labeler.bundle) is None
+    for name in ("knn", "entropy"):
+        with pytest.raises(RecipeError, match=f"is a confidence score, and the input has a column '{name}'"):
+            order_column(name, [*COLUMNS, name], labeler.bundle)
     assert labeler.annotate(CORPUS, predictions=predictions).column_names == list(COLUMNS)
 
 
@@ -191,6 +196,20 @@ def test_a_model_from_before_heads_of_folds_were_kept_still_labels(labeler, pred
     with pytest.raises(BundleError, match="needs the heads of the folds"):
         old.annotate(CORPUS, order_by="ensemble")
     shutil.rmtree(folder)
+
+
+def test_a_private_model_labels_alike_and_keeps_no_part_of_its_rows(tiny_backbone, labeler, predictions):
+    private = Labeler(tiny_backbone).fit(TRAIN).make_private()
+    found = private.predict(CORPUS)
+    np.testing.assert_array_equal(found.logits, predictions.logits)
+    assert found.agreements is None
+    assert labeler.estimate(predictions).spread == ("doc", "atc", "gde")
+    assert private.estimate(found).spread == ("doc", "atc")
+    with pytest.raises(BundleError, match="needs the heads of the folds"):
+        private.annotate(CORPUS, order_by="ensemble")
+    with pytest.raises(RecipeError, match="keeps the features of all training rows"):
+        labeler.make_private()
+    assert labeler.bundle.members
 
 
 def test_a_plugin_that_wants_what_nobody_has_is_named(labeler, monkeypatch):

@@ -99,7 +99,7 @@ def test_close_rows_are_the_references_and_others_are_corrected(name, request, r
     corrected = 0.8 * head_logits(bundle.classifier, fast)
     lead = margin(bundle.calibrator.apply(corrected.astype(np.float64)))
     band = float(np.median(lead))
-    fit = BackendFit(OTHER, logit_scale=0.8, ood_scale=2.0, ood_shift=3.0, band=band)
+    fit = BackendFit(OTHER, logit_scale=0.8, ood_scale=2.0, ood_shift=3.0, band=band, distance_scale=0.5)
     predictor = Predictor(with_backends(bundle, fit), OTHER)
     found = predictor(IDS, TEXTS)
     close = np.flatnonzero(lead < band)
@@ -110,6 +110,8 @@ def test_close_rows_are_the_references_and_others_are_corrected(name, request, r
     np.testing.assert_array_equal(found.logits[close], logits)
     np.testing.assert_array_equal(found.ood_score[close], bundle.scope.score(logits, exact))
     rest = np.setdiff1d(np.arange(len(TEXTS)), close)
+    np.testing.assert_allclose(found.distances[close], bundle.against_source(exact)[1], rtol=1e-5)
+    np.testing.assert_allclose(found.distances[rest], 0.5 * bundle.against_source(fast)[1][rest], rtol=1e-5)
     np.testing.assert_array_equal(found.embeddings[rest], fast[rest])
     np.testing.assert_allclose(found.logits[rest], corrected[rest], rtol=1e-6)
     score = 2 * bundle.scope.score(corrected, fast) + 3

@@ -104,7 +104,8 @@ def test_no_row_of_features_is_in_the_bundle_unless_asked_for(tiny_backbone, tmp
         tensors = [
             t for path in labeler.save(folder).rglob("*.safetensors") for t in load_file(path).values()
         ]
-        wide = [t.astype(np.float64) for t in tensors if t.ndim == 2 and t.shape[1] == rows.shape[1]]
+        d = rows.shape[1]
+        wide = [t.astype(np.float64).reshape(-1, d) for t in tensors if t.ndim > 1 and t.shape[-1] == d]
         cosines = [rows @ (t / np.linalg.norm(t, axis=1, keepdims=True).clip(1e-9)).T for t in wide]
         assert wide
         return int(sum((c.max(axis=1) > 1 - 1e-6).sum() for c in cosines))
@@ -114,6 +115,15 @@ def test_no_row_of_features_is_in_the_bundle_unless_asked_for(tiny_backbone, tmp
     kept = Labeler(tiny_backbone, plan, keep_reference=True).fit(TRAIN)
     assert leaked(kept, tmp_path / "kept") == len(TRAIN)  # so the search would have found them
     assert not (tmp_path / "model/reference.safetensors").exists()
+
+
+def test_a_reference_that_the_model_does_not_list_is_not_read(tiny_backbone, tmp_path):
+    plain, kept = fitted(tiny_backbone), fitted(tiny_backbone, keep_reference=True)
+    for name, labeler in (("plain", plain), ("kept", kept)):
+        labeler.save(tmp_path / name)
+    shutil.copy(tmp_path / "kept/reference.safetensors", tmp_path / "plain")
+    assert Labeler.load(tmp_path / "plain").bundle.scope.known.reference is None
+    assert Labeler.load(tmp_path / "kept").bundle.scope.known.reference is not None
 
 
 @pytest.mark.parametrize("off_map", ["knn", "energy"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from textlabel.errors import CorpusError
-from textlabel.trust.domain_shift import domain_shift
+from textlabel.trust.domain_shift import DomainShift, domain_shift
 
 
 def gaussian(n, d=10, move=0.0, seed=0):
@@ -14,7 +14,7 @@ def gaussian(n, d=10, move=0.0, seed=0):
 
 
 def test_one_corpus_in_two_parts_shows_no_difference():
-    found = [domain_shift(gaussian(200, seed=s), gaussian(200, seed=100 + s), seed=s) for s in range(20)]
+    found = [domain_shift(gaussian(600, seed=s), gaussian(600, seed=100 + s), seed=s) for s in range(20)]
     z = np.array([f.distance / f.standard_error for f in found])
     assert np.std(z) < 1.4 * 1.4  # the root of 2, and 20 draws
     assert abs(z.mean()) < 1
@@ -87,6 +87,19 @@ def test_words_follow_the_distance():
     assert near.verdict.startswith("close")
     assert far.verdict.startswith("nearly separable")
     assert str(far).startswith("A-distance 1.99 ± 0.0") or str(far).startswith("A-distance 2.00 ± 0.0")
+
+
+def test_few_rows_do_not_look_alike():
+    found = domain_shift(gaussian(30), gaussian(30, seed=1))
+    assert found.distance < 2.9 * found.standard_error
+    assert found.verdict.startswith("too few rows to tell")
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.3, 1.0, 1.9])
+def test_verdicts_are_about_texts(distance):
+    said = DomainShift(distance, 0.5, 0.01, 0.5, (9, 9)).verdict
+    assert "text" in said
+    assert not [word for word in ("label", "accuracy", "worse", "hold", "measured") if word in said]
 
 
 def test_large_corpora_are_sampled(monkeypatch):

@@ -38,6 +38,12 @@ def test_near_rows_are_those_of_sklearn_but_for_the_row_itself(m, monkeypatch):
     np.testing.assert_array_equal(found, np.sort(expected, axis=1))
 
 
+def test_features_of_zeros_are_near_to_nothing():
+    reference = Map.draw(np.eye(3), np.arange(3), 3, keep_reference=True).reference
+    assert reference.neighbors(np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 0.0]]), 2)[0].tolist() == [-1, -1]
+    assert set(reference.neighbors(np.array([[1.0, 1.0, 0.0]]), 2)[0]) == {0, 1}
+
+
 @pytest.mark.parametrize("m", [1, 9, 10, 19, 60, 99])
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.5])
 def test_the_threshold_is_the_conformal_quantile(m, rate):

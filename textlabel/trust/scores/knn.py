@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from textlabel.trust.scores import Evidence, Floats
 
 NAME = "knn"
@@ -11,9 +13,9 @@ NEEDS = ("neighbor_labels",)
 def score(evidence: Evidence) -> Floats:
     """Return the share of a row's nearest labeled rows that carry its label, (n,) in [0, 1].
 
-    There are only m + 1 values for m neighbors, so many rows are tied.
+    A row without neighbors has 0. With m neighbors there are few values, so many rows are tied.
     """
     assert evidence.neighbor_labels is not None
     agree = evidence.neighbor_labels == evidence.labels[:, None]
-    share: Floats = agree.mean(axis=1)
+    share: Floats = agree.sum(axis=1) / np.maximum((evidence.neighbor_labels >= 0).sum(axis=1), 1)
     return share

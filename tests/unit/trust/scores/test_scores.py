@@ -57,6 +57,8 @@ def test_ensemble_is_the_mean_probability_of_the_models_own_label():
 def test_knn_counts_neighbors_that_agree():
     two = Evidence(np.array([[0.4, 0.6], [0.6, 0.4]]), neighbor_labels=np.array([[1, 1, 0, 1], [1, 1, 1, 1]]))
     assert order_score("knn", two).tolist() == [0.75, 0.0]
+    fewer = Evidence(two.probabilities, neighbor_labels=np.array([[1, -1, 0, -1], [-1, -1, -1, -1]]))
+    assert order_score("knn", fewer).tolist() == [0.5, 0.0]
 
 
 @pytest.mark.parametrize(
