@@ -56,6 +56,6 @@ def own_ledger(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
+def own_cache(tmp_path, monkeypatch):
     """Keep a test's features in the test's own folder."""
-    monkeypatch.setenv("TEXTLABEL_CACHE", str(tmp_path_factory.mktemp("features")))
+    monkeypatch.setenv("TEXTLABEL_CACHE", str(tmp_path / "features"))

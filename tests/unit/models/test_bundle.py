@@ -216,10 +216,10 @@ def test_a_foreign_folder_is_not_overwritten(tiny_backbone, tmp_path):
 
 
 def test_saving_again_replaces_the_old_model_whole(tiny_backbone, tmp_path):
-    fitted(tiny_backbone, "lora").save(tmp_path / "model")
-    fitted(tiny_backbone).save(tmp_path / "model")
-    assert not (tmp_path / "model/adapter-0").exists()
-    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    fitted(tiny_backbone, "lora").save(tmp_path / "here/model")
+    fitted(tiny_backbone).save(tmp_path / "here/model")
+    assert not (tmp_path / "here/model/adapter-0").exists()
+    assert [p.name for p in (tmp_path / "here").iterdir()] == ["model"]
 
 
 def test_what_is_no_model_or_damaged_is_said(tiny_backbone, tmp_path):
