@@ -28,7 +28,8 @@ CORPUS = [{"id": row["id"], "text": row["text"], "shelf": i} for i, row in enume
 
 @pytest.fixture(scope="module")
 def labeler():
-    return Labeler(seed=0).fit(TRAIN)
+    # features that other tests cached were computed beside other texts and differ in their last bits
+    return Labeler(seed=0, cache=False).fit(TRAIN)
 
 
 def test_labels_are_good_and_confidence_is_calibrated(labeler, tmp_path):
@@ -45,11 +46,11 @@ def test_labels_are_good_and_confidence_is_calibrated(labeler, tmp_path):
 
 def test_reloading_changes_no_logit(labeler, tmp_path):
     before = labeler.predict(CORPUS[:60]).logits
-    after = Labeler.load(labeler.save(tmp_path / "model")).predict(CORPUS[:60]).logits
+    after = Labeler.load(labeler.save(tmp_path / "model"), cache=False).predict(CORPUS[:60]).logits
     np.testing.assert_array_equal(before, after)
     assert not (tmp_path / "model/body").exists()  # a registered backbone is had by its name
     own = labeler.save(tmp_path / "own", self_contained=True)
-    np.testing.assert_array_equal(before, Labeler.load(own).predict(CORPUS[:60]).logits)
+    np.testing.assert_array_equal(before, Labeler.load(own, cache=False).predict(CORPUS[:60]).logits)
 
 
 def test_reloading_a_lora_changes_no_logit(labeler, tmp_path):
