@@ -62,6 +62,7 @@ def start(folder: Path, *words: str, launcher: list[str] | None = None, script: 
     """Start `textlabel annotate` in a process of its own, with small shards, and after some Python lines."""
     code = f"""
 import os, resource, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it
 from textlabel.engine import shards
 shards.LEAST_ROWS = {rows}
 put = shards.Objects.put
