@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
-from weakref import finalize
 
-from textlabel.errors import BundleError, RecipeError
+from textlabel.errors import BundleError
+from textlabel.fitted import Fitted, Source
 from textlabel.models.backend_fit import REFERENCE
 from textlabel.recipe import Recipe
 from textlabel.trust.scope import DEFAULT_OFF_MAP
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS, SetPlan
-from textlabel.types import COLUMNS, LabelSchema, Predictions
+from textlabel.types import COLUMNS, Predictions
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from textlabel.engine.optimize import Trial
-    from textlabel.engine.predictor import Predictor
-    from textlabel.models.bundle import Bundle
-    from textlabel.report.evaluation import Evaluation
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import LabelShift, Refused
 
 #: chosen by recipes/benchmarks/backbones.py; its table is in README
 DEFAULT_BACKBONE = "bge-small-en-v1.5-int8"
 
-Source = Any  # path, glob, Hub id, datasets.Dataset, or list of dicts: see textlabel.corpus.load
 
-
-class Labeler:
+class Labeler(Fitted):
     """Adapt a backbone to a few labels, then label a corpus with calibrated confidence.
 
     Parameters
@@ -81,17 +73,13 @@ class Labeler:
     ) -> None:
         self.backbone = backbone
         self._recipe: Recipe | dict[str, Any] = Recipe.load(recipe)
-        self.seed = seed
-        self.backend = backend
+        super().__init__(backend, cache, seed)
         self.calibration = calibration
         self.calibrator = calibrator
         self.off_map = off_map
         self.keep_reference = keep_reference
         self.sets = SetPlan(sets, set_alpha)
-        self.cache = cache
         self._reading = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
-        self._bundle: Bundle | None = None
-        self._predictor: Predictor | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -99,20 +87,6 @@ class Labeler:
         if isinstance(self._recipe, dict):
             self._recipe = Recipe.from_dict(self._recipe, where="the recipe in the model")
         return self._recipe
-
-    @property
-    def bundle(self) -> Bundle:
-        """The trained classifier; a `BundleError` before `fit` or `load`."""
-        if self._bundle is None:
-            raise BundleError(
-                "this labeler has not learned anything yet: call fit(train) or Labeler.load(folder)"
-            )
-        return self._bundle
-
-    @property
-    def schema(self) -> LabelSchema:
-        """What a label is."""
-        return self.bundle.classifier.schema
 
     def fit(
         self,
@@ -180,84 +154,6 @@ class Labeler:
         self._bundle, self._predictor = bundle, None
         return self
 
-    def predict(
-        self,
-        corpus: Source,
-        *,
-        text_column: str | Sequence[str] = "text",
-        checkpoint: str | Path | None = None,
-        embeddings: bool = True,
-        **loading: Any,
-    ) -> Predictions:
-        """Return logits, features and off-the-map scores of a corpus, in input order.
-
-        Parameters
-        ----------
-        checkpoint : folder, or URL that fsspec knows, in which a killed prediction goes on when it is
-            repeated. It stays when all is done: delete it when you need it no longer.
-        embeddings : with a checkpoint, whether features are kept, which are large. Only scores by which rows
-            can be ordered (ensemble, mutual_information, knn) read them.
-
-        Raises
-        ------
-        ExportError : ``checkpoint`` cannot be written or read, or holds a run of another corpus or model.
-        """
-        from textlabel.corpus.load import load_corpus
-
-        return self._predict(load_corpus(corpus, text_column=text_column, **loading), checkpoint, embeddings)
-
-    def _predict(self, rows: Dataset, checkpoint: str | Path | None, embeddings: bool) -> Predictions:
-        from textlabel.engine.long_run import predict_in_shards
-        from textlabel.progress import meter
-
-        if checkpoint is not None:
-            return predict_in_shards(self.predictor, rows, checkpoint, embeddings)
-        with meter("annotate", len(rows)) as update:
-            before = self.predictor.tokens
-            predictions = self.predictor(
-                list(rows["id"]),
-                list(rows["text"]),
-                lambda done, _: update(done, self.predictor.tokens - before),
-            )
-        self.predictor.publish()
-        return predictions
-
-    @property
-    def predictor(self) -> Predictor:
-        """What labels texts; made when it is first asked for, which fails where the backend cannot be had."""
-        from textlabel.engine.feature_cache import cache_folder
-        from textlabel.engine.predictor import Predictor
-
-        if self._predictor is None:
-            self._predictor = Predictor(self.bundle, self.backend, cache_folder(self.cache))
-        return self._predictor
-
-    def optimize(
-        self, corpus: Source, *, text_column: str | Sequence[str] = "text", **loading: Any
-    ) -> list[Trial]:
-        """Find the backends that label faster here with the same labels, keep them, and return all trials.
-
-        Labels come from them where ``backend`` is "auto"; `save` writes them with the model.
-
-        Parameters
-        ----------
-        corpus : texts of the kind that will be labeled, without labels; at most 1,000 are looked at.
-
-        Raises
-        ------
-        CorpusError : fewer than 100 different texts.
-        """
-        from textlabel.corpus.load import load_corpus
-        from textlabel.engine.optimize import optimize
-
-        texts = list(load_corpus(corpus, text_column=text_column, **loading)["text"])
-        workspace = Path(mkdtemp(prefix="textlabel-"))
-        finalize(self.bundle, rmtree, workspace, ignore_errors=True)  # what is kept reads from it
-        trials = optimize(self.bundle, texts, workspace, self.seed)
-        self.bundle.backends = [trial.fit for trial in trials[1:] if trial.fit is not None]
-        self._predictor = None
-        return trials
-
     def annotate(
         self,
         corpus: Source,
@@ -315,49 +211,6 @@ class Labeler:
         labeled = annotate(rows, made, self.bundle, min_confidence, out_of_scope_rate, shift, score)
         return labeled if known is None else with_gold(labeled, known)
 
-    def label_shift(self, predictions: Predictions) -> LabelShift | Refused:
-        """Return how class shares of a corpus differ from those of the labeled rows, or why nobody can tell.
-
-        It is found without labels, and assumes that texts of one class are alike in both; what speaks
-        against that is refused. It trusts the probabilities, so uncalibrated ones are refused, too. A true
-        label shift is refused in 5 % of corpora after calibration = "holdout", and more often after folds.
-
-        Parameters
-        ----------
-        predictions : what `predict` returned for the corpus.
-
-        Raises
-        ------
-        BundleError : no labeled row calibrated this model, so there is nothing to compare with.
-        """
-        from textlabel.trust.label_shift import Refused, label_shift
-
-        calibrator, source = self.bundle.measured("a correction for class shares")
-        if calibrator.to_json()["name"] == "none":
-            return Refused(
-                "probabilities of this model are not calibrated, and of one that is too sure the shares come "
-                "out wrong: fit with another calibrator than 'none'"
-            )
-        return label_shift(source.cells, calibrator.apply(predictions.logits))
-
-    def estimate(self, predictions: Predictions) -> Estimate:
-        """Return about how many labels of a corpus are right, without labels of it: no guarantee.
-
-        Parameters
-        ----------
-        predictions : what `predict` returned for the corpus.
-
-        Raises
-        ------
-        BundleError : no labeled row calibrated this model, so there is nothing to compare with.
-        CorpusError : no rows, or ``predictions`` lack the distances that the estimate reads.
-        """
-        from textlabel.trust.estimates import estimate_accuracy
-
-        calibrator, source = self.bundle.measured("an estimate of accuracy")
-        probabilities = calibrator.apply(predictions.logits)
-        return estimate_accuracy(probabilities, source, predictions.agreements, predictions.distances)
-
     def export(
         self,
         rows: Dataset,
@@ -393,61 +246,6 @@ class Labeler:
         path: Path = registry.load("export", form).write(rows, Path(folder), record)
         return path
 
-    def evaluate(self, annotations: Dataset, gold: Source, **loading: Any) -> Evaluation:
-        """Return how well annotations agree with gold labels, joined by id."""
-        from textlabel.corpus.load import load_corpus
-        from textlabel.report.evaluation import evaluate_labels
-
-        loading = {"label_column": "label", "label_kind": self.schema.kind, **loading}
-        return evaluate_labels(annotations, load_corpus(gold, **loading))
-
-    def record(
-        self,
-        rows: int | None = None,
-        estimate: Estimate | None = None,
-        label_shift: LabelShift | Refused | None = None,
-        decided_by: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Return the provenance record that exports and cards carry."""
-        return {
-            **self.bundle.record,
-            "rows": rows,
-            "backend": None if self._predictor is None else self._predictor.to_json(),
-            "estimate": None if estimate is None else estimate.to_json(),
-            "label_shift": None if label_shift is None else label_shift.to_json(self.schema.names),
-            "decided_by": None if decided_by is None else dict(decided_by),
-        }
-
-    def make_private(self) -> Labeler:
-        """Drop what gives away features of training rows (`Bundle.private`), and return this labeler.
-
-        Raises
-        ------
-        RecipeError : the features themselves are kept.
-        """
-        if self.bundle.scope.known.reference is not None:
-            raise RecipeError(
-                "keep_reference = True keeps the features of all training rows: fit again without it"
-            )
-        self._bundle, self._predictor = self.bundle.private(), None
-        return self
-
-    def save(self, folder: str | Path, *, self_contained: bool = False) -> Path:
-        """Write the classifier (safetensors, JSON, model card) and return its folder.
-
-        Parameters
-        ----------
-        self_contained : also copy a backbone that could be had by its name.
-        """
-        from textlabel.engine.process import accelerator
-        from textlabel.report.cards import model_card
-
-        if accelerator().is_main_process:
-            path = self.bundle.save(folder, self_contained)
-            (path / "README.md").write_text(model_card(self.bundle.record), encoding="utf-8")
-        accelerator().wait_for_everyone()
-        return Path(folder)
-
     @classmethod
     def load(
         cls, folder: str | Path, *, backend: str = REFERENCE, cache: bool | str | Path = True
@@ -473,17 +271,6 @@ class Labeler:
         labeler._recipe = bundle.record["recipe"]  # read when somebody fits again: its plugins may be absent
         labeler._bundle = bundle
         return labeler
-
-    def push_to_hub(self, repo_id: str, *, private: bool = True, self_contained: bool = False) -> str:
-        """Upload the classifier as a Hub model repository and return its address."""
-        import tempfile
-
-        from textlabel.export.hub import push_folder
-
-        with tempfile.TemporaryDirectory() as folder:
-            return push_folder(
-                self.save(Path(folder) / "model", self_contained=self_contained), repo_id, private
-            )
 
     @classmethod
     def from_pretrained(

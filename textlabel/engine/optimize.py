@@ -35,8 +35,8 @@ MOST, LEAST, TIMED, ROUNDS = 1000, 100, 200, 3
 AGREE, AGREE_WHERE_SURE, SURE = 0.998, 0.997, 0.6
 #: nor one whose probabilities differ more than this on average, or scores by more of their spread
 MEAN_DIFFERENCE, SCORE_DIFFERENCE = 0.025, 0.05
-#: the band in which rows are computed again holds all but this share of the differences of margins
-BAND_TAIL = 0.01
+#: share of all labels that may still differ once the rows in the band were computed again, as expected
+LEFT = 0.0005
 #: characters told of why a backend failed
 MESSAGE = 160
 
@@ -176,7 +176,7 @@ def fit_backend(bundle: Bundle, name: str, expected: Any, found: Any) -> Backend
     right = apply(expected.logits.astype(np.float64))
     scale = logit_scale(apply, found.logits[fit].astype(np.float64), right[fit])
     said = apply(scale * found.logits.astype(np.float64))
-    band = float(np.quantile(_errors(right[fit], said[fit]), 1 - BAND_TAIL))
+    band = fit_band(margin(said[fit]), _errors(right[fit], said[fit]))
     near = margin(said[measure]) < band
     same = right[measure].argmax(axis=1) == said[measure].argmax(axis=1)
     sure = right[measure].max(axis=1) > SURE
@@ -214,6 +214,34 @@ def logit_scale(apply: Callable[[Floats], Floats], logits: Floats, expected: Flo
 
     found = minimize_scalar(loss, bounds=(0.5, 2.0), method="bounded", options={"xatol": 1e-4})
     return float(found.x)
+
+
+def fit_band(leads: Floats, errors: Floats) -> float:
+    """Return the lead from which on at most `LEFT` of all labels are expected to differ, in [0, 1].
+
+    A label differs where its lead is overstated by more than itself. Which leads and errors meet is chance,
+    so each lead is held against the errors of every row whose lead is no larger than the median; an error is
+    as likely to overstate as to understate.
+
+    Parameters
+    ----------
+    leads, errors : (n,) found leads of the best class over the next, and by how much each is off.
+
+    Examples
+    --------
+    >>> fit_band(np.arange(1000) / 1000, np.full(1000, 0.02))
+    0.019
+    >>> fit_band(np.arange(1000) / 1000, np.zeros(1000))
+    0.0
+    """
+    close = np.sort(errors[leads <= np.median(leads)])
+    rising = np.sort(leads)
+    turned = 0.5 * (1 - np.searchsorted(close, rising, side="right") / len(close))
+    outside = turned[::-1].cumsum()[::-1] / len(rising)  # with the band ending just below each lead
+    enough = np.flatnonzero(outside <= LEFT)
+    if not len(enough):
+        return 1.0
+    return float(rising[enough[0]]) if enough[0] else 0.0
 
 
 def _errors(expected: Floats, found: Floats) -> Floats:
