@@ -17,8 +17,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/textlabel demo
 
+# a process a core, each with one thread; tests of one file stay together
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check

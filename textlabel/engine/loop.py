@@ -77,7 +77,7 @@ def train(
     state = checkpoint.resume(players, keeper) or State()
     if prefix is not None and state.step < steps and not state.stopped:
         prefix.fill(_reads(epoch, training.epochs))
-    with PlainAttention(classifier), DropoutOn(classifier, prefix, training.dropout) as dropout:
+    with LeanAttention(classifier), DropoutOn(classifier, prefix, training.dropout) as dropout:
         for number, step, batch in _schedule(batches, training.epochs, steps, state):
             with seeded(seed, "step", step, accelerator().process_index):
                 loss = _step(objectives, players, batch, context.rows, step / steps, training)
@@ -254,7 +254,7 @@ def whole(rows: Mapping[str, IntArray], rank: int, progress: float) -> Iterator[
         yield Batch(rows, {role: len(index) for role, index in rows.items()}, progress)
 
 
-class PlainAttention:
+class LeanAttention:
     """On a CPU, attention as matrix products: the backward pass of the fused kernel is far slower."""
 
     def __init__(self, classifier: Classifier) -> None:
@@ -263,8 +263,10 @@ class PlainAttention:
         self.fused = found if found == "sdpa" and accelerator().device.type == "cpu" else ""
 
     def __enter__(self) -> None:
+        from textlabel.models.attention import lean
+
         if self.fused:
-            self.body.set_attn_implementation("eager")
+            lean(self.body)
 
     def __exit__(self, *exc: object) -> None:
         if self.fused:
