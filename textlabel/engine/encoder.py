@@ -9,18 +9,13 @@ transformers wrote them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from textlabel.batching import Padded
 from textlabel.engine.packed import pack, packable
-from textlabel.engine.process import accelerator
 from textlabel.models.classifier import Classifier, pool
 
 #: families whose layers are exactly those of BERT
@@ -134,27 +129,3 @@ class Layer(nn.Module):
         x = self.norm(x + self.output(found.transpose(1, 2).flatten(2)))
         normed: Tensor = self.last_norm(x + self.down(self.activation(self.up(x))))
         return normed
-
-
-class TorchBackend:
-    """What the backends that are PyTorch share.
-
-    Parameters
-    ----------
-    dtype : of weights and activations; features leave as float32.
-    budget : padded tokens of a forward pass on a CPU: small batches waste less padding.
-    """
-
-    multiple = 1
-
-    def __init__(self, classifier: Classifier, dtype: torch.dtype, budget: int) -> None:
-        self.device = accelerator().device
-        self.budget = budget if self.device.type == "cpu" else 16_384
-        self.encoder = encoder_of(classifier.to(self.device).eval(), dtype)
-
-    def features(self, batches: Iterable[Padded]) -> Iterator[npt.NDArray[np.float32]]:
-        """Return the features (b, d) of each batch of ids and mask (b, t)."""
-        for ids, mask in batches:
-            with torch.inference_mode():
-                rows = (torch.from_numpy(part).to(self.device) for part in (ids, mask))
-                yield self.encoder(*rows).float().cpu().numpy()

@@ -8,10 +8,11 @@ and lands where it came from. A process may also compute by itself (``alone``): 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ WINDOW = 20_000
 
 Float32 = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def predict(
@@ -164,24 +167,34 @@ class Featurizer:
         once: dict[str, int] = {}
         number = np.array([once.setdefault(texts[i], len(once)) for i in index.tolist()], dtype=np.int64)
         different, known = list(once), len(texts) - len(index)
-        for start in range(0, len(different), WINDOW):
-            window = different[start : start + WINDOW]
+        starts = range(0, len(different), WINDOW)
+        windows = (different[start : start + WINDOW] for start in starts)
+        for start, tokens in zip(starts, self._encoded(windows), strict=True):
 
-            def report(share: float, start: int = start, rows: int = len(window)) -> None:
+            def report(share: float, start: int = start, rows: int = len(tokens)) -> None:
                 if progress:
                     done = (start + share * rows) / len(different)
                     progress(known + round(done * len(index)), len(texts))
 
-            here = np.flatnonzero((number >= start) & (number < start + len(window)))
-            found[index[here]] = self._window(window, report, crew)[number[here] - start]
+            here = np.flatnonzero((number >= start) & (number < start + len(tokens)))
+            found[index[here]] = self._window(tokens, report, crew)[number[here] - start]
 
-    def _window(self, texts: list[str], report: Callable[[float], None], crew: _Crew) -> Float32:
-        tokens = encode(self.classifier.tokenizer, self.classifier.info, texts)
+    def read(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of texts, cut at the most that the body reads."""
+        return encode(self.classifier.tokenizer, self.classifier.info, texts)
+
+    def _encoded(self, windows: Iterator[list[str]]) -> Iterator[list[list[int]]]:
+        """Yield the tokens of windows of texts; while a GPU computes one, those of the next are made."""
+        on_cpu = accelerator().device.type == "cpu"
+        return map(self.read, windows) if on_cpu else ahead(self.read, windows)
+
+    def _window(self, tokens: list[list[int]], report: Callable[[float], None], crew: _Crew) -> Float32:
+        """Return features (n, d) of tokenized texts."""
         longest = self.classifier.info.max_length  # a position beyond it may have no vector
         lengths = np.minimum(round_up([len(row) for row in tokens], self.backend.multiple), longest)
         batches = list(by_length(lengths, self.budget))
         mine = [batches[i] for i in share(np.arange(len(batches)), crew.rank, crew.world)]
-        found = np.zeros((len(texts), self.classifier.head.in_features), np.float32)
+        found = np.zeros((len(tokens), self.classifier.head.in_features), np.float32)
         done, rows = 0, sum(map(len, mine))
         padded = _padded(tokens, lengths, mine, self.classifier.pad_id)
         for index, features in zip(mine, self.backend.features(padded), strict=True):
@@ -201,6 +214,25 @@ class _Crew:
 
     def sum(self, array: Float32) -> Float32:
         return sum_over_processes(array) if self.world > 1 else array
+
+
+def ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Yield ``make(item)`` of each item, the next being made by a thread while one is used.
+
+    Examples
+    --------
+    >>> list(ahead(len, ["a", "bc"]))
+    [1, 2]
+    """
+    with ThreadPoolExecutor(1) as thread:
+        running: Future[Made] | None = None
+        for item in items:
+            queued = thread.submit(make, item)
+            if running is not None:
+                yield running.result()
+            running = queued
+        if running is not None:
+            yield running.result()
 
 
 def round_up(lengths: Sequence[int], multiple: int) -> IntArray:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from textlabel.engine.encoder import TorchBackend
+from textlabel.engine.pytorch import TorchBackend
 from textlabel.models.classifier import Classifier
 
 NAME = "torch"

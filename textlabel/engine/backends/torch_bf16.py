@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from textlabel.engine.encoder import TorchBackend
 from textlabel.engine.process import multiplies_bf16
+from textlabel.engine.pytorch import TorchBackend
 from textlabel.models.classifier import Classifier
 
 NAME = "torch_bf16"
