@@ -111,3 +111,31 @@ audit.plan(folder)
 audit.todo(folder)
 """
     assert not {"torch", "transformers", "peft", "accelerate", "evaluate"} & set(loaded(code))
+
+
+def test_the_engine_fits_and_labels_without_datasets_and_peft(tiny_backbone):
+    """As on a machine that has PyTorch and transformers and can fetch nothing."""
+    code = f"""
+import sys
+import numpy as np
+for missing in ("datasets", "peft", "evaluate", "typer", "pandas"):
+    sys.modules[missing] = None
+from textlabel.engine.checkpoint import NoCheckpoint
+from textlabel.engine.predict import predict
+from textlabel.engine.run import Run, Task
+from textlabel.models.backbone import load_backbone
+from textlabel.recipe import Recipe
+from textlabel.types import LabelSchema
+things = "film phone plot screen it i was is".split()
+texts = [f"{{word}} {{thing}}" for thing in things for word in ("good", "bad")]
+labels = np.array([1, 0] * 8)
+for name in ("head", "full"):
+    task = Task(texts, labels, LabelSchema("single", ("bad", "good")))
+    run = Run(load_backbone({str(tiny_backbone)!r}), task, Recipe.load(name), 0, "torch", NoCheckpoint())
+    logits, features = predict(run.fit(np.arange(16), "final"), texts)
+    print(name, logits.shape, features.shape, (logits.argmax(axis=1) == labels).mean())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" ", 1)[0] for line in done.stdout.splitlines()] == ["head", "full"]
+    assert done.stdout.count("(16, 2) (16, 16) 1.0") == 2, done.stdout

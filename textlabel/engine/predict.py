@@ -179,6 +179,10 @@ class Featurizer:
             here = np.flatnonzero((number >= start) & (number < start + len(tokens)))
             found[index[here]] = self._window(tokens, report, crew)[number[here] - start]
 
+    def of_tokens(self, tokens: list[list[int]]) -> Float32:
+        """Return features (n, d) of texts that `read` turned into token ids, by this process alone."""
+        return self._window(tokens, lambda share: None, _Crew())
+
     def read(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of texts, cut at the most that the body reads."""
         return encode(self.classifier.tokenizer, self.classifier.info, texts)

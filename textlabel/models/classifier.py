@@ -115,16 +115,17 @@ class Classifier(nn.Module):
 
     def merge(self) -> None:
         """Fold a trained peft update into the body (in fp32) and remember it in ``adapters``."""
-        from peft import PeftModel, get_peft_model_state_dict
-
-        if not isinstance(self.body, PeftModel):
+        if not hasattr(self.body, "merge_and_unload"):  # no update is around it, and peft may be absent
             return
-        tensors = get_peft_model_state_dict(self.body, save_embedding_layers=False)
-        options = self.body.peft_config["default"].to_dict()
+        from peft import get_peft_model_state_dict
+
+        wrapped: Any = self.body
+        tensors = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+        options = wrapped.peft_config["default"].to_dict()
         config = {k: sorted(v) if isinstance(v, set) else v for k, v in options.items()}
         config["base_model_name_or_path"] = None  # a path of this machine says nothing elsewhere
         self.adapters.append(Adapter(config, {k: v.detach().cpu().clone() for k, v in tensors.items()}))
-        self.body = self.body.merge_and_unload()
+        self.body = wrapped.merge_and_unload()
 
     def add_adapter(self, adapter: Adapter) -> None:
         """Apply a saved update exactly as it was merged after training.
