@@ -7,14 +7,14 @@ on there. Labels are made of them at the end, in seconds.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from textlabel import registry
 from textlabel.errors import ExportError, RecipeError
 from textlabel.labeler import Labeler
-from textlabel.places import require_free
+from textlabel.places import Output
 from textlabel.trust.label_shift import LabelShift
 from textlabel.types import COLUMNS, Summary
 
@@ -36,22 +36,22 @@ class Annotate:
 
     Parameters
     ----------
-    corpus : rows to label: a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved
-        dataset, or a Hub dataset id; every column is carried through.
-    model : folder that `fit` wrote, or Hub id of a published one.
-    out : folder for the labeled rows, their provenance record and their card.
+    corpus : rows to label: a csv, tsv, jsonl or parquet file, a folder or glob of them, by path or by a URL
+        that fsspec knows (s3://bucket/rows.parquet), a saved dataset, or a Hub dataset id; every column is
+        carried through. It may be larger than memory.
+    model : folder that `fit` wrote, URL of one, or Hub id of a published one.
+    out : folder or URL for the labeled rows, their provenance record and their card.
     format : dataset, parquet, jsonl or csv (`textlabel plugins export`).
     min_confidence : rows at least this sure are accepted, the others are for review.
     out_of_scope_rate : share of rows in scope that may be called out of scope by mistake; 0: no row is.
     correct_label_shift : correct labels and confidence for the class shares of this corpus, estimated without
-        labels; refused with a warning where shares alone do not explain what the model says. A model that was
-        calibrated out of fold is refused too often: fit with --calibration holdout. Accuracy is not
-        estimated then.
+        labels, of rows in scope; refused with a warning where shares alone do not explain what the model
+        says. Accuracy is not estimated then.
     gold : rows that people labeled already; where the corpus has the same text, their label stands.
     label_column : column of gold that holds the label.
     order_by : column or confidence score (`textlabel plugins score`) by which a certificate accepts rows,
         the highest first; -NAME: the lowest first. ensemble and mutual_information need a model of a solved
-        head (recipe head) that was not fitted with --private, knn one that was fitted with --keep-reference.
+        head (recipe head) that was not fitted with --forget-rows, knn one fitted with --keep-reference.
     text_column : column that holds the text; several are joined.
     id_column : column that names the row; by default `id` if there is one, else its position.
     split : split of a Hub dataset or of a saved `DatasetDict`.
@@ -60,6 +60,14 @@ class Annotate:
     reject_file : with skip, JSON lines of the rows left out.
     backend : what runs the forward pass: torch, another that `textlabel optimize` kept in the model, or auto,
         the fastest of those that runs here.
+    cascade : let the student that `textlabel optimize --cascade` put into the model answer rows that it is
+        sure of. Such a row has no ood_score and is never out of scope. Accuracy is not estimated then, and
+        class shares cannot be corrected.
+    on_long : what is done with texts longer than the model reads: truncate reads their first tokens, window
+        all of them in windows that overlap (the column windows tells how many), fail refuses them; by default
+        what the model was fitted with.
+    window_pooling : how the windows of a text become one: mean, weighted by their tokens, or max; read with
+        on_long.
     cache : look features of texts up in the feature cache (`textlabel cache`), and keep them there.
     resume : go on with an unfinished run, and fail if there is none; without it, one that is there goes on.
     fresh : start over, and delete what an unfinished run did.
@@ -84,6 +92,9 @@ class Annotate:
     on_bad_row: str = "fail"
     reject_file: str = ""
     backend: str = "torch"
+    cascade: bool = False
+    on_long: str = ""
+    window_pooling: str = "mean"
     cache: bool = True
     resume: bool = False
     fresh: bool = False
@@ -96,8 +107,12 @@ class Annotate:
         from textlabel.engine.shards import Objects
 
         out = self._out()
-        unfinished = Objects(out.with_name(f".{out.name}.annotate"))
-        labeler = Labeler.from_pretrained(self.model, backend=self.backend, cache=self.cache)
+        unfinished = Objects(out.beside("annotate"))
+        labeler = Labeler.from_pretrained(
+            self.model, backend=self.backend, cascade=self.cascade, cache=self.cache
+        )
+        if self.on_long:
+            labeler.read_long(self.on_long, self.window_pooling)
         used = labeler.predictor.fit.backend  # fails here, before any row
         if self.correct_label_shift:
             labeler.bundle.measured("a correction for class shares")  # fails before hours of work
@@ -114,27 +129,29 @@ class Annotate:
         if accelerator().is_main_process:
             told = (estimate, shift, self._decided_by(rows))
             sealing: dict[str, Any] = {"order_by": self.order_by, "rejected": len(rejects)}
-            labeler.export(rows, out, self.format, *told, **sealing)
+            labeler.export(rows, out.folder, self.format, *told, **sealing)
+            out.publish()
             address = self._publish(rows, labeler.record(len(rows), *told))
             unfinished.delete()
         accelerator().wait_for_everyone()
         return {
-            "annotations": str(out),
+            "annotations": out.place,
             "format": self.format,
             "hub": address,
             "rows": len(rows),
             "labels": _counts(rows, labeler),
-            "decisions": {name: rows["decision"][:].count(name) for name in DECISIONS},
+            "decisions": {name: _count(rows, "decision")[name] for name in DECISIONS},
             "estimated_accuracy": None if estimate is None else str(estimate),
             "label_shift": None if shift is None else shift.to_json(labeler.schema.names),
             "backend": used,
+            "by_student": labeler.predictor.by_student if self.cascade else None,
             "from_cache": labeler.predictor.from_cache,
             "processes": accelerator().num_processes,
             "texts_per_second": None if goes_on else round(len(rows) / seconds, 1),
         }
 
-    def _out(self) -> Path:
-        out = require_free(self.out, ExportError)
+    def _out(self) -> Output:
+        out = Output(self.out, ExportError)
         exporter = registry.load("export", self.format)
         if not hasattr(exporter, "FILE"):
             raise ExportError(f"format {self.format!r} writes no folder; to publish, use --push-to-hub REPO")
@@ -142,7 +159,24 @@ class Annotate:
             raise RecipeError(
                 "resume goes on with an unfinished run and fresh deletes it: leave one of the two out"
             )
+        if self.cascade:
+            self._check_cascade()
         return out
+
+    def _check_cascade(self) -> None:
+        """Refuse what reads of every row what only the model itself says."""
+        from textlabel.engine.order import told_by_probabilities
+
+        if self.correct_label_shift:
+            raise RecipeError(
+                "correct_label_shift compares what the model says of all rows with labeled ones, and in a "
+                "cascade a student answers many: leave one of the two out"
+            )
+        if not told_by_probabilities(self.order_by):
+            raise RecipeError(
+                f"order_by = {self.order_by!r} reads the model's features of every row, and in a cascade a "
+                "student answers many: order by confidence, margin or entropy, or leave the cascade out"
+            )
 
     def _goes_on(self, unfinished: Objects) -> bool:
         """Return whether there is an unfinished run to go on with, and delete it where it is not wanted."""
@@ -174,7 +208,7 @@ class Annotate:
         )
 
     def _reads_embeddings(self, labeler: Labeler, corpus: Dataset) -> bool:
-        """Return whether the order of rows reads features.
+        """Return whether the order of rows or the correction for class shares reads features.
 
         Fails, before hours of work, if there is no such order.
         """
@@ -183,13 +217,18 @@ class Annotate:
 
         columns = [*COLUMNS, *corpus.column_names]
         check_order_by(self.order_by, columns)
-        return order_column(self.order_by, columns, labeler.bundle) is not None
+        placed = self.correct_label_shift and bool(labeler.bundle.members)
+        return order_column(self.order_by, columns, labeler.bundle) is not None or placed
 
     def _label(
         self, labeler: Labeler, corpus: Dataset, predictions: Predictions, gold: Dataset | None
     ) -> tuple[Dataset, Estimate | None, LabelShift | Refused | None]:
         """Return the rows, their estimated accuracy, and the shift that they were corrected for."""
-        shift = labeler.label_shift(predictions) if self.correct_label_shift else None
+        from textlabel.audit.seal import population
+
+        shift = None
+        if self.correct_label_shift:
+            shift = labeler.label_shift(predictions, self.out_of_scope_rate)
         rows = labeler.annotate(
             corpus,
             min_confidence=self.min_confidence,
@@ -200,8 +239,10 @@ class Annotate:
             order_by=self.order_by,
             id_column="id",
         )
-        known = labeler.bundle.source and not isinstance(shift, LabelShift)  # it is of uncorrected labels
-        return rows, labeler.estimate(predictions) if known else None, shift
+        by_model = population(rows)
+        # it is of uncorrected labels, and of rows of which the model itself says all that it can
+        known = labeler.bundle.source and not isinstance(shift, LabelShift) and predictions.by_student is None
+        return rows, labeler.estimate(predictions, by_model) if known and len(by_model) else None, shift
 
     def _gold(self, schema: LabelSchema) -> Dataset | None:
         """Return the gold rows with columns ``text`` and ``label``, whatever they are called there."""
@@ -222,7 +263,7 @@ class Annotate:
         return {
             "min_confidence": self.min_confidence,
             "out_of_scope_rate": self.out_of_scope_rate,
-            "gold_rows": rows["source"][:].count("human"),
+            "gold": _count(rows, "source")["human"],
             "order_by": self.order_by,
         }
 
@@ -235,5 +276,11 @@ class Annotate:
 
 
 def _counts(rows: Dataset, labeler: Labeler) -> dict[str, int] | None:
-    labels = rows["label"][:]
-    return {name: labels.count(i) for i, name in enumerate(labeler.schema.names)} or None
+    counts = _count(rows, "label") if labeler.schema.names else Counter()
+    return {name: counts[i] for i, name in enumerate(labeler.schema.names)} or None
+
+
+def _count(rows: Dataset, column: str) -> Counter[Any]:
+    """Return how often each value of a column is there."""
+    found = rows.select_columns(column).with_format("arrow")[:].column(column).value_counts()
+    return Counter({pair["values"]: pair["counts"] for pair in found.to_pylist()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, mkdtemp
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import finalize
 
 from textlabel.errors import BundleError, RecipeError
-from textlabel.types import LabelSchema, Predictions
+from textlabel.types import IntArray, LabelSchema, Predictions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,11 +31,12 @@ class Fitted:
 
     Parameters
     ----------
-    backend, cache, seed : as `textlabel.Labeler`.
+    backend, cascade, cache, seed : as `textlabel.Labeler`.
     """
 
-    def __init__(self, backend: str, cache: bool | str | Path, seed: int) -> None:
+    def __init__(self, backend: str, cascade: bool, cache: bool | str | Path, seed: int) -> None:
         self.backend = backend
+        self.cascade = cascade
         self.cache = cache
         self.seed = seed
         self._bundle: Bundle | None = None
@@ -53,6 +55,27 @@ class Fitted:
     def schema(self) -> LabelSchema:
         """What a label is."""
         return self.bundle.classifier.schema
+
+    def read_long(self, on_long: str, window_pooling: str = "mean") -> Self:
+        """Read texts that are too long otherwise than when it was fitted, and return this labeler.
+
+        Confidence was calibrated on labeled rows as they were read then.
+
+        Parameters
+        ----------
+        on_long, window_pooling : as `textlabel.Labeler`.
+
+        Raises
+        ------
+        BackboneError : an unknown word.
+        """
+        from textlabel.models.backbone import check_long
+
+        check_long(on_long, window_pooling)
+        model = self.bundle.classifier
+        model.info = replace(model.info, on_long=on_long, window_pooling=window_pooling)
+        self._predictor = None
+        return self
 
     def predict(
         self,
@@ -103,11 +126,17 @@ class Fitted:
         from textlabel.engine.predictor import Predictor
 
         if self._predictor is None:
-            self._predictor = Predictor(self.bundle, self.backend, cache_folder(self.cache))
+            self._predictor = Predictor(self.bundle, self.backend, cache_folder(self.cache), self.cascade)
         return self._predictor
 
     def optimize(
-        self, corpus: Source, *, text_column: str | Sequence[str] = "text", **loading: Any
+        self,
+        corpus: Source,
+        *,
+        cascade: str = "",
+        most_differ: float = 0.005,
+        text_column: str | Sequence[str] = "text",
+        **loading: Any,
     ) -> list[Trial]:
         """Find the backends that label faster here with the same labels, keep them, and return all trials.
 
@@ -116,64 +145,76 @@ class Fitted:
         Parameters
         ----------
         corpus : texts of the kind that will be labeled, without labels; at most 1,000 are looked at.
+        cascade : static backbone, such as potion-base-8M, of a student that learns the model's labels of at
+            most 10,000 texts of the corpus. Where ``cascade`` of the labeler is True it answers what it is
+            sure of. What is promised of it is told in `textlabel.engine.student`. Without this a student
+            that is there stays.
+        most_differ : of a cascade, the share of all labels that may differ from the model's own.
 
         Raises
         ------
-        CorpusError : fewer than 100 different texts.
+        CorpusError : fewer than 100 different texts, or too few for a cascade: 1,196 where 0.5 % may differ.
+        RecipeError : a cascade of a model that gives scores, or ``most_differ`` is no share.
+        BackboneError : the backbone of the cascade is not static, or cannot be had.
         """
         from textlabel.corpus.load import load_corpus
+        from textlabel.engine.feature_cache import cache_folder
         from textlabel.engine.optimize import optimize
+        from textlabel.engine.student import Lesson
 
         texts = list(load_corpus(corpus, text_column=text_column, **loading)["text"])
+        lesson = None
+        if cascade:
+            lesson = Lesson.prepare(self.bundle, texts, cascade, most_differ, self.seed)
         workspace = Path(mkdtemp(prefix="textlabel-"))
         finalize(self.bundle, rmtree, workspace, ignore_errors=True)  # what is kept reads from it
         trials = optimize(self.bundle, texts, workspace, self.seed)
         self.bundle.backends = [trial.fit for trial in trials[1:] if trial.fit is not None]
         self._predictor = None
+        if lesson is not None:
+            trials.append(lesson.trial(self.bundle, trials, cache_folder(self.cache)))
+            self.bundle.student = trials[-1].student
         return trials
 
-    def label_shift(self, predictions: Predictions) -> LabelShift | Refused:
+    def label_shift(self, predictions: Predictions, out_of_scope_rate: float = 0.0) -> LabelShift | Refused:
         """Return how class shares of a corpus differ from those of the labeled rows, or why nobody can tell.
 
         It is found without labels, and assumes that texts of one class are alike in both; what speaks
-        against that is refused. It trusts the probabilities, so uncalibrated ones are refused, too. A true
-        label shift is refused in 5 % of corpora after calibration = "holdout", and more often after folds.
+        against that is refused. It trusts the probabilities, so uncalibrated ones are refused, too.
 
         Parameters
         ----------
         predictions : what `predict` returned for the corpus.
-
-        Raises
-        ------
-        BundleError : no labeled row calibrated this model, so there is nothing to compare with.
+        out_of_scope_rate : where not 0, rows that `annotate` calls out of scope are not read. More of this,
+            and what is raised: `textlabel.engine.shift.shift_of`.
         """
-        from textlabel.trust.label_shift import Refused, label_shift
+        from textlabel.engine.shift import shift_of
 
-        calibrator, source = self.bundle.measured("a correction for class shares")
-        if calibrator.to_json()["name"] == "none":
-            return Refused(
-                "probabilities of this model are not calibrated, and of one that is too sure the shares come "
-                "out wrong: fit with another calibrator than 'none'"
-            )
-        return label_shift(source.cells, calibrator.apply(predictions.logits))
+        return shift_of(predictions, self.bundle, out_of_scope_rate)
 
-    def estimate(self, predictions: Predictions) -> Estimate:
+    def estimate(self, predictions: Predictions, among: IntArray | None = None) -> Estimate:
         """Return about how many labels of a corpus are right, without labels of it: no guarantee.
 
         Parameters
         ----------
         predictions : what `predict` returned for the corpus.
+        among : (m,) numbers of the rows that it is to be about, such as those that nobody labeled; None: all.
 
         Raises
         ------
         BundleError : no labeled row calibrated this model, so there is nothing to compare with.
-        CorpusError : no rows, or ``predictions`` lack the distances that the estimate reads.
+        CorpusError : no rows, or ``predictions`` lack the distances that the estimate reads, as they do where
+            the student of a cascade answered.
         """
+        from textlabel.engine.cascade import refuse_cascade
         from textlabel.trust.estimates import estimate_accuracy
 
+        refuse_cascade(predictions, "an estimate of accuracy")
         calibrator, source = self.bundle.measured("an estimate of accuracy")
-        probabilities = calibrator.apply(predictions.logits)
-        return estimate_accuracy(probabilities, source, predictions.agreements, predictions.distances)
+        kept, names = slice(None) if among is None else among, ("logits", "agreements", "distances")
+        read = {name: array[kept] for name, array in predictions.arrays().items() if name in names}
+        probabilities = calibrator.apply(read.pop("logits"))
+        return estimate_accuracy(probabilities, source, **read)
 
     def evaluate(self, annotations: Dataset, gold: Source, **loading: Any) -> Evaluation:
         """Return how well annotations agree with gold labels, joined by id."""
@@ -200,8 +241,8 @@ class Fitted:
             "decided_by": None if decided_by is None else dict(decided_by),
         }
 
-    def make_private(self) -> Self:
-        """Drop what gives away features of training rows (`Bundle.private`), and return this labeler.
+    def forget_rows(self) -> Self:
+        """Drop what gives away features of training rows (`Bundle.forget_rows`), and return this labeler.
 
         Raises
         ------
@@ -211,7 +252,7 @@ class Fitted:
             raise RecipeError(
                 "keep_reference = True keeps the features of all training rows: fit again without it"
             )
-        self._bundle, self._predictor = self.bundle.private(), None
+        self._bundle, self._predictor = self.bundle.forget_rows(), None
         return self
 
     def save(self, folder: str | Path, *, self_contained: bool = False) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from textlabel.trust.domain_shift import DomainShift, domain_shift
 from textlabel.types import LabelSchema
 
 if TYPE_CHECKING:
+    from textlabel.corpus.check import OnBadRow, Reject
     from textlabel.models.classifier import Classifier
 
 #: rows of each corpus by default: the standard error of the distance is then at most 0.032
@@ -37,6 +38,10 @@ class Gap:
         Hub id; by default the one that `fit` takes by default.
     model : folder that `fit` wrote, or Hub id of a published one, instead of a backbone.
     text_column : column that holds the text, in both; several are joined.
+    source_split, target_split : split of a Hub dataset or of a saved `DatasetDict`.
+    source_config, target_config : configuration of a Hub dataset.
+    on_bad_row : fail stops at the first unusable row of either, skip leaves such rows out.
+    reject_file : with skip, JSON lines of the rows left out.
     max_rows : random rows of each that are looked at; more than 5,000 are never.
     seed : decides which rows, and folds.
     """
@@ -46,6 +51,12 @@ class Gap:
     backbone: str = ""
     model: str = ""
     text_column: tuple[str, ...] = ("text",)
+    source_split: str = ""
+    target_split: str = ""
+    source_config: str = ""
+    target_config: str = ""
+    on_bad_row: str = "fail"
+    reject_file: str = ""
     max_rows: int = ROWS
     seed: int = 0
 
@@ -75,20 +86,38 @@ class Gap:
             raise RecipeError("backbone and model: both have features; give one of the two")
         if self.max_rows < LEAST_ROWS:
             raise RecipeError(f"max_rows = {self.max_rows}: expected {LEAST_ROWS} or more")
-        source, target = self._texts(self.source), self._texts(self.target)
+        source, target = self._samples()
         features = _features(self._classifier(), [*source, *target])
         n = len(source)
         return domain_shift(features[:n], features[n:], groups([*source, *target]), seed=self.seed)
 
-    def _texts(self, corpus: str) -> list[str]:
-        """Return a sample; of equal corpora the same, so that they are told to be equal."""
-        from textlabel.corpus.load import load_corpus
+    def _samples(self) -> tuple[list[str], list[str]]:
+        """Return texts of each corpus, and tell the rows that were left out."""
+        from textlabel.corpus.check import write_rejects
 
-        texts: list[str] = load_corpus(corpus, text_column=self.text_column)["text"][:]
+        source, bad = self._texts(self.source, self.source_split, self.source_config)
+        target, more = self._texts(self.target, self.target_split, self.target_config)
+        if self.reject_file and self.on_bad_row == "skip":
+            write_rejects([*bad, *more], self.reject_file)
+        return source, target
+
+    def _texts(self, corpus: str, split: str, config: str) -> tuple[list[str], list[Reject]]:
+        """Return a sample, of equal corpora the same, so that they are told to be equal; and bad rows."""
+        from textlabel.corpus.load import load_with_rejects
+
+        rows, rejects = load_with_rejects(
+            corpus,
+            text_column=self.text_column,
+            id_column=False,  # two rows of one id are two texts
+            split=split or None,
+            config=config or None,
+            on_bad_row=cast("OnBadRow", self.on_bad_row),  # checked there
+        )
+        texts: list[str] = rows["text"][:]
         if len(texts) < LEAST_ROWS:
             raise CorpusError(f"{corpus}: {len(texts)} rows; expected {LEAST_ROWS} or more to compare")
         order = np.random.default_rng(self.seed).permutation(len(texts))
-        return [texts[i] for i in np.sort(order[: min(self.max_rows, MOST_ROWS)])]
+        return [texts[i] for i in np.sort(order[: min(self.max_rows, MOST_ROWS)])], rejects
 
     def _classifier(self) -> Classifier:
         from textlabel.models.backbone import load_backbone

@@ -24,6 +24,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from textlabel.corpus.remote import is_url
 from textlabel.errors import RecipeError
 from textlabel.recipe import build, read_toml, unknown_keys
 from textlabel.steps import Annotate, Evaluate, Fit, Step, Summary
@@ -133,7 +134,7 @@ def _placed(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _place(key: str, value: Any, folder: Path) -> Any:
-    if not isinstance(value, str) or not value or key not in _PLACES | _SOURCES:
+    if not isinstance(value, str) or not value or key not in _PLACES | _SOURCES or is_url(value):
         return value
     there = os.path.normpath(folder / Path(value).expanduser())
     # a source may also be a name or a Hub id; what shows that it is a path is a dot in front, a

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
+from textlabel.corpus.remote import fetch, is_url
 from textlabel.errors import BundleError
 from textlabel.fitted import Fitted, Source
 from textlabel.models.backend_fit import REFERENCE
@@ -34,6 +38,7 @@ class Labeler(Fitted):
     seed : decides folds, order, dropout and new weights.
     backend : what runs the forward pass: torch, another that `optimize` kept, or auto, the fastest of those
         that runs here.
+    cascade : whether the student that `optimize` trained answers the texts that it is sure of.
     calibration : "auto", "holdout", "folds=K" or "none": which rows, unseen in training, calibrate.
     calibrator : plugin (`textlabel plugins calibrator`), or "auto": the simplest that those rows do
         not speak against.
@@ -45,6 +50,9 @@ class Labeler(Fitted):
     cache : where features of texts are kept for the next model on the same body: True, the user's cache
         folder (`textlabel cache`), False, nowhere, or a folder.
     pooling, normalize, max_length : how features are read; None: as the backbone says of itself.
+    on_long : what is done with longer texts: "truncate" (None) reads their first max_length tokens, "window"
+        all of them in windows that overlap, "fail" refuses them.
+    window_pooling : how windows become one row: "mean" (None), "weighted" by their tokens, or "max".
 
     Examples
     --------
@@ -60,6 +68,7 @@ class Labeler(Fitted):
         *,
         seed: int = 0,
         backend: str = REFERENCE,
+        cascade: bool = False,
         calibration: str = "auto",
         calibrator: str = "auto",
         off_map: str = DEFAULT_OFF_MAP,
@@ -70,16 +79,24 @@ class Labeler(Fitted):
         pooling: str | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
+        on_long: str | None = None,
+        window_pooling: str | None = None,
     ) -> None:
         self.backbone = backbone
         self._recipe: Recipe | dict[str, Any] = Recipe.load(recipe)
-        super().__init__(backend, cache, seed)
+        super().__init__(backend, cascade, cache, seed)
         self.calibration = calibration
         self.calibrator = calibrator
         self.off_map = off_map
         self.keep_reference = keep_reference
         self.sets = SetPlan(sets, set_alpha)
-        self._reading = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+        self._reading = {
+            "pooling": pooling,
+            "normalize": normalize,
+            "max_length": max_length,
+            "on_long": on_long,
+            "window_pooling": window_pooling,
+        }
 
     @property
     def recipe(self) -> Recipe:
@@ -119,6 +136,7 @@ class Labeler(Fitted):
         """
         from textlabel.engine.adapt import adapt
         from textlabel.engine.feature_cache import cache_folder
+        from textlabel.engine.predictor import backend_to_fit
         from textlabel.engine.scope import ScopePlan
         from textlabel.engine.task import load_task
         from textlabel.models.backbone import load_backbone
@@ -145,7 +163,7 @@ class Labeler(Fitted):
             calibrator=self.calibrator,
             scope=ScopePlan(self.off_map, self.keep_reference),
             sets=self.sets,
-            backend=REFERENCE if self.backend == "auto" else self.backend,
+            backend=backend_to_fit(self.backend),
             cache=cache_folder(self.cache),
             checkpoint=None if checkpoint is None else Path(checkpoint),
         )
@@ -206,8 +224,13 @@ class Labeler(Fitted):
         if correct_label_shift:
             self.bundle.measured("a correction for class shares")
         score = order_column(order_by, [*COLUMNS, *rows.column_names], self.bundle)
-        made = predictions or self._predict(rows, checkpoint, embeddings=score is not None)
-        shift = self.label_shift(made) if correct_label_shift is True else correct_label_shift or None
+        reads = score is not None or (correct_label_shift is True and bool(self.bundle.members))
+        made = predictions or self._predict(rows, checkpoint, embeddings=reads)
+        shift = (
+            self.label_shift(made, out_of_scope_rate)
+            if correct_label_shift is True
+            else correct_label_shift or None
+        )
         labeled = annotate(rows, made, self.bundle, min_confidence, out_of_scope_rate, shift, score)
         return labeled if known is None else with_gold(labeled, known)
 
@@ -248,7 +271,12 @@ class Labeler(Fitted):
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, backend: str = REFERENCE, cache: bool | str | Path = True
+        cls,
+        folder: str | Path,
+        *,
+        backend: str = REFERENCE,
+        cascade: bool = False,
+        cache: bool | str | Path = True,
     ) -> Labeler:
         """Return a labeler from a folder that `save` wrote; it gives the same labels."""
         from textlabel.models.bundle import Bundle
@@ -259,6 +287,7 @@ class Labeler(Fitted):
             info.name,
             seed=bundle.record["seed"],
             backend=backend,
+            cascade=cascade,
             off_map=bundle.scope.off_map,
             keep_reference=bundle.scope.known.reference is not None,
             sets=DEFAULT_SETS if bundle.sets.kind == "interval" else bundle.sets.kind,
@@ -267,6 +296,8 @@ class Labeler(Fitted):
             pooling=info.pooling,
             normalize=info.normalize,
             max_length=info.max_length,
+            on_long=info.on_long,
+            window_pooling=info.window_pooling,
         )
         labeler._recipe = bundle.record["recipe"]  # read when somebody fits again: its plugins may be absent
         labeler._bundle = bundle
@@ -279,15 +310,26 @@ class Labeler(Fitted):
         *,
         revision: str | None = None,
         backend: str = REFERENCE,
+        cascade: bool = False,
         cache: bool | str | Path = True,
     ) -> Labeler:
-        """Return a labeler from a local folder or a Hub repository."""
+        """Return a labeler from a local folder, a URL that fsspec knows, or a Hub repository."""
+        if is_url(ref):
+            folder = Path(mkdtemp(prefix="textlabel-"))
+            try:
+                fetch(str(ref), folder / "model", BundleError)
+                labeler = cls.load(folder / "model", backend=backend, cascade=cascade, cache=cache)
+            except BaseException:
+                rmtree(folder, ignore_errors=True)
+                raise
+            finalize(labeler.bundle, rmtree, folder, ignore_errors=True)  # it reads from there
+            return labeler
         if Path(ref).is_dir():
-            return cls.load(ref, backend=backend, cache=cache)
+            return cls.load(ref, backend=backend, cascade=cascade, cache=cache)
         from textlabel.models.backbone import download
 
         if str(ref).count("/") != 1 or str(ref).startswith((".", "~", "/")):
             raise BundleError(
                 f"{ref}: no such folder; expected one that `textlabel fit --out` wrote, or a Hub id"
             )
-        return cls.load(download(str(ref), revision), backend=backend, cache=cache)
+        return cls.load(download(str(ref), revision), backend=backend, cascade=cascade, cache=cache)

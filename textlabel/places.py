@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from shutil import rmtree
+from weakref import finalize
 
 from textlabel.audit.store import FOLDER
+from textlabel.corpus.remote import file_system, is_url
+from textlabel.corpus.spool import scratch_folder
 from textlabel.errors import TextlabelError
+from textlabel.export._folder import foreign
 
 #: the file by which a folder is known to be ours: a model or annotations
 OURS = "textlabel.json"
@@ -18,6 +23,8 @@ def require_free(path: str | Path, error: type[TextlabelError]) -> Path:
     Asked before hours of work: a folder that holds something else than our own earlier output is
     refused, and so is a place where nothing can be written.
     """
+    if is_url(path):
+        raise error(f"{path} is a URL; expected a folder on a disk of this machine: choose another path")
     target = Path(path).expanduser().resolve()
     if target.exists() and not target.is_dir():
         raise error(f"{target} is a file; expected a folder to write into: choose another path")
@@ -33,3 +40,66 @@ def require_free(path: str | Path, error: type[TextlabelError]) -> Path:
             return target
     except OSError as reason:
         raise error(f"{target} cannot be written: {reason}") from None
+
+
+class Output:
+    """Where a result goes: a folder, or a URL that fsspec knows, which gets it when it is complete.
+
+    Parameters
+    ----------
+    place : path or URL.
+    error : what is raised where nothing can be written, or something else is there.
+    """
+
+    def __init__(self, place: str, error: type[TextlabelError]) -> None:
+        self._error = error
+        if not is_url(place):
+            self.folder = require_free(place, error)
+            self.place = str(self.folder)
+            return
+        self.place = place.rstrip("/")
+        self._files, self._root = file_system(self.place, error)
+        if strange := foreign(self._names()):
+            raise error(
+                f"{self.place} is not empty and no previous output of textlabel: it holds {strange[0]!r}; "
+                "choose another folder"
+            )
+        local = tempfile.mkdtemp(dir=scratch_folder(), prefix="textlabel-")
+        finalize(self, rmtree, local, ignore_errors=True)
+        self.folder = Path(local) / "out"
+
+    def beside(self, purpose: str) -> str:
+        """Return the hidden place beside this one where what is unfinished is kept."""
+        parent, _, name = self.place.rpartition("/")
+        return f"{parent}/.{name}.{purpose}"
+
+    def publish(self) -> None:
+        """Put the folder where it belongs, its record last; what was there before and is not in it goes.
+
+        Raises
+        ------
+        TextlabelError : the store refuses.
+        """
+        if not is_url(self.place):
+            return
+        new = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name == OURS, name))
+        try:
+            for name in new:
+                self._files.put_file(str(self.folder / name), f"{self._root}/{name}")
+            for name in set(self._names()) - set(new):
+                self._files.rm_file(f"{self._root}/{name}")
+        except Exception as reason:  # each store's client has errors of its own
+            raise self._error(
+                f"{self.place} cannot be written: {reason}. What is finished stays: mend this and repeat the "
+                "command, which then goes on"
+            ) from reason
+
+    def _names(self) -> list[str]:
+        self._files.invalidate_cache()
+        try:
+            return [path.removeprefix(self._root).strip("/") for path in self._files.find(self._root)]
+        except FileNotFoundError:
+            return []
+        except Exception as reason:
+            told = f"{self.place} cannot be reached: {reason}; check address, network and login"
+            raise self._error(told) from reason

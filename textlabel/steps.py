@@ -58,13 +58,17 @@ class Fit:
     sets : kind of the prediction sets: lac (the smallest), aps or raps (larger where a row is hard), or class
         (a promise for each class); scores have an interval instead.
     set_alpha : share of the prediction sets that may miss the true label.
-    private : put nothing into the model that gives away features of a training row, and cache none: no
+    forget_rows : put nothing into the model that gives away features of a training row, and cache none: no
         reference, no heads of folds (orders ensemble and mutual_information need them) and no twins
         (estimates of accuracy are then without GDE).
     backend : what runs the forward pass (`textlabel plugins backend`).
     cache : look features of labeled rows up in the feature cache (`textlabel cache`), and keep them there.
     pooling : mean or cls; by default what the backbone says of itself.
     max_length : tokens kept of a text; 0: what the backbone says of itself.
+    on_long : what is done with longer texts: truncate reads their first tokens, window all of them in windows
+        that overlap, fail refuses them. Labeling does the same. A recipe that trains the body trains it on
+        first tokens.
+    window_pooling : how the windows of a text become one: mean, weighted by their tokens, or max.
     on_bad_row : fail stops at the first unusable row, skip leaves such rows out.
     reject_file : with skip, JSON lines of the rows left out.
     self_contained : also copy a backbone that could be had by its name.
@@ -86,11 +90,13 @@ class Fit:
     keep_reference: bool = False
     sets: str = DEFAULT_SETS
     set_alpha: float = DEFAULT_ALPHA
-    private: bool = False
+    forget_rows: bool = False
     backend: str = "torch"
     cache: bool = True
     pooling: str = ""
     max_length: int = 0
+    on_long: str = "truncate"
+    window_pooling: str = "mean"
     on_bad_row: str = "fail"
     reject_file: str = ""
     self_contained: bool = False
@@ -99,10 +105,10 @@ class Fit:
         """Train, save, and return what there is to tell. A killed run goes on when it is repeated."""
         from textlabel.engine.process import accelerator
 
-        if self.private and self.keep_reference:
+        if self.forget_rows and self.keep_reference:
             raise RecipeError(
-                "private = true and keep_reference = true: the reference holds the features of all training "
-                "rows; leave one of the two out"
+                "forget_rows = true and keep_reference = true: the reference holds the features of all "
+                "training rows; leave one of the two out"
             )
         out = require_free(self.out, BundleError)
         checkpoint = out.with_name(f".{out.name}.checkpoint")
@@ -118,9 +124,11 @@ class Fit:
             keep_reference=self.keep_reference,
             sets=self.sets,
             set_alpha=self.set_alpha,
-            cache=self.cache and not self.private,
+            cache=self.cache and not self.forget_rows,
             pooling=self.pooling or None,
             max_length=self.max_length or None,
+            on_long=self.on_long,
+            window_pooling=self.window_pooling,
         )
         labeler.fit(
             self.train,
@@ -133,8 +141,8 @@ class Fit:
             on_bad_row=self.on_bad_row,
             reject_file=self.reject_file or None,
         )
-        if self.private:
-            labeler.make_private()
+        if self.forget_rows:
+            labeler.forget_rows()
         labeler.save(out, self_contained=self.self_contained)
         if accelerator().is_main_process:
             shutil.rmtree(checkpoint, ignore_errors=True)

@@ -108,6 +108,9 @@ class Predictions:
     distances : optional (n,) float32, of the rows from the bulk of the labeled rows.
     recomputed : optional (n,) bool, rows that the reference backend computed again.
     from_cache : optional (n,) bool, rows whose features the feature cache knew.
+    windows : optional (n,) int64, in how many windows a row was read; 0: not by the model itself.
+    by_student : optional (n,) bool, rows that the student of a cascade answered: of these only the logits are
+        there, and everything else that is a float is NaN.
     """
 
     ids: Sequence[str]
@@ -119,11 +122,18 @@ class Predictions:
     distances: npt.NDArray[np.float32] | None = None
     recomputed: npt.NDArray[np.bool_] | None = None
     from_cache: npt.NDArray[np.bool_] | None = None
+    windows: IntArray | None = None
+    by_student: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.ids), self.schema.outputs)
         if self.logits.shape != expected:
             raise ValueError(f"expected logits of shape {expected}, got {self.logits.shape}")
+
+    def part(self, rows: slice) -> Predictions:
+        """Return the predictions of some of the rows."""
+        arrays = {name: array[rows] for name, array in self.arrays().items()}
+        return Predictions(self.ids[rows], schema=self.schema, **arrays)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays that there are, by name, as safetensors wants them."""

@@ -191,13 +191,17 @@ spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name in {EXTRAS!r} else spec(name, package)
 from textlabel import registry
 for name in registry.plugins("backend"):
-    print(name, "|", registry.load("backend", name).lacks())
+    module = registry.load("backend", name)
+    print(name, "|", module.lacks())
+    print(name, "to prepare", "|", getattr(module, "lacks_to_prepare", str)())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = dict(line.split(" | ") for line in done.stdout.splitlines() if " | " in line)
     assert told["openvino_int8"] == told["openvino_bf16"] == "OpenVINO: pip install 'textlabel[openvino]'"
-    assert told["onnxruntime_int8"] == "onnxruntime, onnx, onnxscript: pip install 'textlabel[onnx]'"
+    assert told["openvino_int8 to prepare"] == "NNCF: pip install 'textlabel[openvino]'"
+    assert told["onnxruntime_int8"] == "onnxruntime: pip install 'textlabel[onnx]'"
+    assert told["onnxruntime_int8 to prepare"] == "onnx, onnxscript: pip install 'textlabel[onnx]'"
 
 
 def test_with_everything_there_backends_import_nothing_of_it_until_they_run():

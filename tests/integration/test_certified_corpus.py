@@ -6,20 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import run, told
 from sealed import fill
-from typer.testing import CliRunner
 
-from textlabel.cli.app import app
 from textlabel.demo import NAMES, draw
 from textlabel.export._read import read_annotations, read_record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-def run(*words):
-    done = CliRunner().invoke(app, [*map(str, words), "--json"])
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
 
 
 def test_the_exported_file_holds_no_more_wrong_labels_than_certified(tmp_path):
@@ -29,32 +22,31 @@ def test_the_exported_file_holds_no_more_wrong_labels_than_certified(tmp_path):
     for name, rows in (("train", train), ("corpus", corpus)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     model, labeled, done = (tmp_path / name for name in ("model", "labeled", "done"))
-    run("fit", tmp_path / "train.jsonl", "--out", model)
+    told("fit", tmp_path / "train.jsonl", "--out", model)
     # a tenth of the corpus has gold already, and is left out of the population
     gold = [{"text": row["text"], "label": truth[row["id"]]} for row in corpus[:150]]
     (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
-    run(
+    told(
         *("annotate", tmp_path / "corpus.jsonl", "--model", model, "--out", labeled),
         *("--gold", tmp_path / "gold.jsonl", "--out-of-scope-rate", 0.01),
     )
-    assert run("plan", labeled, "--max-error", 0.1)["population"] == 1350
-    drawn = run("audit", "draw", labeled, "--size", 400, "--seed", 1)
+    assert told("plan", labeled, "--max-error", 0.1)["population"] == 1350
+    drawn = told("audit", "draw", labeled, "--size", 400, "--seed", 1)
     fill(Path(drawn["sheet"]), truth)
-    run("audit", "import", labeled, drawn["sheet"], "--reviewer", "anna")
-    certificate = run("certify", labeled, "--max-error", 0.1)
+    told("audit", "import", labeled, drawn["sheet"], "--reviewer", "anna")
+    certificate = told("certify", labeled, "--max-error", 0.1)
     assert certificate["certified"]
     assert certificate["gold"] == 150
-    todo = run("todo", labeled)
+    todo = told("todo", labeled)
     fill(Path(todo["sheet"]), truth)
-    run("answers", "import", labeled, todo["sheet"], "--reviewer", "ben")
-    told = run("finish", labeled, "--out", done, "--format", "parquet")
-    assert told["labeled_by_model"] > 100
+    told("answers", "import", labeled, todo["sheet"], "--reviewer", "ben")
+    finished = told("finish", labeled, "--out", done, "--format", "parquet")
+    assert finished["labeled_by_model"] > 100
     rows = read_annotations(done)
     assert rows["id"][:] == [row["id"] for row in corpus]
     said = [NAMES[3][code] for code in rows["label"][:]]
     assert sum(truth[name] != label for name, label in zip(rows["id"], said, strict=True)) <= 135
     assert read_record(done)["certificate"]["seal"] == certificate["seal"]
     # and a model cannot learn from the sheet it was judged by
-    refused = CliRunner().invoke(app, ["fit", str(drawn["sheet"]), "--out", str(tmp_path / "cheat")])
-    assert refused.exit_code == 1
+    refused = run("fit", drawn["sheet"], "--out", tmp_path / "cheat", code=1)
     assert "audit sheet" in refused.stderr

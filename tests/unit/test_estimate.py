@@ -156,6 +156,23 @@ def test_annotate_tells_the_estimate_and_records_it(labeler, tmp_path):
     assert record["estimate"]["promise"] == "estimate, not a guarantee"
 
 
+def test_rows_that_people_labeled_are_not_estimated(labeler, tmp_path):
+    model = labeler.save(tmp_path / "model")
+    for name, rows in (("corpus", TEXTS), ("some", ROWS[:30]), ("all", ROWS)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus, predictions = str(tmp_path / "corpus.jsonl"), labeler.predict(TEXTS)
+
+    def recorded(gold):
+        Annotate(corpus, str(model), str(tmp_path / "out"), gold=str(tmp_path / f"{gold}.jsonl")).run()
+        return json.loads((tmp_path / "out" / "textlabel.json").read_text())["estimate"]
+
+    expected = labeler.estimate(predictions, np.arange(30, 80))
+    assert recorded("some") == expected.to_json()
+    assert (expected.rows, labeler.estimate(predictions).rows) == (50, 80)
+    assert expected.methods != labeler.estimate(predictions).methods
+    assert recorded("all") is None
+
+
 def test_predictions_made_before_give_the_same_rows(labeler):
     given = labeler.annotate(TEXTS, predictions=labeler.predict(TEXTS))
     assert given[:] == labeler.annotate(TEXTS)[:]

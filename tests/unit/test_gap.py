@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_a_model_has_features_of_its_own(files, tiny_backbone, tmp_path):
     model = str(labeler.save(tmp_path / "model"))
     adapted = Gap(files["one"], files["other"], model=model).run()
     assert adapted["features"] == model
-    assert adapted["distance"] != Gap(files["one"], files["other"], str(tiny_backbone)).run()["distance"]
+    assert adapted["auc"] != Gap(files["one"], files["other"], str(tiny_backbone)).run()["auc"]
 
 
 def test_the_seed_decides_the_rows(files, tiny_backbone):
@@ -102,3 +103,39 @@ def test_twenty_rows_of_one_text_are_too_few_texts(files, tiny_backbone, tmp_pat
     with pytest.raises(CorpusError, match="distinct texts"):
         Gap(str(tmp_path / "same.jsonl"), files["one"], str(tiny_backbone)).run()
     assert np.isfinite(Gap(files["one"], files["two"], str(tiny_backbone), max_rows=20).run()["distance"])
+
+
+def test_rows_of_one_id_are_two_texts(files, tiny_backbone, tmp_path):
+    rows = [{**row, "id": None if i % 3 else "same"} for i, row in enumerate(snippets(200))]
+    (tmp_path / "ids.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = Gap(str(tmp_path / "ids.jsonl"), files["two"], str(tiny_backbone)).run()
+    assert told == Gap(files["one"], files["two"], str(tiny_backbone)).run()
+
+
+def test_each_corpus_has_a_split_of_its_own(files, tiny_backbone, tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    parts = {"train": snippets(200), "test": snippets(200, seed=1)}
+    DatasetDict({name: Dataset.from_list(rows) for name, rows in parts.items()}).save_to_disk(
+        tmp_path / "both"
+    )
+    both = str(tmp_path / "both")
+    told = Gap(both, both, str(tiny_backbone), source_split="train", target_split="test").run()
+    assert told == Gap(files["one"], files["two"], str(tiny_backbone)).run()
+    with pytest.raises(CorpusError, match="expected a split of it"):
+        Gap(both, files["two"], str(tiny_backbone)).run()
+
+
+def test_bad_rows_of_both_are_left_out_and_written(files, tiny_backbone, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_text(f"{{broken {name}\n{Path(files[name]).read_text()}")
+    corpora = [str(tmp_path / f"{name}.jsonl") for name in ("one", "two")]
+    with pytest.raises(CorpusError, match=r"one\.jsonl, row 1: expected one JSON object"):
+        Gap(*corpora, str(tiny_backbone)).run()
+    out = tmp_path / "rejects.jsonl"
+    told = Gap(*corpora, str(tiny_backbone), on_bad_row="skip", reject_file=str(out)).run()
+    assert told == Gap(files["one"], files["two"], str(tiny_backbone)).run()
+    assert [json.loads(line)["original"] for line in out.read_text().splitlines()] == [
+        "{broken one\n",
+        "{broken two\n",
+    ]

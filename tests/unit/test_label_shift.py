@@ -16,6 +16,8 @@ TEXTS = [{"id": row["id"], "text": row["text"]} for row in SHIFTED]
 TRUTH = np.array([row["label"] == "positive" for row in SHIFTED])
 #: words of neither mood: nothing that class shares could explain
 OTHER = [{"text": f"the film was not very {i}"} for i in range(300)]
+#: far off the map
+NOISE = [{"id": f"n{i}", "text": f"{20 * 'awful '}{i}"} for i in range(175)]
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +128,19 @@ def test_shares_of_other_classes_are_refused(labeler, predictions):
     three = LabelShift(np.full(3, 1 / 3), np.ones(3), 0.5)
     with pytest.raises(CorpusError, match="a weight of 0 or more for each of 2 classes"):
         labeler.annotate(TEXTS, predictions=predictions, correct_label_shift=three)
+
+
+def test_rows_called_out_of_scope_are_not_read(labeler):
+    """A fifth of the corpus is nothing but noise: with it shares explain nothing, without it they do."""
+    predictions = labeler.predict([*TEXTS, *NOISE])
+    assert isinstance(labeler.label_shift(predictions), Refused)
+    found = labeler.label_shift(predictions, out_of_scope_rate=0.05)
+    assert isinstance(found, LabelShift)
+    assert abs(found.shares[1] - TRUTH.mean()) < 0.05
+    rows = labeler.annotate([*TEXTS, *NOISE], correct_label_shift=True, out_of_scope_rate=0.05)
+    assert (
+        rows["probabilities"][:]
+        == labeler.annotate([*TEXTS, *NOISE], predictions=predictions, correct_label_shift=found)[
+            "probabilities"
+        ][:]
+    )

@@ -40,9 +40,9 @@ def test_fit_refuses_a_bad_place_before_it_reads_anything(tmp_path):
         Fit(train="nowhere.csv", out=str(tmp_path / "out")).run()
 
 
-def test_private_refuses_a_reference_before_it_reads_anything(tmp_path):
-    with pytest.raises(RecipeError, match="private = true and keep_reference = true"):
-        Fit(train="nowhere.csv", out=str(tmp_path / "out"), private=True, keep_reference=True).run()
+def test_forgetting_rows_refuses_a_reference_before_it_reads_anything(tmp_path):
+    with pytest.raises(RecipeError, match="forget_rows = true and keep_reference = true"):
+        Fit(train="nowhere.csv", out=str(tmp_path / "out"), forget_rows=True, keep_reference=True).run()
 
 
 def test_evaluate_wants_a_folder_of_ours(tmp_path):

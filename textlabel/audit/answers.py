@@ -17,6 +17,8 @@ from textlabel.audit.seal import Sealed, open_sealed
 from textlabel.audit.store import append, locked, read_lines
 from textlabel.corpus.check import UNDECIDED, Rejects
 from textlabel.corpus.files import read_file
+from textlabel.corpus.records import joined
+from textlabel.corpus.spool import Spool
 from textlabel.errors import AuditError, CorpusError, nearest
 from textlabel.trust.agreement import majority
 from textlabel.trust.certificate import Bools, Floats, Ints
@@ -62,15 +64,17 @@ def import_answers(
     sealed = open_sealed(folder)
     path = Path(sheet)
     try:
-        part = read_file(path, {}, Rejects("fail"))
+        spool = Spool()
+        part = read_file(path, {}, Rejects("fail"), spool)
+        table = joined(spool, [part])
     except CorpusError as error:
         fault = str(error).partition(" Mend the row")[0]  # the rest names an option that is not here
         raise AuditError(f"{fault} Nothing was imported; give the sheet with its labels filled in") from None
-    if missing := [name for name in (MARKER, "text", "label") if name not in part.table.column_names]:
+    if missing := [name for name in (MARKER, "text", "label") if name not in table.column_names]:
         raise AuditError(f"{path}: no column {missing[0]!r}; expected a sheet that textlabel wrote")
     with locked(sealed.audit_folder):
         read = _Reader(sealed, path, _asked(sealed), reviewer, correct, _in_force(sealed))
-        rows = zip(part.rows.tolist(), part.table.to_pylist(), strict=True)
+        rows = zip(part.rows.tolist(), table.to_pylist(), strict=True)
         found = [read.row(number, values) for number, values in rows]
         records = [record for record in found if record]
         append(sealed.audit_folder / LOG, [record for record in records if not read.known(record)])
@@ -280,8 +284,8 @@ def _copies(sealed: Sealed, rows: Ints, among: Ints) -> tuple[Ints, Ints]:
     import pyarrow.compute as pc
 
     asked = pa.array(sealed.rows.select(rows)["text"][:], pa.string())
-    texts = sealed.rows.select_columns("text").with_format("arrow")[:].column("text").take(pa.array(among))
-    place = pc.fill_null(pc.index_in(texts.cast(pa.string()), asked), -1).to_numpy()
+    texts = sealed.rows.select_columns("text").with_format("arrow")[:].column("text").cast(pa.string())
+    place = pc.fill_null(pc.index_in(texts, asked), -1).to_numpy()[among]
     return among[place >= 0], place[place >= 0].astype(np.int64)
 
 

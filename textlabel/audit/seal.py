@@ -9,7 +9,7 @@ it, and so are rejected rows, which have no label; out-of-scope rows stay in, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.audit.store import FOLDER
+from textlabel.corpus.spool import pieces
 from textlabel.errors import AuditError, nearest
 from textlabel.registry import plugins
 from textlabel.trust.certificate import Audit, Bools, Floats, Ints, ranking
@@ -46,16 +47,16 @@ def seal(rows: Dataset, *, order_by: str = "confidence", rejected: int | None = 
     ------
     AuditError : no such column.
     """
-    population = _population(rows)
+    inside = population(rows)
     return {
-        "labels": _labels_digest(rows, _order(rows, population, order_by)),
+        "labels": _labels_digest(rows, _order(rows, inside, order_by)),
         "corpus": _corpus_digest(rows),
-        "columns": {name: _digest(*_strings(rows, name)) for name in groupable(rows)},
+        "columns": {name: _strings_digest(rows, name) for name in groupable(rows)},
         "order_by": order_by,
-        "population": len(population),
-        "gold": len(rows) - len(population),
+        "population": len(inside),
+        "gold": len(rows) - len(inside),
         "rejected": rejected,
-        "out_of_scope": int(np.sum(_out_of_scope(rows)[population])),
+        "out_of_scope": int(np.sum(_out_of_scope(rows)[inside])),
     }
 
 
@@ -155,13 +156,13 @@ def open_sealed(folder: str | Path) -> Sealed:
             else f"{path}: these annotations are not sealed; annotate again with this version of textlabel"
         )
     rows, seal = read_annotations(path), record["seal"]
-    order = _order(rows, _population(rows), seal["order_by"])
+    order = _order(rows, population(rows), seal["order_by"])
     if _corpus_digest(rows) != seal["corpus"]:
         raise AuditError(f"{path}: ids or texts were changed since they were annotated; {_AGAIN}")
     if _labels_digest(rows, order) != seal["labels"]:
         raise AuditError(f"{path}: labels or their order were changed since they were annotated; {_AGAIN}")
     for name in groupable(rows):
-        if _digest(*_strings(rows, name)) != seal["columns"].get(name):
+        if _strings_digest(rows, name) != seal["columns"].get(name):
             raise AuditError(f"{path}, column {name!r} was changed since it was annotated; {_AGAIN}")
     return Sealed(path, rows, record, order)
 
@@ -204,7 +205,8 @@ def _equal(rows: Dataset, name: str, value: str) -> Bools:
     return same
 
 
-def _population(rows: Dataset) -> Ints:
+def population(rows: Dataset) -> Ints:
+    """Return the numbers (n,) of the rows that the model labeled, which a certificate is about."""
     return np.flatnonzero(_equal(rows, "source", "model"))
 
 
@@ -234,7 +236,8 @@ def _sureness(rows: Dataset, name: str) -> Floats:
                 f"order_by = {name!r} asks the model, and these rows lack what it says: annotate with "
                 f"order_by = {name!r}, which makes a column of it"
             )
-        probabilities = np.array(rows["probabilities"][:], dtype=np.float64)
+        flat = [chunk.flatten().to_numpy() for chunk in _arrow(rows, "probabilities").chunks]
+        probabilities = np.concatenate(flat).astype(np.float64).reshape(len(rows), -1)
         return order_score(name, Evidence(probabilities, column(rows, "ood_score")))
     check_order_by(name, rows.column_names)
     raise AuditError(f"order_by = {name!r}: scores have no probabilities; name a column of numbers")
@@ -248,7 +251,7 @@ def check_order_by(order_by: str, columns: Iterable[str]) -> None:
 
 
 def _corpus_digest(rows: Dataset) -> str:
-    return _digest(*_strings(rows, "id"), *_strings(rows, "text"))
+    return _strings_digest(rows, "id", "text")
 
 
 def _labels_digest(rows: Dataset, order: Ints) -> str:
@@ -258,20 +261,36 @@ def _labels_digest(rows: Dataset, order: Ints) -> str:
     return _digest(names, column(rows, "label"), order, sure, _out_of_scope(rows))
 
 
-def _strings(rows: Dataset, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the lengths (N,) and the bytes of a column of strings, however it is cut into chunks."""
+def _strings_digest(rows: Dataset, *names: str) -> str:
+    """Return the digest of the lengths (N,) and the bytes of columns, however these are cut into chunks."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(len(rows).to_bytes(8, "little"))
+        size = 0
+        for lengths, _ in _strings(rows, name):
+            digest.update(lengths.data)
+            size += int(lengths.sum())
+        digest.update(size.to_bytes(8, "little"))
+        for _, content in _strings(rows, name):
+            digest.update(content.data)
+    return digest.hexdigest()
+
+
+def _strings(rows: Dataset, name: str) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Yield the lengths and the bytes of some rows of a column at a time, as strings."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = _arrow(rows, name)
-    if pa.types.is_floating(values.type):  # in JSON not a number is nothing
-        values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
-    texts = values.cast(pa.large_string()).fill_null("\0")
-    whole = texts.cast(pa.large_binary()).combine_chunks()
-    _, offsets, data = whole.buffers()
-    ends = np.frombuffer(offsets, np.int64)[whole.offset : whole.offset + len(whole) + 1]
-    content = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
-    return np.diff(ends), content[ends[0] : ends[-1]]
+    for piece in pieces(pa.table({name: _arrow(rows, name)})):
+        values = piece.column(name)
+        if pa.types.is_floating(values.type):  # in JSON not a number is nothing
+            values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
+        texts = values.cast(pa.large_string()).fill_null("\0")
+        whole = texts.cast(pa.large_binary()).combine_chunks()
+        _, offsets, data = whole.buffers()
+        ends = np.frombuffer(offsets, np.int64)[whole.offset : whole.offset + len(whole) + 1]
+        content = np.frombuffer(data, np.uint8) if data else np.zeros(0, np.uint8)
+        yield np.diff(ends), content[ends[0] : ends[-1]]
 
 
 def _digest(*arrays: npt.NDArray[Any]) -> str:

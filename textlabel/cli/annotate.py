@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ _HELP = meanings(Annotate)
 def annotate(
     corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=_HELP["corpus"])],
     model: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["model"])],
-    out: Annotated[Path, typer.Option(metavar="DIR", help=_HELP["out"])],
+    out: Annotated[str, typer.Option(metavar="DIR", help=_HELP["out"])],
     form: Annotated[str, typer.Option("--format", help=_HELP["format"])] = Annotate.format,
     min_confidence: Annotated[
         float, typer.Option(min=0, max=1, help=_HELP["min_confidence"])
@@ -42,6 +41,11 @@ def annotate(
     on_bad_row: Annotated[str, typer.Option(metavar="fail|skip", help=_HELP["on_bad_row"])] = "fail",
     reject_file: Annotated[str, typer.Option(metavar="FILE", help=_HELP["reject_file"])] = "",
     backend: Annotated[str, typer.Option(help=_HELP["backend"])] = Annotate.backend,
+    cascade: Annotated[bool, typer.Option("--cascade", help=_HELP["cascade"])] = False,
+    on_long: Annotated[str, typer.Option(metavar="truncate|window|fail", help=_HELP["on_long"])] = "",
+    window_pooling: Annotated[
+        str, typer.Option(metavar="mean|weighted|max", help=_HELP["window_pooling"])
+    ] = Annotate.window_pooling,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_HELP["cache"])] = True,
     resume: Annotated[bool, typer.Option("--resume", help=_HELP["resume"])] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help=_HELP["fresh"])] = False,
@@ -63,7 +67,7 @@ def annotate(
     step = Annotate(
         corpus=corpus,
         model=model,
-        out=str(out),
+        out=out,
         format=form,
         min_confidence=min_confidence,
         out_of_scope_rate=out_of_scope_rate,
@@ -78,6 +82,9 @@ def annotate(
         on_bad_row=on_bad_row,
         reject_file=reject_file,
         backend=backend,
+        cascade=cascade,
+        on_long=on_long,
+        window_pooling=window_pooling,
         cache=cache,
         resume=resume,
         fresh=fresh,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +15,7 @@ _HELP = meanings(Fit)
 
 def fit(
     train: Annotated[str, typer.Argument(metavar="TRAIN", help=_HELP["train"])],
-    out: Annotated[Path, typer.Option(metavar="MODEL", help=_HELP["out"])],
+    out: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["out"])],
     backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = Fit.backbone,
     recipe: Annotated[str, typer.Option(help=_HELP["recipe"])] = Fit.recipe,
     unlabeled: Annotated[str, typer.Option(metavar="CORPUS", help=_HELP["unlabeled"])] = "",
@@ -33,11 +32,17 @@ def fit(
     keep_reference: Annotated[bool, typer.Option("--keep-reference", help=_HELP["keep_reference"])] = False,
     sets: Annotated[str, typer.Option(metavar="lac|aps|raps|class", help=_HELP["sets"])] = Fit.sets,
     set_alpha: Annotated[float, typer.Option(min=0, max=1, help=_HELP["set_alpha"])] = Fit.set_alpha,
-    private: Annotated[bool, typer.Option("--private", help=_HELP["private"])] = False,
+    forget_rows: Annotated[bool, typer.Option("--forget-rows", help=_HELP["forget_rows"])] = False,
     backend: Annotated[str, typer.Option(help=_HELP["backend"])] = Fit.backend,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_HELP["cache"])] = True,
     pooling: Annotated[str, typer.Option(help=_HELP["pooling"])] = "",
     max_length: Annotated[int, typer.Option(min=0, help=_HELP["max_length"])] = Fit.max_length,
+    on_long: Annotated[
+        str, typer.Option(metavar="truncate|window|fail", help=_HELP["on_long"])
+    ] = Fit.on_long,
+    window_pooling: Annotated[
+        str, typer.Option(metavar="mean|weighted|max", help=_HELP["window_pooling"])
+    ] = Fit.window_pooling,
     on_bad_row: Annotated[str, typer.Option(metavar="fail|skip", help=_HELP["on_bad_row"])] = "fail",
     reject_file: Annotated[str, typer.Option(metavar="FILE", help=_HELP["reject_file"])] = "",
     self_contained: Annotated[bool, typer.Option("--self-contained", help=_HELP["self_contained"])] = False,
@@ -55,7 +60,7 @@ def fit(
     """
     step = Fit(
         train=train,
-        out=str(out),
+        out=out,
         backbone=backbone,
         recipe=recipe,
         unlabeled=unlabeled,
@@ -70,11 +75,13 @@ def fit(
         keep_reference=keep_reference,
         sets=sets,
         set_alpha=set_alpha,
-        private=private,
+        forget_rows=forget_rows,
         backend=backend,
         cache=cache,
         pooling=pooling,
         max_length=max_length,
+        on_long=on_long,
+        window_pooling=window_pooling,
         on_bad_row=on_bad_row,
         reject_file=reject_file,
         self_contained=self_contained,

@@ -10,6 +10,7 @@ import numpy as np
 
 from textlabel.corpus.check import Problems, bad_scores, blank_values, unknown_labels
 from textlabel.corpus.sources import Rows
+from textlabel.corpus.spool import piecewise
 from textlabel.errors import CorpusError, nearest
 
 if TYPE_CHECKING:
@@ -37,11 +38,15 @@ def texts(rows: Rows, names: Sequence[str]) -> Column:
         if not (_is_text(column.type) or pa.types.is_null(column.type)):
             first = rows.reject(0, name, f"expected a string, got {column[0].as_py()!r}")
             raise CorpusError(f"{first}. The whole column is {column.type}; choose another text_column")
-    strings = [column.cast(pa.string()) for column in found]
+    strings = [_strings(column) for column in found]
     if len(strings) == 1:
         return Column(strings[0], names[0], blank_values(strings[0], "text"))
-    filled = [pc.if_else(pc.equal(pc.utf8_trim_whitespace(s), ""), None, s) for s in strings]
-    joined = reduce(_below, filled)
+
+    def below(piece: pa.Table) -> Any:
+        blank = [pc.equal(pc.utf8_trim_whitespace(s), "") for s in piece.columns]
+        return reduce(_below, [pc.if_else(b, None, s) for b, s in zip(blank, piece.columns, strict=True)])
+
+    joined = piecewise(pa.Table.from_arrays(strings, [str(i) for i in range(len(strings))]), below)
     return Column(joined, " + ".join(names), blank_values(joined, "text"))
 
 
@@ -97,15 +102,23 @@ def row_ids(rows: Rows, name: str | None) -> Column:
     import pyarrow as pa
 
     if name is None:
-        return Column(pa.chunked_array([pa.array(rows.ordinal).cast(pa.string())]), "id", {})
+        return Column(_strings(pa.chunked_array([rows.ordinal])), "id", {})
     column = _find(rows, name, "id_column")
     if not (_is_text(column.type) or _is_any(column.type, "integer", "null")):
         raise CorpusError(
             f"{rows.files[0]}, column {name!r}: expected strings or integers, got {column.type}; "
             "name another column with id_column"
         )
-    ids = column.cast(pa.string())
+    ids = _strings(column)
     return Column(ids, name, blank_values(ids, "id"))
+
+
+def _strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if column.type == pa.string():
+        return column
+    return piecewise(pa.table({"made": column}), lambda piece: piece.column("made").cast(pa.string()))
 
 
 def _below(upper: pa.ChunkedArray, lower: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -12,24 +12,24 @@ import json
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, nullcontext
+from io import TextIOWrapper
+from typing import Any
 
-from textlabel.corpus.check import SHEET_COLUMN, Rejects
-from textlabel.corpus.records import Fault, Kinds, Part, Record, collect, whole
+from textlabel.corpus.check import Rejects
+from textlabel.corpus.records import Fault, Kinds, Part, Record, collect, plain, whole
+from textlabel.corpus.remote import File
+from textlabel.corpus.spool import Spool, parquet_pieces
 from textlabel.errors import CorpusError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
 
-
-def _lines(path: Path, damage: dict[int, str]) -> Iterator[str]:
+def _lines(path: File, damage: dict[int, str]) -> Iterator[str]:
     """Yield the lines of a UTF-8 file; what is wrong with a line's bytes goes to ``damage[number]``."""
     offset = 0
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    unpack: Any = gzip.open if path.suffix.lower() == ".gz" else nullcontext
     try:
-        with opener(path, "rt", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        with path.open("rb") as packed, unpack(packed) as raw_file:
+            stream = TextIOWrapper(raw_file, encoding="utf-8", errors="surrogateescape", newline="")
             for number, line in enumerate(stream, 1):
                 raw = _raw(line)
                 if problem := _damage(raw, offset):
@@ -56,7 +56,7 @@ def _damage(raw: bytes, offset: int) -> str | None:
     return None
 
 
-def jsonl_records(path: Path) -> Iterator[Record]:
+def jsonl_records(path: File) -> Iterator[Record]:
     """Yield a record for each line that is not blank; each must be one JSON object."""
     damage: dict[int, str] = {}
     for number, line in enumerate(_lines(path, damage), 1):
@@ -75,14 +75,6 @@ def jsonl_records(path: Path) -> Iterator[Record]:
         yield Record(number, values, None if isinstance(values, dict) else Fault(None, problem))
 
 
-def _answer_as_text(record: Record) -> Record:
-    """Return a row of a sheet with its answer as text: beside numbers there may be "unsure"."""
-    answer = None if record.fault else record.values.get("label")
-    if isinstance(answer, int | float) and SHEET_COLUMN in record.values:
-        return record._replace(values={**record.values, "label": json.dumps(answer)})
-    return record
-
-
 @contextmanager
 def _long_fields() -> Iterator[None]:
     """Let csv fields be of any length: the limit of 131,072 characters is one of the whole process."""
@@ -93,7 +85,7 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _csv_rows(path: Path, delimiter: str, damage: dict[int, str]) -> Iterator[tuple[int, int, list[str]]]:
+def _csv_rows(path: File, delimiter: str, damage: dict[int, str]) -> Iterator[tuple[int, int, list[str]]]:
     """Yield first line, last line and fields of each row that is not blank.
 
     A quoting mistake ends the reading whatever is done with bad rows: no one can tell where the
@@ -115,7 +107,7 @@ def _csv_rows(path: Path, delimiter: str, damage: dict[int, str]) -> Iterator[tu
             yield start, reader.line_num, fields
 
 
-def _header(path: Path, fields: list[str], delimiter: str) -> list[str]:
+def _header(path: File, fields: list[str], delimiter: str) -> list[str]:
     twice = [name for i, name in enumerate(fields) if name in fields[:i]]
     if twice:
         raise CorpusError(
@@ -144,7 +136,7 @@ def _csv_fault(header: list[str], fields: list[str], damaged: str | None) -> Fau
     )
 
 
-def csv_records(path: Path, delimiter: str) -> Iterator[Record]:
+def csv_records(path: File, delimiter: str) -> Iterator[Record]:
     """Yield a record for each row below the header; blank lines are passed over.
 
     Raises
@@ -169,42 +161,43 @@ def csv_records(path: Path, delimiter: str) -> Iterator[Record]:
             yield Record(start, fields if fault else dict(zip(header, fields, strict=True)), fault)
 
 
-def _parquet(path: Path) -> pa.Table:
+def _parquet(path: File, spool: Spool) -> Part:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    tables = total = 0
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-        table.validate(full=True)
+        for table in parquet_pieces(path):
+            table.validate(full=True)
+            spool.add(plain(table, str(path)))
+            tables, total = tables + 1, total + len(table)
     except (pa.ArrowException, OSError) as error:
         raise CorpusError(f"{path}: cannot be read as parquet: {error}") from error
-    if not len(table):
+    if not total:
         raise CorpusError(f"{path}: there are no rows; expected at least one")
-    return table
+    return whole(str(path), tables, total)
 
 
 #: file name endings, the longest first, that say how a file is read
 SUFFIXES = (".jsonl.gz", ".json.gz", ".csv.gz", ".tsv.gz", ".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
-def suffix_of(path: Path) -> str | None:
+def suffix_of(path: File) -> str | None:
     """Return the ending of `SUFFIXES` that ``path`` has, without ``.gz``; None if it has none."""
     name = path.name.lower()
     return next((s.removesuffix(".gz") for s in SUFFIXES if name.endswith(s)), None)
 
 
-def read_file(path: Path, kinds: Kinds, rejects: Rejects) -> Part:
-    """Return the rows of one csv, tsv, jsonl or parquet file."""
+def read_file(path: File, kinds: Kinds, rejects: Rejects, spool: Spool) -> Part:
+    """Return what rows a csv, tsv, jsonl or parquet file has, which go into the spool."""
     match suffix_of(path):
         case ".parquet":
-            return whole(str(path), _parquet(path))
+            return _parquet(path, spool)
         case ".csv":
             records = csv_records(path, ",")
         case ".tsv":
             records = csv_records(path, "\t")
         case ".json" | ".jsonl":
-            records = map(_answer_as_text, jsonl_records(path))
+            records = jsonl_records(path)
         case _:
             raise CorpusError(f"{path}: unknown kind of file; expected one of {', '.join(SUFFIXES)}")
-    return collect(records, str(path), kinds, rejects)
+    return collect(records, str(path), kinds, rejects, spool)

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,13 @@ from textlabel.corpus.check import (
 )
 from textlabel.corpus.columns import Column, class_names, row_ids, scores, texts
 from textlabel.corpus.sources import Rows, read_source
+from textlabel.corpus.spool import as_dataset, spans, spooled
 from textlabel.errors import CorpusError, nearest
 from textlabel.types import LabelKind
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow as pa
 
 log = logging.getLogger("textlabel")
 
@@ -39,7 +41,7 @@ def load_corpus(
     *,
     text_column: str | Sequence[str] | None = "text",
     label_column: str | None = None,
-    id_column: str | None = None,
+    id_column: str | Literal[False] | None = None,
     label_kind: LabelKind = "single",
     classes: Sequence[str] | None = None,
     split: str | None = None,
@@ -52,13 +54,14 @@ def load_corpus(
     Parameters
     ----------
     source : a csv, tsv, jsonl (each perhaps .gz) or parquet file; a folder or glob of them, read in
-        sorted order; a folder that `datasets` saved; a Hub dataset id; a `datasets.Dataset`; a list
-        of dicts.
+        sorted order; a URL of these that fsspec knows (s3://bucket/rows.parquet); a folder that `datasets`
+        saved; a Hub dataset id; a `datasets.Dataset`; a list of dicts.
     text_column : the column that holds the text, or several, joined by a newline where not blank;
         those several are also kept as columns. None: no text is wanted, as from a list of labels.
     label_column : the column that becomes `label`; without it there is no `label`.
     id_column : the column that becomes `id` (strings); by default a column `id` if there is one,
-        else the row's position in the source, from "0" and counting bad rows too.
+        else the row's position in the source, from "0" and counting bad rows too. False: the position in any
+        case, where nothing needs ids to differ.
     label_kind : "single" makes class names of the labels, as strings; "score" float64. Rows of a to-do sheet
         that were answered by "unsure", "skip" or "none of these" have no label, and are left out.
     classes : the class names allowed; by default any.
@@ -100,7 +103,7 @@ def load_with_rejects(
     *,
     text_column: str | Sequence[str] | None = "text",
     label_column: str | None = None,
-    id_column: str | None = None,
+    id_column: str | Literal[False] | None = None,
     label_kind: LabelKind = "single",
     classes: Sequence[str] | None = None,
     split: str | None = None,
@@ -123,7 +126,8 @@ def load_with_rejects(
             rows = _decided(rows, label_column, classes or ())
         if id_column is None and "id" in rows.table.column_names:
             id_column = "id"
-        columns = {"id": row_ids(rows, id_column)}
+        named = None if id_column is False else id_column
+        columns = {"id": row_ids(rows, named)}
         if names:
             columns["text"] = texts(rows, names)
         if label_column is not None and label_kind == "score":
@@ -134,7 +138,7 @@ def load_with_rejects(
     finally:
         if on_bad_row == "skip" and reject_file is not None:
             write_rejects(rejects.rows, reject_file)
-    spent = {id_column, label_column, *(names if len(names) == 1 else ())}
+    spent = {named, label_column, *(names if len(names) == 1 else ())}
     if rejects.rows:
         log.warning("%d unusable rows are left out; the first: %s", len(rejects.rows), rejects.rows[0])
     return _dataset(rows, columns, spent, good), rejects.rows
@@ -176,15 +180,18 @@ def _require_one(usable: int, rejects: Rejects) -> None:
 
 def _good_rows(rows: Rows, columns: dict[str, Column], rejects: Rejects) -> npt.NDArray[np.bool_]:
     """Return (n,) which rows are usable; the others go to ``rejects``."""
+    import pyarrow as pa
+
     faults: dict[int, tuple[str, str]] = {}
     for column in reversed(columns.values()):
         faults |= {i: (column.source, problem) for i, problem in column.problems.items()}
-    sound = np.setdiff1d(np.arange(len(rows.table)), list(faults))
-    ids = columns["id"]
-    for later, first in repeated_ids(ids.values.take(sound)).items():
+    good = np.ones(len(rows.table), dtype=bool)
+    good[list(faults)] = False
+    sound, ids = np.flatnonzero(good), columns["id"]
+    values = ids.values if good.all() else ids.values.filter(pa.array(good))
+    for later, first in repeated_ids(values).items():
         faults[int(sound[later])] = (ids.source, f"repeats the id of {rows.place(int(sound[first]))}")
     rejects.add(rows.reject(i, *faults[i]) for i in sorted(faults))
-    good = np.ones(len(rows.table), dtype=bool)
     good[list(faults)] = False
     _require_one(int(good.sum()), rejects)
     return good
@@ -205,5 +212,11 @@ def _dataset(
             free = f"input_{free}"
         arrays[free], features[free] = rows.table.column(name), rows.features[name]
     table = pa.table(arrays)
-    kept = table if good.all() else table.filter(pa.array(good))
-    return datasets.Dataset(kept, datasets.DatasetInfo(features=datasets.Features(features)))
+    return as_dataset(table if good.all() else _rows_of(table, good), datasets.Features(features))
+
+
+def _rows_of(table: pa.Table, good: npt.NDArray[np.bool_]) -> pa.Table:
+    import pyarrow as pa
+
+    parts = (table[span].filter(pa.array(good[span])) for span in spans(len(table)))
+    return pa.concat_tables(spooled(parts))

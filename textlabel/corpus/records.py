@@ -1,20 +1,21 @@
 """Rows to Arrow, with where every row came from.
 
-Readers yield `Record` after `Record`; `collect` turns them into one Arrow table, 50,000 rows at a
-time, so that a large file is never held twice. A value that does not fit its column makes the row a
-bad one instead of changing the column.
+Readers yield `Record` after `Record`; `collect` turns them into Arrow tables of 50,000 rows, which a
+`Spool` keeps. A value that does not fit its column makes the row a bad one instead of changing the column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from textlabel.corpus.check import Reject, Rejects
+from textlabel.corpus.check import SHEET_COLUMN, Reject, Rejects
+from textlabel.corpus.spool import Spool
 from textlabel.errors import CorpusError
 from textlabel.types import IntArray
 
@@ -47,22 +48,35 @@ class Part:
     Parameters
     ----------
     file : what an error calls it.
-    table : n usable rows.
+    tables : how many tables of the spool hold its n usable rows.
     rows : (n,) where a person finds each: its line in a text file, else its number from 1.
     ordinals : (n,) position of each among the ``total`` rows read, bad ones included; from 0.
     """
 
     file: str
-    table: pa.Table
+    tables: int
     rows: IntArray
     ordinals: IntArray
     total: int
 
 
-def whole(file: str, table: pa.Table) -> Part:
-    """Return the part that consists of all rows of ``table``."""
-    ordinals = np.arange(len(table))
-    return Part(file, table, ordinals + 1, ordinals, len(table))
+def whole(file: str, tables: int, total: int) -> Part:
+    """Return the part of ``total`` rows, all of them usable, in so many tables."""
+    ordinals = np.arange(total)
+    return Part(file, tables, ordinals + 1, ordinals, total)
+
+
+def plain(table: pa.Table, name: str) -> pa.Table:
+    """Return ``table`` with dictionary-encoded columns (pandas categories) as plain ones."""
+    import pyarrow as pa
+
+    twice = [column for i, column in enumerate(table.column_names) if column in table.column_names[:i]]
+    if twice:
+        raise CorpusError(f"{name}, column {twice[0]!r}: two columns have this name; rename one of them")
+    for i, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(i, column.name, table.column(i).cast(column.type.value_type))
+    return table
 
 
 def _kind(dtype: pa.DataType) -> str | None:
@@ -133,8 +147,21 @@ def _table(records: list[Record], kinds: Kinds, file: str) -> tuple[pa.Table, di
     return (None if faults else pa.table(arrays)), faults
 
 
-def collect(records: Iterable[Record], file: str, kinds: Kinds, rejects: Rejects) -> Part:
-    """Return all ``records`` as one part; those at fault go to ``rejects``.
+def _sheet_as_text(record: Record) -> Record:
+    """Return a row of a sheet with numbers as text, as in csv: beside a number there may be "unsure"."""
+    if record.fault or SHEET_COLUMN not in record.values:
+        return record
+    return record._replace(values={name: _number_as_text(value) for name, value in record.values.items()})
+
+
+def _number_as_text(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a class that came as a float, as it does from pandas beside missing values
+    return json.dumps(value) if isinstance(value, int | float) else value
+
+
+def collect(records: Iterable[Record], file: str, kinds: Kinds, rejects: Rejects, spool: Spool) -> Part:
+    """Return all ``records`` as one part, whose rows go into the spool; those at fault go to ``rejects``.
 
     Parameters
     ----------
@@ -145,11 +172,10 @@ def collect(records: Iterable[Record], file: str, kinds: Kinds, rejects: Rejects
     ------
     CorpusError : there is no record, or ``rejects`` takes none.
     """
-    tables: list[pa.Table] = []
-    rows: list[int] = []
-    ordinals: list[int] = []
+    rows: list[IntArray] = []
+    ordinals: list[IntArray] = []
     total = 0
-    stream = iter(records)
+    stream = map(_sheet_as_text, records)
     while chunk := list(islice(stream, CHUNK)):
         faults = {i: record.fault for i, record in enumerate(chunk) if record.fault}
         sound = [i for i in range(len(chunk)) if i not in faults]
@@ -159,17 +185,23 @@ def collect(records: Iterable[Record], file: str, kinds: Kinds, rejects: Rejects
             sound = [i for i in sound if i not in faults]
             table, _ = _table([chunk[i] for i in sound], kinds, file)
         rejects.add(Reject(file, chunk[i].row, *faults[i], chunk[i].values) for i in sorted(faults))
-        tables.append(table)
-        rows.extend(chunk[i].row for i in sound)
-        ordinals.extend(total + i for i in sound)
+        spool.add(table)
+        rows.append(np.array([chunk[i].row for i in sound], np.int64))
+        ordinals.append(total + np.array(sound, np.int64))
         total += len(chunk)
     if not total:
         raise CorpusError(f"{file}: there are no rows; expected at least one")
-    table = join(tables, file)
-    return Part(file, table, np.array(rows, np.int64), np.array(ordinals, np.int64), total)
+    return Part(file, len(rows), np.concatenate(rows), np.concatenate(ordinals), total)
 
 
-def join(tables: list[pa.Table], file: str) -> pa.Table:
+def joined(spool: Spool, parts: Sequence[Part]) -> pa.Table:
+    """Return the rows of all parts."""
+    tables = iter(spool.tables())
+    by_part = [_join(list(islice(tables, part.tables)), part.file) for part in parts]
+    return _join(by_part, parts[0].file)
+
+
+def _join(tables: list[pa.Table], file: str) -> pa.Table:
     """Return ``tables`` one after the other; a column that one of them lacks is null there."""
     import pyarrow as pa
 

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from textlabel.corpus.check import Reject, Rejects
 from textlabel.corpus.files import SUFFIXES, read_file, suffix_of
-from textlabel.corpus.records import Kinds, Part, collect, join, mapping_records, whole
+from textlabel.corpus.records import Kinds, Part, collect, joined, mapping_records, whole
+from textlabel.corpus.remote import File, files_at, is_url
+from textlabel.corpus.spool import Spool, spans, spooled
 from textlabel.errors import CorpusError, nearest
 from textlabel.types import IntArray
 
@@ -74,7 +76,8 @@ def read_source(source: Any, split: str | None, config: str | None, kinds: Kinds
         return _from_path(str(source), split, config, kinds, rejects)
     if isinstance(source, Sequence):
         _refuse(split, config, "a list of rows")
-        return _joined([collect(mapping_records(source), "list of rows", kinds, rejects)])
+        spool = Spool()
+        return _from_parts(spool, [collect(mapping_records(source), "list of rows", kinds, rejects, spool)])
     raise CorpusError(
         f"cannot load a corpus from a {type(source).__name__}; expected a path, a glob, a Hub dataset id, "
         "a datasets.Dataset or a list of dicts"
@@ -82,6 +85,9 @@ def read_source(source: Any, split: str | None, config: str | None, kinds: Kinds
 
 
 def _from_path(source: str, split: str | None, config: str | None, kinds: Kinds, rejects: Rejects) -> Rows:
+    if is_url(source):
+        _refuse(split, config, source)
+        return _from_files([file for file in files_at(source) if suffix_of(file)], source, kinds, rejects)
     path = Path(source).expanduser()
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         _refuse(None, config, source)
@@ -90,7 +96,14 @@ def _from_path(source: str, split: str | None, config: str | None, kinds: Kinds,
     if not files:
         return _from_dataset(_hub(source, split, config), source)
     _refuse(split, config, source)
-    return _joined([read_file(file, kinds, rejects) for file in files])
+    return _from_files(files, source, kinds, rejects)
+
+
+def _from_files(files: Sequence[File], source: str, kinds: Kinds, rejects: Rejects) -> Rows:
+    if not files:
+        raise CorpusError(f"{source}: no data file here; expected one or more of {', '.join(SUFFIXES)}")
+    spool = Spool()
+    return _from_parts(spool, [read_file(file, kinds, rejects, spool) for file in files])
 
 
 def _files(path: Path) -> list[Path]:
@@ -168,36 +181,33 @@ def _neighbors(path: Path) -> str:
 
 
 def _from_dataset(dataset: datasets.Dataset, name: str) -> Rows:
+    import pyarrow as pa
+
     if not len(dataset):
         raise CorpusError(f"{name}: there are no rows; expected at least one")
-    part = whole(name, dataset.with_format("arrow")[:])
-    return _joined([part], dict(dataset.features))
+    arrow = dataset.with_format("arrow")
+    if dataset._indices is None:
+        table = arrow[:]
+    else:  # rows that somebody picked must be copied; others stay where they are
+        table = pa.concat_tables(spooled(arrow[span] for span in spans(len(dataset))))
+    return _rows(table, [whole(name, 1, len(table))], dict(dataset.features))
 
 
-def _joined(parts: list[Part], features: dict[str, Any] | None = None) -> Rows:
-    table = _decoded(join([part.table for part in parts], parts[0].file), parts[0].file)
+def _from_parts(spool: Spool, parts: list[Part]) -> Rows:
+    table = joined(spool, parts)
+    return _rows(table, parts, _features(table, parts[0].file))
+
+
+def _rows(table: pa.Table, parts: list[Part], features: dict[str, Any]) -> Rows:
     starts = np.cumsum([0] + [part.total for part in parts])
     return Rows(
         table,
-        features or _features(table, parts[0].file),
+        features,
         tuple(part.file for part in parts),
-        np.repeat(np.arange(len(parts)), [len(part.table) for part in parts]),
+        np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts]),
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.ordinals + start for part, start in zip(parts, starts, strict=False)]),
     )
-
-
-def _decoded(table: pa.Table, name: str) -> pa.Table:
-    """Return ``table`` with dictionary-encoded columns (pandas categories) as plain ones."""
-    import pyarrow as pa
-
-    twice = [column for i, column in enumerate(table.column_names) if column in table.column_names[:i]]
-    if twice:
-        raise CorpusError(f"{name}, column {twice[0]!r}: two columns have this name; rename one of them")
-    for i, column in enumerate(table.schema):
-        if pa.types.is_dictionary(column.type):
-            table = table.set_column(i, column.name, table.column(i).cast(column.type.value_type))
-    return table
 
 
 def _features(table: pa.Table, name: str) -> dict[str, Any]:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from textlabel.corpus.spool import as_dataset, spans, spooled
 from textlabel.engine.order import model_score
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.bundle import Bundle
 from textlabel.trust.label_shift import LabelShift, Refused, corrected
-from textlabel.types import COLUMNS, Predictions
+from textlabel.trust.set_rule import Floats
+from textlabel.types import COLUMNS, IntArray, Predictions
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 log = logging.getLogger("textlabel")
@@ -28,7 +31,7 @@ def annotate(
     min_confidence: float = 0.9,
     out_of_scope_rate: float = 0.0,
     label_shift: LabelShift | Refused | None = None,
-    order_score: str | None = None,
+    score_column: str | None = None,
 ) -> Dataset:
     """Return the corpus with labels, one row for each input row, in input order.
 
@@ -38,10 +41,11 @@ def annotate(
     predictions : logits of the same rows in the same order.
     min_confidence : rows at least this sure are "accepted", the others are for "review".
     out_of_scope_rate : share of rows in scope that may be called "out_of_scope", whatever their confidence;
-        0: none. What it promises is told in `textlabel.trust.scope`.
+        0: none. What it promises is told in `textlabel.trust.scope`. A row that the student of a cascade
+        answered never is.
     label_shift : of this corpus against the labeled rows. Labels, probabilities, confidence, margin and
         decision are corrected for it; a refusal is warned of, and corrects nothing.
-    order_score : score that becomes a column of its own (`textlabel.engine.order.order_column`).
+    score_column : score that becomes a column of its own (`textlabel.engine.order.order_column`).
 
     The prediction sets are those of the uncorrected probabilities, whose quantile was calibrated, and the
     label. So those of kind ``class`` keep their promise where class shares alone have changed: it is one for
@@ -54,35 +58,76 @@ def annotate(
     RecipeError : ``min_confidence`` is not a probability, or ``out_of_scope_rate`` not in [0, 1).
     BundleError : the model cannot tell what is out of scope.
     """
-    from datasets import Dataset, Value, concatenate_datasets
+    import pyarrow as pa
+    from datasets import Value, concatenate_datasets
 
     if not 0 <= min_confidence <= 1:
         raise RecipeError(f"min_confidence = {min_confidence}: expected a probability in [0, 1]")
-    if list(predictions.ids) != list(corpus["id"]):
+    if not _same_rows(predictions, corpus):
         raise CorpusError(
             f"predictions of {len(predictions.ids)} rows are not of this corpus of {len(corpus)} rows, or "
             "not in this order: predict this very corpus"
         )
-    if predictions.schema.kind == "score":
-        columns = _scores(predictions, bundle)
-    else:
-        columns = _classes(predictions, bundle, corpus["text"], min_confidence, label_shift)
-    columns["ood_score"] = predictions.ood_score
-    outside = _out_of_scope(predictions, bundle, out_of_scope_rate)
-    columns["decision"] = np.where(outside, "out_of_scope", columns["decision"]).tolist()
-    columns["source"] = ["model"] * len(predictions.ids)
-    corpus = carry(corpus, keep=("id", "text"))
+    if isinstance(label_shift, Refused):
+        log.warning("labels are not corrected for class shares: %s", label_shift)
+    weights = label_shift.weights if isinstance(label_shift, LabelShift) else None
+    outside, texts = _out_of_scope(predictions, bundle, out_of_scope_rate), corpus["text"]
     features = _features(predictions)
-    if order_score:
-        weights = label_shift.weights if isinstance(label_shift, LabelShift) else None
-        columns[order_score] = model_score(
-            order_score, columns["probabilities"], predictions, bundle, weights
-        )
-        features[order_score] = Value("float64")
-    made = Dataset.from_dict({name: columns[name] for name in features}, features=features)
+    if predictions.windows is not None:
+        features["windows"] = Value("int64")
+    if score_column:
+        features[score_column] = Value("float64")
+    types = features.arrow_schema
+
+    def table(rows: slice) -> pa.Table:
+        part = predictions.part(rows)
+        if part.schema.kind == "score":
+            columns = _scores(part, bundle)
+        else:
+            columns = _classes(part, bundle, texts[rows], min_confidence, weights)
+        columns["ood_score"] = _ood_score(part)
+        columns["decision"] = np.where(outside[rows], "out_of_scope", columns["decision"])
+        columns["source"] = np.full(len(part.ids), "model")
+        if part.windows is not None:
+            columns["windows"] = part.windows
+        if score_column:
+            columns[score_column] = model_score(score_column, columns["probabilities"], part, bundle, weights)
+        return pa.table({name: _column(columns[name], types.field(name).type) for name in features})
+
+    corpus = carry(corpus, keep=("id", "text"), ours=features)
+    made = as_dataset(pa.concat_tables(spooled(map(table, spans(len(corpus))))), features)
     both = concatenate_datasets([corpus, made], axis=1)
-    rest = [name for name in corpus.column_names if name not in COLUMNS]
+    rest = [name for name in corpus.column_names if name not in ("id", "text")]
     return both.select_columns(["id", "text", *features, *rest])
+
+
+def _ood_score(predictions: Predictions) -> pa.Array:
+    """Return the scores, null where the student of a cascade answered."""
+    import pyarrow as pa
+
+    return pa.array(predictions.ood_score, mask=predictions.by_student)
+
+
+def _same_rows(predictions: Predictions, corpus: Dataset) -> bool:
+    ids, n = corpus["id"], len(corpus)
+    same = (list(predictions.ids[span]) == ids[span] for span in spans(n))
+    return len(predictions.ids) == n and all(same)
+
+
+def _column(values: Any, dtype: pa.DataType) -> pa.Array:
+    """Return one column of a table; of an array (n, k) each row is a list."""
+    import pyarrow as pa
+
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return _lists(pa.array(values.ravel()), np.full(len(values), values.shape[1])).cast(dtype)
+    return values if isinstance(values, pa.Array) else pa.array(values, dtype)
+
+
+def _lists(values: pa.Array, lengths: IntArray) -> pa.Array:
+    import pyarrow as pa
+
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), values)
 
 
 def _out_of_scope(predictions: Predictions, bundle: Bundle, rate: float) -> npt.NDArray[np.bool_]:
@@ -97,12 +142,12 @@ def _out_of_scope(predictions: Predictions, bundle: Bundle, rate: float) -> npt.
     return bundle.scope.out_of_scope(predictions.ood_score, rate)
 
 
-def carry(corpus: Dataset, keep: Iterable[str]) -> Dataset:
+def carry(corpus: Dataset, keep: Iterable[str], ours: Iterable[str] = ()) -> Dataset:
     """Return the corpus with input columns out of the way of ours: ``label`` becomes ``input_label``."""
     taken = set(corpus.column_names)
     renamed: dict[str, str] = {}
     for name in corpus.column_names:
-        if name in COLUMNS and name not in keep:
+        if name in (*COLUMNS, *ours) and name not in keep:
             new = f"input_{name}"
             while new in taken:
                 new = f"input_{new}"
@@ -116,25 +161,25 @@ def _classes(
     bundle: Bundle,
     texts: Iterable[str],
     min_confidence: float,
-    label_shift: LabelShift | Refused | None,
+    weights: Floats | None,
 ) -> dict[str, Any]:
+    import pyarrow as pa
+
     assert bundle.calibrator is not None
     probabilities = bundle.calibrator.apply(predictions.logits.astype(np.float64))
     sets = bundle.sets.sets(probabilities, texts)
-    if isinstance(label_shift, Refused):
-        log.warning("labels are not corrected for class shares: %s", label_shift)
-    elif label_shift is not None:
-        probabilities = corrected(probabilities, label_shift.weights)
+    if weights is not None:
+        probabilities = corrected(probabilities, weights)
     best = probabilities.argmax(axis=1)
     sets[np.arange(len(sets)), best] = True
     top = np.sort(probabilities, axis=1)[:, ::-1]
-    names = np.array(predictions.schema.names, dtype=object)
+    names = pa.array(predictions.schema.names).take(pa.array(np.nonzero(sets)[1]))
     return {
         "label": best,
         "confidence": top[:, 0],
         "probabilities": probabilities.astype(np.float32),
         "margin": top[:, 0] - top[:, 1],
-        "prediction_set": [names[row].tolist() for row in sets],
+        "prediction_set": _lists(names, sets.sum(axis=1)),
         "decision": np.where(top[:, 0] >= min_confidence, "accepted", "review"),
     }
 
@@ -146,10 +191,10 @@ def _scores(predictions: Predictions, bundle: Bundle) -> dict[str, Any]:
     return {
         "label": values,
         "confidence": [None] * n,
-        "probabilities": [[] for _ in range(n)],
+        "probabilities": np.zeros((n, 0), np.float32),
         "margin": [None] * n,
         "prediction_set": bundle.sets.intervals(values),
-        "decision": ["review"] * n,
+        "decision": np.full(n, "review"),
     }
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from textlabel.corpus.dedup import contradictions
+from textlabel.corpus.spool import as_dataset, spans, spooled
+from textlabel.types import IntArray
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 log = logging.getLogger("textlabel")
@@ -25,27 +29,56 @@ def with_gold(rows: Dataset, gold: Dataset) -> Dataset:
     ----------
     gold : columns ``text`` and ``label`` (class names, or scores).
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     texts, labels = gold["text"][:], gold["label"][:]
     unclear = {texts[i] for group in contradictions(texts, labels) for i in group}
     if unclear:
         log.warning("%d texts bear contradictory labels in gold, and keep the model's", len(unclear))
     known = {text: label for text, label in zip(texts, labels, strict=True) if text not in unclear}
-    found = [i for i, text in enumerate(rows["text"]) if text in known]
-    said = [known[rows[i]["text"]] for i in found]
-    return relabeled(rows, np.array(found, dtype=np.int64), said)
+    column, answers = rows.select_columns("text").with_format("arrow")[:].column("text"), list(known.values())
+    place = pc.fill_null(pc.index_in(column, pa.array(list(known), column.type)), -1).to_numpy()
+    found = np.flatnonzero(place >= 0)
+    return relabeled(rows, found, [answers[i] for i in place[found].tolist()])
 
 
-def relabeled(rows: Dataset, index: np.ndarray, labels: list[str | float]) -> Dataset:
-    """Return the rows with people's ``labels`` at ``index``."""
-    from datasets import Dataset
+def relabeled(rows: Dataset, index: IntArray, labels: Sequence[str | float]) -> Dataset:
+    """Return the rows with people's ``labels`` at ``index``, which ascends."""
+    import pyarrow as pa
 
     names = getattr(rows.features["label"], "names", None)
-    columns = {name: rows[name][:] for name in ("label", "confidence", "source", "decision")}
-    chosen = rows.select(index)["probabilities"] if names else [None] * len(index)
-    for i, label, probabilities in zip(index.tolist(), labels, chosen, strict=True):
-        code = names.index(label) if names else label
-        columns["label"][i] = code
-        columns["confidence"][i] = probabilities[code] if names else None
-        columns["source"][i], columns["decision"][i] = "human", "accepted"
-    every = {name: columns.get(name) or rows[name][:] for name in rows.column_names}
-    return Dataset.from_dict(every, features=rows.features)
+    codes = [names.index(label) for label in labels] if names else list(labels)
+    table = rows.with_format("arrow")[:]
+
+    def part(span: slice) -> pa.Table:
+        first, end = np.searchsorted(index, [span.start, span.stop]).tolist()
+        return _relabeled(table[span], index[first:end] - span.start, codes[first:end], bool(names))
+
+    made = pa.concat_tables(spooled(map(part, spans(len(table)))))
+    for column in made.schema:
+        place = table.schema.get_field_index(column.name)
+        table = table.set_column(place, table.schema.field(place), made.column(column.name))
+    return as_dataset(table, rows.features)
+
+
+def _relabeled(table: pa.Table, index: IntArray, codes: Sequence[Any], classes: bool) -> pa.Table:
+    """Return the columns of a table that people's answers change."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    said = np.zeros(len(table), np.bool_)
+    said[index] = True
+    sure = [None] * len(index)
+    if classes:
+        chosen = table.column("probabilities").take(pa.array(index)).to_pylist()
+        sure = [probabilities[code] for probabilities, code in zip(chosen, codes, strict=True)]
+    words = {"source": ["human"] * len(index), "decision": ["accepted"] * len(index)}
+    by_people: dict[str, Sequence[Any]] = {"label": codes, "confidence": sure, **words}
+    columns = {name: table.column(name).combine_chunks() for name in by_people}
+    return pa.table(
+        {
+            name: pc.replace_with_mask(column, pa.array(said), pa.array(by_people[name], column.type))
+            for name, column in columns.items()
+        }
+    )

@@ -21,7 +21,7 @@ import numpy as np
 from textlabel.batching import share
 from textlabel.engine.feature_cache import LIBRARIES, feature_facts, text_keys
 from textlabel.engine.process import accelerator
-from textlabel.engine.shards import Objects, Shards
+from textlabel.engine.shards import Arrays, Objects, Shards
 from textlabel.progress import meter
 from textlabel.types import IntArray, Predictions
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from textlabel.engine.predictor import Predictor
+    from textlabel.engine.segments import Keys
 
 log = logging.getLogger("textlabel")
 
@@ -97,10 +98,22 @@ class Texts:
             keys.append(text_keys(rows["text"]))
             digest.update(json.dumps(rows["id"]).encode())
             digest.update(keys[-1].tobytes())
-        whole = np.ascontiguousarray(np.concatenate(keys)).view("V16").ravel()
-        _, first, number = np.unique(whole, return_index=True, return_inverse=True)
-        order = np.argsort(first)
-        return cls(first[order], np.argsort(order)[number], digest.hexdigest())
+        return cls(*_different(np.concatenate(keys)), digest.hexdigest())
+
+
+def _different(keys: Keys) -> tuple[IntArray, IntArray]:
+    """Return at which row each different key stands first, ascending, and the number of each row's key."""
+    order = np.lexsort(keys.T)  # equal keys side by side, in the order of their rows
+    begins = np.zeros(len(keys), np.bool_)
+    begins[:1] = True
+    for half in keys.T:
+        begins[1:] |= np.diff(half[order]) != 0
+    firsts = order[begins]
+    row = np.empty_like(order)
+    row[order] = firsts[np.cumsum(begins) - 1]  # where the text of each row stands first
+    stands_first = np.zeros(len(keys), np.bool_)
+    stands_first[firsts] = True
+    return np.flatnonzero(stands_first), (np.cumsum(stands_first) - 1)[row]
 
 
 def _facts(predictor: Predictor, embeddings: bool) -> dict[str, Any]:
@@ -111,8 +124,11 @@ def _facts(predictor: Predictor, embeddings: bool) -> dict[str, Any]:
     versions = dict(zip(LIBRARIES, body.pop("versions"), strict=True))
     model = json.dumps([bundle.digest(), body], sort_keys=True)
     return {
+        "long_texts": bundle.classifier.info.on_long,  # told before the model, whose digest holds it, too
+        "window_pooling": bundle.classifier.info.window_pooling,
         "model": hashlib.sha256(model.encode()).hexdigest(),
         "backend": fit.backend,
+        "cascade": predictor.cascade is not None,
         "device": device,
         "stored_embeddings": embeddings,
         **{f"{name}_version": version for name, version in versions.items()},
@@ -130,15 +146,14 @@ def _write(
     """Make shards, in this process alone."""
     spans = [shards.span(number) for number in numbers]
     total, before = sum(end - start for start, end in spans), predictor.tokens
-    column, done = corpus.select_columns("text"), 0
+    column, done = corpus.select_columns("text").with_format("arrow"), 0
     with meter("annotate", total) as update:
 
         def report(rows: int, _: int = 0) -> None:
             update(done + rows, predictor.tokens - before)
 
         for number, (start, end) in zip(numbers, spans, strict=True):
-            rows = texts.first[start:end]
-            part = column[rows.tolist()]["text"]
+            part = _texts_at(column, texts.first[start:end])
             arrays = predictor(part, part, report, alone=True).arrays()
             if not embeddings:
                 arrays.pop("embeddings", None)
@@ -147,14 +162,30 @@ def _write(
             done += end - start
 
 
+def _texts_at(column: Dataset, rows: IntArray) -> list[str]:
+    """Return the texts at some rows, ascending, which are read as the one stretch that they are of."""
+    import pyarrow as pa
+
+    first, last = int(rows[0]), int(rows[-1])
+    stretch = column[first : last + 1].column("text")
+    texts: list[str] = stretch.take(pa.array(rows - first)).to_pylist()
+    return texts
+
+
 def _read(shards: Shards, corpus: Dataset, texts: Texts, predictor: Predictor) -> Predictions:
     """Return the predictions of all rows, put together from the shards."""
     schema = predictor.bundle.classifier.schema
-    parts = list(shards.read())
-    if not parts:
+    whole: Arrays = {}
+    for number, part in enumerate(shards.read()):
+        for name, array in part.items():
+            if not number:
+                whole[name] = np.empty((shards.rows, *array.shape[1:]), array.dtype)
+            whole[name][slice(*shards.span(number))] = array
+    if not whole:
         return predictor([], [], alone=True)
-    arrays = {name: np.concatenate([part[name] for part in parts])[texts.number] for name in parts[0]}
-    return Predictions(corpus["id"][:], schema=schema, **arrays)
+    if len(texts.number) > shards.rows:
+        whole = {name: whole.pop(name)[texts.number] for name in list(whole)}
+    return Predictions(corpus["id"], schema=schema, **whole)
 
 
 @contextmanager

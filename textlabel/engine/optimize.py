@@ -21,10 +21,11 @@ import numpy.typing as npt
 
 from textlabel import registry
 from textlabel.engine.predict import Featurizer, Float32, head_logits
-from textlabel.engine.predictor import margin
+from textlabel.engine.predictor import SMALLEST, lead
 from textlabel.errors import CorpusError
 from textlabel.models.backend_fit import REFERENCE, BackendFit
 from textlabel.models.bundle import Bundle
+from textlabel.models.student import Student
 
 log = logging.getLogger("textlabel")
 
@@ -53,12 +54,14 @@ class Trial:
     texts_per_second : with tokenization, and with the rows that are computed again; None if it was not tried.
     fit : what to keep, or None.
     why : why it is not kept, "" if it is.
+    student : what to keep of a cascade, or None.
     """
 
     backend: str
     texts_per_second: float | None
     fit: BackendFit | None
     why: str = ""
+    student: Student | None = None
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,10 @@ def _compared(
 ) -> tuple[Featurizer, BackendFit]:
     try:
         module = registry.load("backend", name)
-        if lacks := module.lacks():
-            raise _RefusedError(f"needs {lacks}")
         prepare: Callable[..., None] | None = getattr(module, "prepare", None)
+        to_prepare = getattr(module, "lacks_to_prepare", str)
+        if lacks := module.lacks() or to_prepare():
+            raise _RefusedError(f"needs {lacks}")
         if prepare:
             log.info("optimize: making %s ready", name)
             prepare(bundle.classifier, sample, folder)
@@ -176,8 +180,8 @@ def fit_backend(bundle: Bundle, name: str, expected: Any, found: Any) -> Backend
     right = apply(expected.logits.astype(np.float64))
     scale = logit_scale(apply, found.logits[fit].astype(np.float64), right[fit])
     said = apply(scale * found.logits.astype(np.float64))
-    band = fit_band(margin(said[fit]), _errors(right[fit], said[fit]))
-    near = margin(said[measure]) < band
+    band = fit_band(lead(said[fit]), _errors(right[fit], said[fit]))
+    near = lead(said[measure]) < band
     same = right[measure].argmax(axis=1) == said[measure].argmax(axis=1)
     sure = right[measure].max(axis=1) > SURE
     measured = {
@@ -217,15 +221,15 @@ def logit_scale(apply: Callable[[Floats], Floats], logits: Floats, expected: Flo
 
 
 def fit_band(leads: Floats, errors: Floats) -> float:
-    """Return the lead from which on at most `LEFT` of all labels are expected to differ, in [0, 1].
+    """Return the lead from which on at most `LEFT` of all labels are expected to differ, in nats.
 
-    A label differs where its lead is overstated by more than itself. Which leads and errors meet is chance,
-    so each lead is held against the errors of every row whose lead is no larger than the median; an error is
-    as likely to overstate as to understate.
+    A label differs where its lead is overstated by more than itself. Leads and errors are taken to be
+    independent, so each lead is held against the errors of all rows; and an error is as likely to overstate a
+    lead as to understate it.
 
     Parameters
     ----------
-    leads, errors : (n,) found leads of the best class over the next, and by how much each is off.
+    leads, errors : (n,) found leads of the best class over the next, and how far off each is.
 
     Examples
     --------
@@ -234,23 +238,23 @@ def fit_band(leads: Floats, errors: Floats) -> float:
     >>> fit_band(np.arange(1000) / 1000, np.zeros(1000))
     0.0
     """
-    close = np.sort(errors[leads <= np.median(leads)])
-    rising = np.sort(leads)
-    turned = 0.5 * (1 - np.searchsorted(close, rising, side="right") / len(close))
+    rising, sizes = np.sort(leads), np.sort(errors)
+    turned = 0.5 * (1 - np.searchsorted(sizes, rising, side="right") / len(sizes))
     outside = turned[::-1].cumsum()[::-1] / len(rising)  # with the band ending just below each lead
     enough = np.flatnonzero(outside <= LEFT)
     if not len(enough):
-        return 1.0
+        return float(rising[-1]) + 1  # of these rows, none is outside
     return float(rising[enough[0]]) if enough[0] else 0.0
 
 
 def _errors(expected: Floats, found: Floats) -> Floats:
-    """Return by how much each row's lead of the found label was overstated, (n,); that turns labels."""
+    """Return how far off the lead of each row's found label is, (n,); that turns labels."""
     rows, best = np.arange(len(found)), found.argmax(axis=1)
-    others = expected.copy()
+    logs = np.log(np.clip(expected, SMALLEST, 1))
+    others = logs.copy()
     others[rows, best] = -np.inf
-    lead: Floats = margin(found) - (expected[rows, best] - others.max(axis=1))
-    return np.abs(lead)
+    off: Floats = lead(found) - (logs[rows, best] - others.max(axis=1))
+    return np.abs(off)
 
 
 def _judged(bundle: Bundle, fit: BackendFit, speeds: dict[str, float]) -> Trial:

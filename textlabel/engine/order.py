@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from textlabel.engine.cascade import refuse_cascade
 from textlabel.errors import BundleError, CorpusError, RecipeError
 from textlabel.models.bundle import Bundle
 from textlabel.registry import load, plugins
@@ -25,7 +26,7 @@ CHUNK = 2048
 
 _LACKS = {
     "members": "needs the heads of the folds, which this model does not keep: fit again with a recipe of one "
-    "solved head, such as head, and calibration = auto or folds=K, and not private",
+    "solved head, such as head, and calibration = auto or folds=K, and without --forget-rows",
     "neighbor_labels": "needs the training rows, which this model does not keep: fit again with "
     "--keep-reference",
 }
@@ -67,6 +68,20 @@ def order_column(order_by: str, columns: Collection[str], bundle: Bundle) -> str
     return name
 
 
+def told_by_probabilities(order_by: str) -> bool:
+    """Return whether an order needs nothing of the model but a row's probabilities, as a student has them.
+
+    Examples
+    --------
+    >>> told_by_probabilities("-margin"), told_by_probabilities("stars"), told_by_probabilities("distance")
+    (True, True, False)
+    """
+    name = order_by.removeprefix("-")
+    if name in COLUMNS or name not in plugins("score"):
+        return name != "ood_score"
+    return set(load("score", name).NEEDS) <= {"probabilities"}
+
+
 def model_score(
     name: str, probabilities: Floats, predictions: Predictions, bundle: Bundle, weights: Floats | None = None
 ) -> Floats:
@@ -79,8 +94,9 @@ def model_score(
 
     Raises
     ------
-    CorpusError : ``predictions`` hold no features.
+    CorpusError : ``predictions`` hold no features, or not of every row.
     """
+    refuse_cascade(predictions, f"order_by = {name!r}")
     if predictions.embeddings is None:
         raise CorpusError(f"order_by = {name!r} reads features, which these predictions lack: predict again")
     needs = load("score", name).NEEDS
@@ -102,13 +118,12 @@ def _evidence(
 ) -> Evidence:
     assert predictions.embeddings is not None
     assert predictions.ood_score is not None
-    assert bundle.calibrator is not None
     features, reference = predictions.embeddings[part], bundle.scope.known.reference
     neighbors = members = None
     if "neighbor_labels" in needs and reference is not None:
         neighbors = reference.neighbors(features, NEIGHBORS)
     if "members" in needs and bundle.members:
-        members = np.stack([bundle.calibrator.apply(head(features)) for head in bundle.members])
+        members = bundle.by_members(features)
         members = members if weights is None else np.stack([corrected(p, weights) for p in members])
     own = np.asarray(probabilities[part], dtype=np.float64)
     return Evidence(own, predictions.ood_score[part], neighbors, members)

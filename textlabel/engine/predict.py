@@ -8,6 +8,7 @@ and lands where it came from. A process may also compute by itself (``alone``): 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,12 +24,15 @@ from textlabel.engine.feature_cache import open_cache, text_keys
 from textlabel.engine.process import accelerator, sum_over_processes
 from textlabel.errors import PluginError, TrainingError
 from textlabel.models.backbone import encode
+from textlabel.models.windows import make_windows
 from textlabel.types import IntArray
 
 if TYPE_CHECKING:
     from textlabel.engine.feature_cache import FeatureCache
     from textlabel.engine.segments import Keys
     from textlabel.models.classifier import Classifier
+
+log = logging.getLogger("textlabel")
 
 #: rows tokenized, sorted and gathered at a time
 WINDOW = 20_000
@@ -110,6 +114,9 @@ class Featurizer:
         self.from_cache = self.tokens = 0
         #: which rows of the last call came from the cache, (n,)
         self.known: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._told_cut = False
+        #: in how many windows each row of the last call was read, (n,); more than 1 for long ones only
+        self.windows: IntArray = np.zeros(0, np.int64)
         self.cache: FeatureCache | None = None
         if cache is not None:
             self.cache = open_cache(cache, classifier, backend, folder, accelerator().device.type)
@@ -123,7 +130,22 @@ class Featurizer:
         ----------
         alone : this process computes all of them and waits for no other; else processes share the texts, and
             all of them must call this with the same ones.
+
+        Raises
+        ------
+        CorpusError : a text is too long, and the model's ``on_long`` is "fail".
         """
+        info = self.classifier.info
+        long = make_windows(self.classifier.tokenizer, info, texts)
+        if long is None:
+            self.windows = np.ones(len(texts), np.int64)
+            return self._features(texts, progress, alone)
+        self.windows = long.counts
+        found = self._features(long.texts, progress, alone)
+        self.known = np.bincount(long.owner, ~self.known) == 0
+        return long.pooled(found, info.window_pooling)
+
+    def _features(self, texts: Sequence[str], progress: Progress | None, alone: bool) -> Float32:
         crew = _Crew() if alone else _Crew(accelerator().process_index, accelerator().num_processes)
         found = np.zeros((len(texts), self.classifier.head.in_features), np.float32)
         # of a crew the first reads and writes it, so processes need not agree, nor share a disk
@@ -192,8 +214,22 @@ class Featurizer:
         on_cpu = accelerator().device.type == "cpu"
         return map(self.read, windows) if on_cpu else ahead(self.read, windows)
 
+    def _tell_cut(self, lengths: list[int]) -> None:
+        """Warn once of texts that are probably cut: they fill what the body reads."""
+        longest = self.classifier.info.max_length
+        if self._told_cut or max(lengths) < longest or not accelerator().is_main_process:
+            return
+        self._told_cut = True
+        log.warning(
+            "some texts have more than %d tokens, and what is beyond is not read; --on-long window "
+            '(on_long="window") reads all of it',
+            longest,
+        )
+
     def _window(self, tokens: list[list[int]], report: Callable[[float], None], crew: _Crew) -> Float32:
         """Return features (n, d) of tokenized texts."""
+        if self.classifier.info.on_long == "truncate" and tokens:
+            self._tell_cut([len(row) for row in tokens])
         longest = self.classifier.info.max_length  # a position beyond it may have no vector
         lengths = np.minimum(round_up([len(row) for row in tokens], self.backend.multiple), longest)
         batches = list(by_length(lengths, self.budget))

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,23 @@ def _refuse_foreign(target: Path) -> None:
     if not target.is_dir():
         raise ExportError(f"{target} is a file; expected a folder to write into: choose another path")
     names = [entry.name for entry in target.iterdir()]
-    foreign = sorted(name for name in names if not _OURS.fullmatch(name))
-    if foreign or (names and RECORD not in names):
+    strange = foreign(names)
+    if strange or (names and RECORD not in names):
         raise ExportError(
-            f"{target} is not empty and no previous output of textlabel: it holds {(foreign or names)[0]!r}; "
+            f"{target} is not empty and no previous output of textlabel: it holds {(strange or names)[0]!r}; "
             "choose a new folder"
         )
+
+
+def foreign(names: Iterable[str]) -> list[str]:
+    """Return the names that no output of textlabel has, sorted.
+
+    Examples
+    --------
+    >>> foreign(["thesis.tex", "README.md", "data-00000-of-00001.arrow"])
+    ['thesis.tex']
+    """
+    return sorted(name for name in names if not _OURS.fullmatch(name))
 
 
 def _clear(target: Path) -> None:

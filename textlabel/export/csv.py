@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlabel.corpus.spool import spans
 from textlabel.errors import ExportError
 from textlabel.export._folder import write_folder
 from textlabel.export._text import Convert, plain, restored
@@ -39,16 +40,27 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
     ExportError : a column holds what text cannot; two columns would have one name; a class name
         would be lost in a joined prediction set.
     """
-    import pyarrow as pa
+    return write_folder(dataset, path, record, lambda folder: _write_rows(dataset, folder / FILE), FILE)
+
+
+def _write_rows(dataset: Dataset, file: Path) -> None:
     from pyarrow import csv as arrow_csv
+
+    with arrow_csv.CSVWriter(file, _table(dataset.select(range(0))).schema) as writer:
+        for span in spans(len(dataset)):
+            writer.write_table(_table(dataset.select(range(span.start, span.stop))))
+
+
+def _table(dataset: Dataset) -> pa.Table:
+    """Return what the csv has for some rows."""
+    import pyarrow as pa
 
     rows = dataset.with_format("arrow")[:]
     pairs = [pair for name in dataset.column_names for pair in _cells(dataset, rows, name)]
     count = Counter(name for name, _ in pairs)
     if twice := [name for name in count if count[name] > 1]:
         raise ExportError(f"columns {twice} would occur twice in the csv; rename those of the input")
-    table = pa.Table.from_arrays([values for _, values in pairs], names=list(count))
-    return write_folder(dataset, path, record, lambda folder: arrow_csv.write_csv(table, folder / FILE), FILE)
+    return pa.Table.from_arrays([values for _, values in pairs], names=list(count))
 
 
 def read(path: Path, features: Features) -> Dataset:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 NAME = "jsonl"
 FILE = "annotations.jsonl"
 
+#: rows converted at a time
+BATCH = 1000
+
 
 def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
     """Return ``path``, now a folder with ``annotations.jsonl`` (UTF-8), provenance record and card.
@@ -25,13 +28,15 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
     ------
     ExportError : a column holds what text cannot, such as images.
     """
-    columns = {name: plain(feature, name) for name, feature in dataset.features.items()}
+    converts = {name: plain(feature, name) for name, feature in dataset.features.items()}
 
     def rows(folder: Path) -> None:
         with (folder / FILE).open("w", encoding="utf-8", newline="\n") as lines:
-            for row in dataset.with_format(None):
-                held = {name: convert(row[name]) for name, convert in columns.items()}
-                lines.write(json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n")
+            for batch in dataset.with_format(None).iter(BATCH):
+                columns = [map(convert, batch[name]) for name, convert in converts.items()]
+                for values in zip(*columns, strict=True):
+                    held = dict(zip(converts, values, strict=True))
+                    lines.write(json.dumps(held, ensure_ascii=False, allow_nan=False) + "\n")
 
     return write_folder(dataset, path, record, rows, FILE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlabel.corpus.spool import as_dataset, parquet_pieces, spooled
 from textlabel.export._folder import write_folder
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
 
 def read(path: Path, features: Features) -> Dataset:
     """Return the rows of ``path/annotations.parquet`` with the types of ``features``."""
-    from datasets import Dataset, DatasetInfo
-    from pyarrow import parquet
+    import pyarrow as pa
 
     # not Dataset.from_parquet: that keeps a copy in the user's cache
-    return Dataset(parquet.read_table(path / FILE), info=DatasetInfo(features=features))
+    return as_dataset(pa.concat_tables(spooled(parquet_pieces(path / FILE))), features)

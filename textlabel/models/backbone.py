@@ -19,6 +19,9 @@ log = logging.getLogger("textlabel")
 
 #: used when neither the registry, the folder nor the user says otherwise
 DEFAULT_MAX_LENGTH = 256
+#: what may be done with a text that is too long, and how its windows become one
+ON_LONG = ("truncate", "window", "fail")
+WINDOW_POOLING = ("mean", "weighted", "max")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class BackboneInfo:
     license : licence of the weights as far as known.
     tokenizer_sha256 : of tokenizer.json, "" where the folder has none.
     revision : commit of a Hub repository, else "".
+    on_long : what is done with a longer text: "truncate", "window" or "fail" (`textlabel.models.windows`).
+        Training of the body reads its first tokens either way.
+    window_pooling : how windows of a text become one: "mean", "weighted" or "max".
     """
 
     name: str
@@ -49,6 +55,8 @@ class BackboneInfo:
     license: str = "unknown"
     tokenizer_sha256: str = ""
     revision: str = ""
+    on_long: str = "truncate"
+    window_pooling: str = "mean"
 
     @property
     def public_name(self) -> str:
@@ -151,7 +159,7 @@ def download(ref: str, revision: str | None = None) -> Path:
 
 
 def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> BackboneInfo:
-    """Return how to read the backbone in ``folder``; ``chosen`` (pooling, normalize, max_length) wins.
+    """Return how to read the backbone in ``folder``; ``chosen`` (as `load_backbone` has it) wins.
 
     The order is: what the user chose, the registry's record, sentence-transformers' own files,
     mean pooling without normalization and 256 tokens.
@@ -170,6 +178,7 @@ def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> Backb
             k: saved[k] for k in ("kind", "pooling", "normalize", "max_length", "license") if k in saved
         }
     found |= {k: v for k, v in chosen.items() if v is not None}
+    check_long(**{name: found[name] for name in ("on_long", "window_pooling") if name in found})
     if found["pooling"] not in ("mean", "cls"):
         raise BackboneError(f"pooling = {found['pooling']!r}: expected 'mean' or 'cls'; choose one of them")
     limit = position_limit(folder) if found["kind"] == "transformer" else 1 << 20
@@ -185,6 +194,14 @@ def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> Backb
         revision=folder.name if origin == "hub" else "",
         **found,
     )
+
+
+def check_long(on_long: str = ON_LONG[0], window_pooling: str = WINDOW_POOLING[0]) -> None:
+    """Raise a `BackboneError` unless both are known words."""
+    words = {"on_long": (on_long, ON_LONG), "window_pooling": (window_pooling, WINDOW_POOLING)}
+    for name, (value, known) in words.items():
+        if value not in known:
+            raise BackboneError(f"{name} = {value!r} is unknown: {nearest(value, known)}")
 
 
 def tokenizer_sha256(folder: Path) -> str:
@@ -231,7 +248,8 @@ def load_backbone(ref: str | Path, **chosen: Any) -> Backbone:
     Parameters
     ----------
     ref : registered name, local folder, or Hub id (``owner/name`` or ``owner/name@revision``).
-    chosen : pooling, normalize, max_length; None keeps what the backbone says of itself.
+    chosen : pooling, normalize, max_length, on_long, window_pooling; None keeps what the backbone says of
+        itself.
 
     Raises
     ------

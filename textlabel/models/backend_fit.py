@@ -31,7 +31,8 @@ class BackendFit:
     logit_scale : factor on the logits before the calibrator.
     ood_scale, ood_shift : factor on off-the-map scores, and what is added then.
     distance_scale : factor on the distances that an estimate of accuracy reads.
-    band : rows whose calibrated margin is below it are computed again; probability in [0, 1].
+    band : rows whose likeliest class leads the next by less are computed again; in nats, after calibration
+        (`textlabel.engine.predictor.lead`).
     measured : agreement, texts/s and the like, for the record.
     folder : files that the backend needs, or None.
     """

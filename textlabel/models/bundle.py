@@ -8,6 +8,7 @@ reference.safetensors   features of length one and classes of the training rows,
 adapter-0/ ...          LoRA updates in peft's own layout, in the order of their training
 body/                   the encoder itself, only where it changed or cannot be had by name
 backends/NAME/ ...      what faster backends need, where `textlabel optimize` kept some
+student/ ...            tensors and static backbone of a cascade's student, where it trained one
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from textlabel.models.backend_fit import BackendFit
 from textlabel.models.classifier import Adapter, Classifier
 from textlabel.models.fetch import file_sha256, weights_sha256
 from textlabel.models.heads import Linear
+from textlabel.models.student import Student, info_of
 from textlabel.trust.calibration import Calibrator, from_json
 from textlabel.trust.scope import DEFAULT_OFF_MAP, Reference, Scope
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS, SetRule
@@ -55,6 +57,7 @@ class Bundle:
     source : what was measured on labeled rows, for estimates elsewhere; None where none calibrated.
     members : heads that each lack a fold of the rows, whose logits are calibrated as those of ``classifier``.
     backends : faster ways to run the body, the fastest first, as `textlabel optimize` kept them.
+    student : what may answer texts before the classifier does, in a cascade; None: nothing.
     """
 
     classifier: Classifier
@@ -65,8 +68,9 @@ class Bundle:
     source: SourceStatistics | None = None
     members: Sequence[Linear] = ()
     backends: Sequence[BackendFit] = ()
+    student: Student | None = None
 
-    def private(self) -> Bundle:
+    def forget_rows(self) -> Bundle:
         """Return the bundle without heads of parts of the rows.
 
         The head, less one that lacks a few rows, is nearly a sum of the features of these: with class moments
@@ -89,6 +93,11 @@ class Bundle:
             )
         return self.calibrator, self.source
 
+    def by_members(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return calibrated probabilities (m, n, k) of features (n, d), by each of the heads of the folds."""
+        assert self.calibrator is not None
+        return np.stack([self.calibrator.apply(head(features)) for head in self.members])
+
     def against_source(
         self, features: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.float32] | None]:
@@ -110,6 +119,8 @@ class Bundle:
         arrays = self._arrays()
         if self.scope.known.reference is not None:
             arrays |= asdict(self.scope.known.reference)
+        if self.student is not None:
+            arrays |= {f"student.{name}": array for name, array in self.student.arrays().items()}
         for name, array in sorted(arrays.items()):
             found.update(f"{name} {array.dtype} {array.shape}\n".encode())
             found.update(np.ascontiguousarray(array).tobytes())
@@ -170,6 +181,9 @@ class Bundle:
         for fit in self.backends:
             if fit.folder is not None:
                 shutil.copytree(fit.folder, folder / "backends" / fit.backend)
+        if self.student is not None:
+            self.student.write(folder / "student")
+            _copy_backbone(self.student.classifier.folder, folder / "student" / "body")
         text = json.dumps(self._json(hashes(folder)), indent=2, allow_nan=False)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
@@ -186,6 +200,7 @@ class Bundle:
             "off_map": self.scope.off_map,
             "source": None if self.source is None else self.source.to_json(),
             "backends": [fit.to_json() for fit in self.backends],
+            "student": None if self.student is None else self.student.to_json(),
             "record": self.record,
             "files": files,
         }
@@ -219,7 +234,8 @@ class Bundle:
         source = SourceStatistics.from_parts(data["source"], measured) if data.get("source") else None
         members, backends = _members(arrays), _backends(path, data)
         record = data["record"]
-        return cls(model.eval(), calibrator, scope, _sets(data), record, source, members, backends)
+        student = _student(path, data, model.schema)
+        return cls(model.eval(), calibrator, scope, _sets(data), record, source, members, backends, student)
 
 
 def _sets(data: Mapping[str, Any]) -> SetRule:
@@ -242,6 +258,13 @@ def _backends(path: Path, data: Mapping[str, Any]) -> tuple[BackendFit, ...]:
         if not fit["backend"].replace("-", "_").isidentifier():  # it names a folder that `save` copies
             raise BundleError(f"{path / RECORD}: {fit['backend']!r} is no backend; get the model again")
     return tuple(BackendFit.from_json(fit, path / "backends" / fit["backend"]) for fit in saved)
+
+
+def _student(path: Path, data: Mapping[str, Any], schema: LabelSchema) -> Student | None:
+    if not data.get("student"):
+        return None
+    folder, info = path / "student", info_of(data["student"])
+    return Student.read(data["student"], folder, open_folder(folder / "body", info), schema)
 
 
 def _read_reference(folder: Path, files: Collection[str]) -> Reference | None:

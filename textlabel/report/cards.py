@@ -102,7 +102,7 @@ def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str
         head["configs"] = [{"config_name": "default", "data_files": data_file}]
     columns = dict(_CLASS_COLUMNS if record["schema"]["kind"] == "single" else _SCORE_COLUMNS)
     columns["prediction_set"] += f", {_sets(record)}"
-    columns |= _order_column(record)
+    columns |= _order_column(record) | _cascade_columns(record, columns) | _windows_column(record)
     told = _table(("column", "meaning"), _coded_keys(columns))
     certificate = _certificate(record["certificate"])
     shift = _label_shift(record)
@@ -218,6 +218,26 @@ def _order_column(record: Mapping[str, Any]) -> dict[str, str]:
     return {name: "how sure the row is, by the score of this name; a certificate accepts rows in this order"}
 
 
+def _windows_column(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the column of windows means, where long texts were read in some."""
+    if (record.get("backend") or {}).get("on_long") != "window":
+        return {}
+    return {"windows": "in how many overlapping windows the text was read; 0: not by the model itself"}
+
+
+def _cascade_columns(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, str]:
+    """Return what columns mean of which a student fills a part in its own way."""
+    student = (record.get("backend") or {}).get("cascade")
+    if not student:
+        return {}
+    lacks = f"{student['measured']['sets_that_lack_a_class']:.1%}"
+    return {
+        "ood_score": f"{columns['ood_score']}; empty where a student answered",
+        "prediction_set": f"{columns['prediction_set']}; those of a student lack a class of the model's own "
+        f"in {lacks} of the texts that it was tried on",
+    }
+
+
 def _sets(record: Mapping[str, Any]) -> str:
     """Return what prediction sets are meant to hold; records of old models tell no kind."""
     sets = record.get("sets") or {"kind": "", "alpha": record.get("set_alpha", DEFAULT_ALPHA)}
@@ -279,7 +299,17 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
 def _backend(backend: Mapping[str, Any]) -> str:
     """Return what ran the model, and how many rows were computed again because two classes were close."""
     again = f"; {backend['recomputed']:,} of {backend['rows']:,} rows computed again by {REFERENCE}"
-    return f"{backend['backend']}{again if backend['band'] else ''}"
+    told = f"{backend['backend']}{again if backend['band'] else ''}"
+    if backend.get("in_windows"):
+        told += f"; {backend['in_windows']:,} of {backend['rows']:,} rows read in windows"
+    if not backend.get("cascade"):
+        return told
+    student = backend["cascade"]
+    return (
+        f"{told}; {student['answered']:,} of {backend['rows']:,} rows answered by a student "
+        f"({student['backbone']['name']}), which on texts like those it was tried on gives another label to "
+        f"at most {student['measured']['differ_at_most']:.1%} of all"
+    )
 
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, str]:

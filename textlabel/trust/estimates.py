@@ -30,6 +30,8 @@ CAVEAT = "estimate, not a guarantee"
 
 #: the confidence scores by which ATC orders rows; the two differ from three classes on
 SCORES = ("max_probability", "entropy")
+#: rows scored at once: bounds memory
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Estimate:
     low, high : smallest and largest of the methods in ``spread``.
     methods : each method's own estimate.
     spread : the methods that ``low`` and ``high`` are made of.
+    rows : that it is about.
 
     Examples
     --------
@@ -68,6 +71,7 @@ class Estimate:
     high: float
     methods: Mapping[str, float] = field(default_factory=dict)
     spread: tuple[str, ...] = ()
+    rows: int = 0
 
     def __str__(self) -> str:
         short = "" if "gde" in self.spread else " by DoC and ATC only"
@@ -81,6 +85,7 @@ class Estimate:
             "high": self.high,
             "methods": dict(self.methods),
             "spread_of": list(self.spread),
+            "rows": self.rows,
             "promise": CAVEAT,
         }
 
@@ -188,9 +193,9 @@ def estimate_accuracy(
     k = source.cells.counts.shape[1]
     if p.ndim != 2 or p.shape[1] != k or not len(p):
         raise CorpusError(f"expected probabilities (n, {k}) with n >= 1, got {p.shape}")
-    sure, ordered = average_confidence(p), Evidence(_tempered(p, source, distances))
+    sure, scores = average_confidence(p), _scores(p, source, distances)
     by_score = {
-        f"atc_{name}": average_thresholded_confidence(order_score(name, ordered), threshold)
+        f"atc_{name}": average_thresholded_confidence(scores[name], threshold)
         for name, threshold in source.thresholds.items()
     }
     main = {
@@ -205,7 +210,20 @@ def estimate_accuracy(
         max(main.values()),
         {**main, **by_score, "average_confidence": sure, "source_accuracy": source.accuracy},
         tuple(main),
+        len(p),
     )
+
+
+def _scores(p: Floats, source: SourceStatistics, distances: npt.ArrayLike | None) -> Mapping[str, Floats]:
+    """Return the scores (n,) that the source's thresholds are of, made of some rows at a time."""
+    found = {name: np.empty(len(p)) for name in source.thresholds}
+    for start in range(0, len(p), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        near = None if distances is None else np.asarray(distances)[part]
+        ordered = Evidence(_tempered(p[part], source, near))
+        for name, scores in found.items():
+            scores[part] = order_score(name, ordered)
+    return found
 
 
 def _tempered(p: Floats, source: SourceStatistics, distances: npt.ArrayLike | None) -> Floats:

@@ -12,9 +12,9 @@ weights leave unexplained is compared with its sampling noise: with chi-square, 
 under label shift as rows grow, and where that would refuse, also with label shifts drawn anew, for cells of
 few rows. What exceeds both is refused as no label shift.
 
-That a true label shift is refused in 5 % of corpora holds where source and target are predicted by one model,
-so with a held-out calibration set. Out of fold, the source cells come from heads that lack a fold and the
-target's from the final head, whose confidence differs a little: it refuses more often.
+A true label shift is refused in at most 5 % of corpora where one model places source and target, as with a
+held-out calibration set. Out of fold, heads that each lack a fold place the source rows, so all of these, on
+average, must place those of the target: the final head is surer or less sure than they are.
 
 A shift that leaves the cell shares a mixture of the classes' own is not seen: the test can refuse, it cannot
 prove.
@@ -79,6 +79,11 @@ class Cells:
             cell[mine] = first + np.searchsorted(edges, sure[mine], side="right")
             first += len(edges) + 1
         return cell
+
+    def count(self, probabilities: npt.ArrayLike) -> Ints:
+        """Return how many rows of calibrated probabilities (n, k) fall into each cell, (m,)."""
+        counts: Ints = np.bincount(self.place(probabilities), minlength=len(self.counts))
+        return counts
 
 
 @dataclass(frozen=True)
@@ -151,8 +156,9 @@ def em(
     """Return the weights (k,) whose shares make the target's probabilities likeliest.
 
     The EM step sets each share to the mean corrected probability; it climbs a concave likelihood, so it finds
-    the maximum from anywhere. It trusts the probabilities: of a model that is too sure it overshoots, so
-    calibrate with one bias a class first (Alexandari, Kundaje, Shrikumar 2020, arXiv 1901.06852).
+    the maximum from anywhere. It trusts the probabilities: of a model that is too sure it overshoots, and one
+    that leans to a class shifts the shares, which a temperature does not mend. So calibrate with one bias a
+    class first (Alexandari, Kundaje, Shrikumar 2020, arXiv 1901.06852): `SourceStatistics.unbiased` does.
 
     Parameters
     ----------
@@ -186,7 +192,7 @@ def em(
 
 
 def bbse(
-    cells: Cells, probabilities: npt.ArrayLike, *, ridge: float = 1.0, level: float = LEVEL
+    cells: Cells, counts: npt.ArrayLike, *, ridge: float = 1.0, level: float = LEVEL
 ) -> LabelShift | Refused:
     """Return the weights that explain how often the model says what on the target, or a refusal.
 
@@ -198,9 +204,10 @@ def bbse(
     Parameters
     ----------
     cells : of the source, from `count_cells`.
-    probabilities : (n, k) of target rows, calibrated on the source.
+    counts : (m,) target rows in each cell, from `Cells.count`; or their mean over the heads that placed the
+        source rows.
     ridge : pull of each weight towards 1, as strong as knowing it to within ``ridge ** -0.5``.
-    level : probability of refusing a true label shift, as rows grow and of one model's predictions.
+    level : probability of refusing a true label shift, as rows grow; less where ``counts`` are a mean.
     """
     from scipy.stats import chi2
 
@@ -210,15 +217,17 @@ def bbse(
             f"{cells.counts.sum()} labeled rows of {k} classes cannot tell label shift from other shifts: "
             f"label {2 * k * max(ROWS_PER_BAND, ROWS_PER_CELL * k)} or more, or leave class shares alone"
         )
-    target = np.bincount(cells.place(probabilities), minlength=m)
+    target = np.asarray(counts, dtype=np.float64)
+    if target.shape != (m,):
+        raise CorpusError(f"expected the rows in each of {m} cells, from Cells.count; got {target.shape}")
     weights, residual, empty = _matched(cells.counts, target, ridge)
     p_value = float(chi2.sf(residual, m - k + empty))
     if p_value < level:
-        p_value = _simulated(cells.counts, weights, target.sum(), residual)
+        p_value = _simulated(cells.counts, weights, round(target.sum()), residual)
     if p_value < level:
         return Refused(
             f"class shares alone do not explain this corpus (p = {p_value:.2g}): either the texts of a class "
-            "differ from the labeled ones, or out-of-fold confidence differs from the final model's. "
+            "differ from the labeled ones, or this model was calibrated by folds and keeps no heads of them. "
             "Correcting for shares may make labels worse; label some rows of it instead, or calibrate with "
             "holdout",
             p_value,
@@ -226,7 +235,7 @@ def bbse(
     return LabelShift(cells.prior * weights, weights, p_value)
 
 
-def _matched(counts: Ints, target: Ints, ridge: float) -> tuple[Floats, float, int]:
+def _matched(counts: Ints, target: npt.NDArray[Any], ridge: float) -> tuple[Floats, float, int]:
     """Return weights (k,), the squared residual of the best ones, and how many of those are zero."""
     from scipy.optimize import nnls
 
@@ -257,13 +266,20 @@ def _simulated(counts: Ints, weights: Floats, n: int, residual: float) -> float:
     return (1 + larger) / (1 + SIMULATIONS)
 
 
-def label_shift(cells: Cells, probabilities: npt.ArrayLike, *, level: float = LEVEL) -> LabelShift | Refused:
+def label_shift(
+    cells: Cells,
+    probabilities: npt.ArrayLike,
+    counts: npt.ArrayLike | None = None,
+    *,
+    level: float = LEVEL,
+) -> LabelShift | Refused:
     """Return the class shares of the target by EM, which uses all of each probability, or a refusal.
 
     Parameters
     ----------
     cells : of the source, from `count_cells`.
     probabilities : (n, k) of target rows, calibrated on the source with one bias a class.
+    counts : of the same rows, as `bbse` takes them; None: the cells of ``probabilities``.
     """
     k = len(cells.edges)
     p = _rows(probabilities, k)
@@ -273,10 +289,10 @@ def label_shift(cells: Cells, probabilities: npt.ArrayLike, *, level: float = LE
         )
     if missing := int((cells.prior == 0).sum()):
         return Refused(f"{missing} of {k} classes have no labeled row that calibrates: label some of them")
-    tested = bbse(cells, probabilities, level=level)
+    tested = bbse(cells, cells.count(p) if counts is None else counts, level=level)
     if isinstance(tested, Refused):
         return tested
-    weights = em(probabilities, cells.prior)
+    weights = em(p, cells.prior)
     return LabelShift(cells.prior * weights, weights, tested.p_value)
 
 

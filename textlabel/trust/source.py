@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textlabel.registry import load
+from textlabel.trust.calibration import Calibrator, Floats, from_json
 from textlabel.trust.estimates import SCORES, Threshold, average_confidence, fit_threshold
 from textlabel.trust.label_shift import Cells, count_cells
 from textlabel.trust.scores import Evidence, order_score
 from textlabel.trust.variance import margin_variance, temper
+
+#: probabilities below this count as it
+_FLOOR = 1e-12
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -60,6 +65,8 @@ class SourceStatistics:
     cells : counts of each true class by what the model said, which hold the class shares.
     twins : only where training again is cheap: a linear head on cached features.
     margin_variance : by which confidence is tempered for ATC (`textlabel.trust.variance`); None: it is not.
+    class_bias : calibrator of the logarithms of calibrated probabilities, which takes out what bias toward a
+        class they have left and EM would be misled by; None: of a model from before it was measured.
     """
 
     rows: int
@@ -69,6 +76,7 @@ class SourceStatistics:
     cells: Cells
     twins: Twins | None = None
     margin_variance: float | None = None
+    class_bias: Calibrator | None = None
 
     def agreements(self, features: npt.ArrayLike) -> npt.NDArray[np.float32] | None:
         """Return the share of pairs of twins that agree on each row of features, (n,); None without twins."""
@@ -77,6 +85,10 @@ class SourceStatistics:
         first, second = self.twins.labels(features)
         agree: npt.NDArray[np.float32] = np.mean(first == second, axis=0, dtype=np.float32)
         return agree
+
+    def unbiased(self, probabilities: Floats) -> Floats:
+        """Return calibrated probabilities (n, k) without a bias toward a class, as EM wants them."""
+        return probabilities if self.class_bias is None else self.class_bias.apply(_log(probabilities))
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as a JSON-ready dictionary; `arrays` has the rest."""
@@ -87,6 +99,7 @@ class SourceStatistics:
             "thresholds": {name: [t.value, t.tied] for name, t in self.thresholds.items()},
             "edges": [list(edges) for edges in self.cells.edges],
             "margin_variance": self.margin_variance,
+            "class_bias": None if self.class_bias is None else self.class_bias.to_json(),
         }
 
     def arrays(self) -> Arrays:
@@ -108,6 +121,7 @@ class SourceStatistics:
             Cells(edges, arrays["counts"].astype(np.int64)),
             Twins.from_arrays(arrays["weight"], arrays["bias"]) if "weight" in arrays else None,
             data.get("margin_variance"),
+            from_json(data["class_bias"]) if data.get("class_bias") else None,
         )
 
 
@@ -137,4 +151,10 @@ def measure_source(
     ordered = Evidence(p if variance is None else temper(p, np.asarray(distances), variance))
     thresholds = {name: fit_threshold(order_score(name, ordered), accuracy) for name in SCORES}
     sure, cells = average_confidence(p), count_cells(p, y)
-    return SourceStatistics(len(y), accuracy, sure, thresholds, cells, twins, variance)
+    bias = load("calibrator", "bias_corrected").fit(_log(p), y)
+    return SourceStatistics(len(y), accuracy, sure, thresholds, cells, twins, variance, bias)
+
+
+def _log(probabilities: Floats) -> Floats:
+    logarithms: Floats = np.log(np.maximum(probabilities, _FLOOR))
+    return logarithms

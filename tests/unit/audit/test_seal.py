@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 import sealed as made
+from datasets import concatenate_datasets
 
 from textlabel.audit.seal import open_sealed, seal
+from textlabel.corpus import spool
 from textlabel.errors import AuditError, CorpusError
 
 
@@ -126,3 +129,35 @@ def test_a_column_of_bytes_is_no_group(tmp_path):
     rows, _ = made.corpus(2)
     rows = rows.add_column("raw", [b"\xff\xfe", b"\x00"])
     assert "raw" not in open_sealed(made.write(rows, tmp_path / "out")).seal["columns"]
+
+
+def digest(*columns):
+    """Return what the seal says of columns of strings: their number, all lengths, all bytes, of each."""
+    found = hashlib.sha256()
+    for column in columns:
+        words = ["\0" if word is None else str(word) for word in column]
+        lengths = np.array([len(word.encode()) for word in words], dtype="<i8")
+        content = "".join(words).encode()
+        found.update(len(lengths).to_bytes(8, "little") + lengths.tobytes())
+        found.update(len(content).to_bytes(8, "little") + content)
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_digests_are_of_all_rows_however_many_are_read_at_a_time(monkeypatch, piece):
+    monkeypatch.setattr(spool, "PIECE", piece)
+    rows, _ = made.corpus(20)
+    notes = [None, "", "caf\u00e9", "a\nb"] * 5
+    rows = concatenate_datasets([rows.select(range(3)), rows.select(range(3, 20))])
+    sealed = seal(rows.add_column("note", notes).add_column("n", [None, *range(19)]))
+    assert sealed["corpus"] == digest(rows["id"], rows["text"])
+    assert sealed["columns"] == {
+        "shop": digest(rows["shop"]),
+        "note": digest(notes),
+        "n": digest([None, *range(19)]),
+    }
+
+
+def test_no_rows_have_a_seal():
+    rows, _ = made.corpus(3)
+    assert seal(rows.select([]))["corpus"] == digest([], [])

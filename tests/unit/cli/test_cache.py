@@ -5,20 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from commands import run, told
 from tiny import snippets
-from typer.testing import CliRunner
-
-from textlabel.cli.app import app
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
-def told(*words):
-    done = run(*words, "--json")
-    assert done.exit_code == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture
@@ -48,7 +36,7 @@ def test_a_corpus_is_found_again(here, tiny_backbone):
     assert (here / "out/annotations.jsonl").read_text() == first
 
 
-@pytest.mark.parametrize("word", ["--private", "--no-cache"])
+@pytest.mark.parametrize("word", ["--forget-rows", "--no-cache"])
 def test_a_fit_that_keeps_nothing(here, tiny_backbone, word):
     fit(tiny_backbone, word)
     annotate("--no-cache")
@@ -85,8 +73,8 @@ def test_no_gigabytes_are_no_cache(here, tiny_backbone, monkeypatch):
 
 def test_a_wrong_size_is_one_message(here, tiny_backbone, monkeypatch):
     monkeypatch.setenv("TEXTLABEL_CACHE_GB", "much")
-    done = run("cache")
-    assert (done.exit_code, done.stdout) == (1, "")
+    done = run("cache", code=1)
+    assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "TEXTLABEL_CACHE_GB = 'much'" in done.stderr
 

@@ -6,19 +6,7 @@ import json
 
 import pytest
 import sealed as made
-from typer.testing import CliRunner
-
-from textlabel.cli.app import app
-
-
-def run(*words, code=0):
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    assert done.exit_code == code, done.output
-    return done
-
-
-def told(*words):
-    return json.loads(run(*words, "--json").stdout)
+from commands import run, told
 
 
 @pytest.fixture

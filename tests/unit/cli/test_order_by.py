@@ -7,26 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from audits import finish_walk
+from commands import run, told
 from sealed import fill
 from tiny import snippets
-from typer.testing import CliRunner
 
 from textlabel.audit.draws import draws
 from textlabel.audit.seal import open_sealed
-from textlabel.cli.app import app
+from textlabel.errors import CorpusError
 
 CORPUS = snippets(300, seed=1)
 TRUTH = {row["id"]: row["label"] for row in CORPUS}
-
-
-def run(*words, code=0):
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    assert done.exit_code == code, done.output
-    return done
-
-
-def told(*words):
-    return json.loads(run(*words, "--json").stdout)
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +55,15 @@ def test_the_order_is_a_sealed_column_and_a_certificate_follows_it(files, tmp_pa
     run("audit", "import", out, sheet)
     certificate = told("certify", out, "--max-error", 0.2)
     [group] = certificate["groups"]
-    assert 0 < group["accepted"] < 300
-    first = set(sealed.order[: group["accepted"]].tolist())
-    asked = set(draws(sealed)[0].rows.tolist())
-    rows = sealed.rows.select(sorted(first - asked))  # audited rows bear people's labels in the end
-    labels = [sealed.names[code] for code in rows["label"]]
-    assert sum(TRUTH[i] != label for i, label in zip(rows["id"], labels, strict=True)) <= 0.2 * 300
+    labels = [sealed.names[code] for code in sealed.rows["label"]]
+    wrong = np.array([TRUTH[i] != label for i, label in zip(sealed.rows["id"], labels, strict=True)])
+    asked = draws(sealed)[0].rows
+    ranks, spent = sealed.rank[asked], certificate["level_spent"]
+    assert 0 < group["accepted"] == finish_walk(300, ranks, wrong[asked], 0.2, spent) < 300
+    kept = np.setdiff1d(
+        sealed.order[: group["accepted"]], asked
+    )  # audited rows bear people's labels in the end
+    assert wrong[kept].sum() <= 0.2 * 300 < wrong.sum()
     todo = Path(told("todo", out)["sheet"])
     fill(todo, TRUTH)
     run("answers", "import", out, todo)
@@ -103,24 +97,25 @@ def test_a_changed_score_breaks_the_seal(files, tmp_path):
 def test_what_the_model_lacks_is_said_before_a_row_is_predicted(
     files, tmp_path, order_by, message, monkeypatch
 ):
-    monkeypatch.setattr("textlabel.labeler.Labeler._predict", lambda *_: pytest.fail("a row was predicted"))
-    done = run(
-        *("annotate", files / "corpus.jsonl", "--model", files / "bare", "--out", tmp_path / "out"),
-        *("--order-by", order_by),
-        code=1,
-    )
+    def predict(*_, **__):
+        raise CorpusError("a row was predicted")
+
+    monkeypatch.setattr("textlabel.labeler.Labeler._predict", predict)
+    annotate = ("annotate", files / "corpus.jsonl", "--model", files / "bare", "--out", tmp_path / "out")
+    done = run(*annotate, "--order-by", order_by, code=1)
     assert message in done.stderr
     assert not (tmp_path / "out").exists()
+    assert "a row was predicted" in run(*annotate, code=1).stderr
 
 
-def test_private_keeps_no_rows_for_knn(files, tmp_path, tiny_backbone):
+def test_forget_rows_keeps_none_for_knn(files, tmp_path, tiny_backbone):
     words = ("fit", files / "train.jsonl", "--backbone", tiny_backbone, "--out", tmp_path / "model")
-    assert "leave one of the two out" in run(*words, "--private", "--keep-reference", code=1).stderr
-    run(*words, "--private")
+    assert "leave one of the two out" in run(*words, "--forget-rows", "--keep-reference", code=1).stderr
+    run(*words, "--forget-rows")
     annotate = ("annotate", files / "corpus.jsonl", "--model", tmp_path / "model", "--out", tmp_path / "out")
     assert "--keep-reference" in run(*annotate, "--order-by", "knn", code=1).stderr
     for order_by in ("ensemble", "-mutual_information"):
-        assert "and not private" in run(*annotate, f"--order-by={order_by}", code=1).stderr
+        assert "and without --forget-rows" in run(*annotate, f"--order-by={order_by}", code=1).stderr
     assert "by DoC and ATC only" in told(*annotate)["estimated_accuracy"]
     other = ("annotate", files / "corpus.jsonl", "--model", files / "model", "--out", tmp_path / "other")
     assert "only" not in told(*other)["estimated_accuracy"]
@@ -149,7 +144,7 @@ def test_the_record_tells_what_decided_the_rows(files, tmp_path):
     assert json.loads(record.read_text())["decided_by"] == {
         "min_confidence": 0.9,
         "out_of_scope_rate": 0.0,
-        "gold_rows": 0,
+        "gold": 0,
         "order_by": "confidence",
     }
     assert "min_confidence of annotate | 0.9 |" in card.read_text()
@@ -159,9 +154,10 @@ def test_the_record_tells_what_decided_the_rows(files, tmp_path):
     assert json.loads(record.read_text())["decided_by"] == {
         "min_confidence": 0.7,
         "out_of_scope_rate": 0.05,
-        "gold_rows": 20,
+        "gold": 20,
         "order_by": "margin",
     }
     assert "min_confidence of annotate | 0.7 |" in card.read_text()
     assert "out_of_scope_rate of annotate | 0.05 |" in card.read_text()
-    assert "gold_rows of annotate | 20 |" in card.read_text()
+    assert "gold of annotate | 20 |" in card.read_text()
+    assert json.loads(record.read_text())["estimate"]["rows"] == 280

@@ -6,16 +6,8 @@ import csv
 import json
 
 import pytest
+from commands import run
 from tiny import snippets
-from typer.testing import CliRunner
-
-from textlabel.cli.app import app
-
-
-def run(*words):
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    assert done.exit_code == 0, done.output
-    return done
 
 
 def sheet(path, rows, undecided):
@@ -48,7 +40,7 @@ def test_training_and_validation_sheets(tiny_backbone, tmp_path, recipe, change,
     assert "3 of 20 rows are left out" in done.stderr + caplog.text
     run("annotate", held, "--model", tmp_path / "model", "--out", tmp_path / "out", "--gold", held)
     record = json.loads((tmp_path / "out" / "textlabel.json").read_text())
-    assert (record["rows"], record["decided_by"]["gold_rows"]) == (20, 17)
+    assert (record["rows"], record["decided_by"]["gold"]) == (20, 17)
 
 
 def test_a_class_called_skip_is_learned(tiny_backbone, tmp_path):

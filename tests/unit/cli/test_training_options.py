@@ -98,7 +98,7 @@ def test_an_option_out_of_range_is_refused_by_name(fit, more, tune, layers, mess
     assert message in " ".join(fit(more=more, tune=tune, layers=layers, code=1).split())
 
 
-@pytest.mark.parametrize(("words", "files"), [((), 1), (("--private",), 0), (("--no-cache",), 0)])
+@pytest.mark.parametrize(("words", "files"), [((), 1), (("--forget-rows",), 0), (("--no-cache",), 0)])
 def test_activations_lie_in_a_file_only_where_they_may_and_none_stays(
     fit, tmp_path, monkeypatch, words, files
 ):

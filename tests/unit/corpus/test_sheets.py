@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
 import pytest
+from pyarrow import csv, parquet
 
 from textlabel.corpus.check import rows_after_audit
 from textlabel.corpus.load import load_corpus, load_with_rejects
 from textlabel.errors import CorpusError
 
 
-def sheet(path, labels, mark="todo"):
+def sheet(path, labels, mark="todo", column="label"):
     """Write a sheet of the columns that textlabel writes, answered by ``labels``."""
     rows = [
-        {"textlabel_sheet": f"{mark}/{i}", "id": f"s{i}", "text": f"text {i}", "label": label, "note": ""}
+        {"textlabel_sheet": f"{mark}/{i}", "id": f"s{i}", "text": f"text {i}", column: label, "note": ""}
         for i, label in enumerate(labels)
     ]
     if path.suffix == ".csv":
@@ -23,6 +25,20 @@ def sheet(path, labels, mark="todo"):
         lines = [json.dumps(row) for row in rows]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def in_kind(path, kind):
+    """Return the rows of a jsonl sheet as another kind of source."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    if kind == "list of rows":
+        return rows
+    plain = pa.table({name: [str(row[name]) for row in rows] for name in rows[0]})
+    other = path.with_suffix(kind)
+    if kind == ".csv":
+        csv.write_csv(plain, other)
+    elif kind == ".parquet":
+        parquet.write_table(plain, other)
+    return other
 
 
 @pytest.mark.parametrize("name", ["sheet.csv", "sheet.jsonl"])
@@ -35,11 +51,20 @@ def test_undecided_rows_of_classes_are_left_out_and_counted(tmp_path, name, capl
     assert "Where such a word is a class, empty the column textlabel_sheet in these rows" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["sheet.csv", "sheet.jsonl"])
-def test_undecided_rows_of_scores_are_left_out(tmp_path, name):
-    path = sheet(tmp_path / name, [1.5, "unsure", 2, "skip", "3.25"])
-    rows = load_corpus(path, label_column="label", label_kind="score")
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet", "list of rows"])
+@pytest.mark.parametrize("column", ["label", "stars"])
+def test_undecided_rows_of_scores_are_left_out(tmp_path, kind, column):
+    path = sheet(tmp_path / "sheet.jsonl", [1.5, "unsure", 2, "skip", "3.25"], column=column)
+    source = in_kind(path, kind)
+    rows = load_corpus(source, label_column=column, label_kind="score")
     assert (rows["id"][:], rows["label"][:]) == (["s0", "s2", "s4"], [1.5, 2.0, 3.25])
+
+
+@pytest.mark.parametrize("kind", [".jsonl", "list of rows"])
+@pytest.mark.parametrize("column", ["label", "verdict"])
+def test_classes_that_are_numbers_are_called_as_they_are_elsewhere(tmp_path, kind, column):
+    path = sheet(tmp_path / "sheet.jsonl", [1, 2.0, "skip", "1", True], column=column)
+    assert load_corpus(in_kind(path, kind), label_column=column)["label"][:] == ["1", "2", "1", "true"]
 
 
 def test_a_class_of_such_a_name_is_an_answer(tmp_path):

@@ -41,7 +41,7 @@ def softmax(z):
 
 
 def lead(p):
-    ordered = np.sort(p, axis=1)
+    ordered = np.log(np.sort(p, axis=1))
     return ordered[:, -1] - ordered[:, -2]
 
 
@@ -114,7 +114,7 @@ def test_scores_off_the_map_that_are_all_the_same_stay_finite():
 
 
 @pytest.mark.parametrize("k", [2, 5])
-@pytest.mark.parametrize("noise", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("noise", [0.05, 0.15, 0.3])
 def test_as_many_labels_differ_outside_the_band_as_it_lets_through(k, noise):
     """And no more rows than that are computed again: half the band would let far more through."""
     expected, found = noisy(200_000, k, noise=noise)
@@ -141,7 +141,7 @@ def test_a_band_from_few_rows_lets_through_what_it_says_on_average():
 
 def test_no_band_holds_a_backend_that_is_wrong_where_it_is_surest():
     leads = np.linspace(0, 1, 100)
-    assert fit_band(leads, np.full(100, 1.5)) == 1.0
+    assert fit_band(leads, np.full(100, 1.5)) > leads.max()
 
 
 # --- what is measured -------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_agreement_is_what_counting_gives(k):
     for row in range(1, 1001, 2):
         total += 1
         equal = int(right[row].argmax()) == int(said[row].argmax())
-        close = sorted(said[row])[-1] - sorted(said[row])[-2] < fit.band
+        close = np.log(sorted(said[row])[-1] / sorted(said[row])[-2]) < fit.band
         same += equal
         again += close
         banded += equal or close

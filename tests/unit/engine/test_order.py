@@ -129,7 +129,7 @@ def test_scores_that_rows_tell_make_no_column(labeler, predictions):
 
 
 class NoPredictions(Labeler):
-    def _predict(self, rows):
+    def _predict(self, *_, **__):
         raise AssertionError("a row was predicted")
 
 
@@ -155,6 +155,8 @@ def test_a_model_that_lacks_it_says_how_to_fit_before_a_row_is_read(
     labeler = NoPredictions(tiny_backbone, **options).fit(TRAIN)
     with pytest.raises(BundleError, match=message):
         labeler.annotate(CORPUS, order_by=order_by)
+    with pytest.raises(AssertionError, match="a row was predicted"):
+        labeler.annotate(CORPUS)
 
 
 def test_numbers_have_no_such_order(tiny_backbone):
@@ -198,17 +200,17 @@ def test_a_model_from_before_heads_of_folds_were_kept_still_labels(labeler, pred
     shutil.rmtree(folder)
 
 
-def test_a_private_model_labels_alike_and_keeps_no_part_of_its_rows(tiny_backbone, labeler, predictions):
-    private = Labeler(tiny_backbone).fit(TRAIN).make_private()
-    found = private.predict(CORPUS)
+def test_a_model_that_forgets_its_rows_labels_alike_and_keeps_no_part(tiny_backbone, labeler, predictions):
+    bare = Labeler(tiny_backbone).fit(TRAIN).forget_rows()
+    found = bare.predict(CORPUS)
     np.testing.assert_allclose(found.logits, predictions.logits, atol=1e-5)
     assert found.agreements is None
     assert labeler.estimate(predictions).spread == ("doc", "atc", "gde")
-    assert private.estimate(found).spread == ("doc", "atc")
+    assert bare.estimate(found).spread == ("doc", "atc")
     with pytest.raises(BundleError, match="needs the heads of the folds"):
-        private.annotate(CORPUS, order_by="ensemble")
+        bare.annotate(CORPUS, order_by="ensemble")
     with pytest.raises(RecipeError, match="keeps the features of all training rows"):
-        labeler.make_private()
+        labeler.forget_rows()
     assert labeler.bundle.members
 
 

@@ -8,8 +8,8 @@ from tiny import snippets
 
 from textlabel import Labeler, registry
 from textlabel.engine.predict import Featurizer, head_logits
-from textlabel.engine.predictor import Predictor, choose_backend, margin
-from textlabel.errors import BundleError, PluginError
+from textlabel.engine.predictor import Predictor, choose_backend, lead
+from textlabel.errors import BundleError, PluginError, RecipeError
 from textlabel.models.backend_fit import BackendFit
 from textlabel.models.bundle import Bundle
 
@@ -38,8 +38,9 @@ def score(tiny_backbone):
 
 @pytest.fixture
 def runs_here(monkeypatch):
-    """Let torch_bf16 run whatever the processor: slowly, maybe, but rightly."""
+    """Let torch_bf16 run whatever the processor, slowly, maybe, but rightly, and be taken by "auto"."""
     monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "")
+    monkeypatch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", True)
 
 
 def with_backends(bundle, *fits):
@@ -59,6 +60,20 @@ def test_auto_is_the_first_that_was_kept(two, runs_here):
     assert choose_backend(with_backends(two, *fits[::-1]), "auto") is fits[1]
     assert choose_backend(with_backends(two, *fits), "openvino_int8") is fits[1]
     assert choose_backend(with_backends(two, *fits), "torch") == BackendFit("torch")
+
+
+def test_auto_takes_none_in_which_batch_mates_matter(two, runs_here, monkeypatch):
+    monkeypatch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", False)
+    kept = with_backends(two, BackendFit(OTHER), BackendFit("openvino_bf16"))
+    assert choose_backend(kept, "auto").backend == "openvino_bf16"
+    assert choose_backend(kept, OTHER).backend == OTHER  # who names it wants it
+    assert choose_backend(with_backends(two, BackendFit(OTHER)), "auto") == BackendFit("torch")
+
+
+@pytest.mark.parametrize("name", ["openvino_int8", "openvino_bf16", "onnxruntime_int8"])
+def test_nothing_is_fitted_with_a_graph_of_what_is_fitted(tiny_backbone, name):
+    with pytest.raises(RecipeError, match=f"backend '{name}' runs a graph that `textlabel optimize` makes"):
+        Labeler(tiny_backbone, backend=name).fit(snippets(20))
 
 
 def test_auto_goes_on_where_one_does_not_run_here(two, runs_here, monkeypatch):
@@ -97,12 +112,12 @@ def test_close_rows_are_the_references_and_others_are_corrected(name, request, r
     bundle = request.getfixturevalue(name)
     fast = Featurizer(bundle.classifier, OTHER).features(TEXTS)
     corrected = 0.8 * head_logits(bundle.classifier, fast)
-    lead = margin(bundle.calibrator.apply(corrected.astype(np.float64)))
-    band = float(np.median(lead))
+    leads = lead(bundle.calibrator.apply(corrected.astype(np.float64)))
+    band = float(np.median(leads))
     fit = BackendFit(OTHER, logit_scale=0.8, ood_scale=2.0, ood_shift=3.0, band=band, distance_scale=0.5)
     predictor = Predictor(with_backends(bundle, fit), OTHER)
     found = predictor(IDS, TEXTS)
-    close = np.flatnonzero(lead < band)
+    close = np.flatnonzero(leads < band)
     assert 20 < len(close) < 40
     exact = Featurizer(bundle.classifier).features([TEXTS[i] for i in close])
     logits = head_logits(bundle.classifier, exact)
@@ -121,7 +136,7 @@ def test_close_rows_are_the_references_and_others_are_corrected(name, request, r
 
 
 def test_the_counts_are_of_the_last_call(two, runs_here):
-    predictor = Predictor(with_backends(two, BackendFit(OTHER, band=2.0)), "auto")  # no lead is 2
+    predictor = Predictor(with_backends(two, BackendFit(OTHER, band=99.0)), "auto")  # no lead is 99
     for rows in (len(TEXTS), 10):
         found = predictor(IDS[:rows], TEXTS[:rows])
         told = predictor.to_json()
@@ -157,14 +172,14 @@ def test_no_text(two, runs_here):
     assert found.logits.shape == (0, 2)
 
 
-def test_margin():
-    lead = margin(np.array([[0.5, 0.2, 0.3], [0.1, 0.1, 0.8], [1 / 3, 1 / 3, 1 / 3]]))
-    np.testing.assert_allclose(lead, [0.2, 0.7, 0.0])
+def test_lead():
+    leads = lead(np.array([[0.5, 0.2, 0.3], [0.1, 0.1, 0.8], [1 / 3, 1 / 3, 1 / 3], [1, 0, 0]]))
+    np.testing.assert_allclose(leads, [np.log(5 / 3), np.log(8), 0.0, np.log(1e12)], atol=1e-12)
 
 
 def test_the_labeler_counts_each_corpus_by_itself(tiny_backbone, runs_here):
     labeler = Labeler(tiny_backbone, backend="auto").fit(snippets(80))
-    labeler.bundle.backends = [BackendFit(OTHER, band=2.0)]
+    labeler.bundle.backends = [BackendFit(OTHER, band=99.0)]
     for rows in (snippets(30, seed=2), snippets(20, seed=3)):
         labeler.annotate(rows)
         told = labeler.record(len(rows))["backend"]

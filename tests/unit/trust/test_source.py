@@ -5,6 +5,8 @@ import json
 import numpy as np
 
 from textlabel.trust.calibration import softmax
+from textlabel.trust.choice import choose
+from textlabel.trust.label_shift import em
 from textlabel.trust.source import SourceStatistics, Twins, measure_source
 from textlabel.trust.variance import margin_variance, temper
 
@@ -64,3 +66,40 @@ def test_it_is_small():
     assert sum(a.nbytes for a in source.arrays().values()) < 1000
     tempered = measure_source(*measured(), np.ones(300))
     assert tempered.arrays().keys() == source.arrays().keys()  # one number is all that it adds
+
+
+def test_em_is_not_misled_by_a_bias_that_the_calibrator_left():
+    """A model leans to a class too little for the choice to see it: shares are off all the same."""
+    plain, freed, chosen = [], [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+
+        def logits(n, share, rng=rng):
+            y = (rng.random(n) < share).astype(int)
+            return 2 * (2 * np.eye(2)[y] + rng.normal(size=(n, 2))) + [0.3, 0.0], y
+
+        (known, y), (target, truth) = logits(1000, 0.5), logits(4000, 0.7)
+        found = choose(known, y, None, seed)
+        chosen.append(found.calibrator.to_json()["name"])
+        source = measure_source(found.calibrator.apply(known), y)
+        p = found.calibrator.apply(target)
+        prior = source.cells.prior
+        plain.append((prior * em(p, prior))[1] - truth.mean())
+        freed.append((prior * em(source.unbiased(p), prior))[1] - truth.mean())
+    assert chosen.count("temperature") >= 18
+    assert np.mean(plain) < -0.015
+    assert abs(np.mean(freed)) < 0.005
+
+
+def test_a_model_from_before_its_bias_was_measured_gives_its_probabilities_as_they_are():
+    source = measure_source(*measured())
+    data = {k: v for k, v in source.to_json().items() if k != "class_bias"}
+    p = measured()[0]
+    assert SourceStatistics.from_parts(data, source.arrays()).unbiased(p) is p
+    again = SourceStatistics.from_parts(source.to_json(), source.arrays())
+    np.testing.assert_array_equal(again.unbiased(p), source.unbiased(p))
+
+
+def test_probabilities_of_zero_stay_finite():
+    source = measure_source([[1.0, 0.0], [0.0, 1.0], [0.75, 0.25]], [0, 1, 1])
+    assert np.isfinite(source.unbiased(np.array([[1.0, 0.0]]))).all()

@@ -31,7 +31,16 @@ GRAPH = "model.onnx"
 
 def lacks() -> str:
     """Return what must be installed."""
-    missing = [name for name in ("onnxruntime", "onnx", "onnxscript") if find_spec(name) is None]
+    return _missing("onnxruntime")
+
+
+def lacks_to_prepare() -> str:
+    """Return what must be installed to make the graph, beside what runs it."""
+    return _missing("onnx", "onnxscript")
+
+
+def _missing(*names: str) -> str:
+    missing = [name for name in names if find_spec(name) is None]
     return f"{', '.join(missing)}: pip install 'textlabel[onnx]'" if missing else ""
 
 

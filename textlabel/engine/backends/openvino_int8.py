@@ -26,10 +26,12 @@ BATCH_INVARIANT = True
 SAMPLE = 300
 
 
-def lacks() -> str:
-    """Return what must be installed, or what the model would need."""
-    missing = find_spec("nncf") is None
-    return openvino.lacks() or ("NNCF: pip install 'textlabel[openvino]'" if missing else "")
+lacks = openvino.lacks
+
+
+def lacks_to_prepare() -> str:
+    """Return what must be installed to make the graph, beside what runs it."""
+    return "NNCF: pip install 'textlabel[openvino]'" if find_spec("nncf") is None else ""
 
 
 def prepare(classifier: Classifier, texts: Sequence[str], folder: Path) -> None:

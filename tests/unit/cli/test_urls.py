@@ -1,0 +1,131 @@
+"""`textlabel annotate` whose corpus, model and output are in a store, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import fsspec
+import pytest
+from tiny import snippets, write_static
+from typer.testing import CliRunner
+
+from textlabel import Labeler
+from textlabel.cli.app import app
+from textlabel.corpus import spool
+from textlabel.engine import shards
+
+ROWS = [{"id": row["id"], "text": row["text"]} for row in snippets(30, seed=1)]
+CORPUS = "".join(json.dumps(row) + "\n" for row in ROWS)
+WORDS = ["annotate", "memory://bucket/rows.jsonl", "--model", "memory://bucket/model"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("urls")
+    return Labeler(write_static(folder / "static"), cache=False).fit(snippets(40)).save(folder / "model")
+
+
+@pytest.fixture
+def store(model, monkeypatch, tmp_path):
+    """Return a store in memory that holds a corpus and a model."""
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    files.pipe_file("/bucket/rows.jsonl", CORPUS.encode())
+    for path in Path(model).rglob("*"):
+        if path.is_file():
+            files.put_file(str(path), f"/bucket/model/{path.relative_to(model)}")
+    monkeypatch.setattr(shards, "LEAST_ROWS", 8)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    monkeypatch.setattr(spool, "_DISK", "/no/such/folder")
+    yield files
+    files.store.clear()
+
+
+def run(*words: str, code: int = 0):
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == code, done.output
+    return done
+
+
+def below(store, root: str) -> dict[str, bytes]:
+    store.invalidate_cache()
+    return {path.removeprefix(f"{root}/"): store.cat_file(path) for path in store.find(root)}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "dataset"])
+def test_a_store_gets_the_bytes_that_a_disk_gets(store, model, tmp_path, form):
+    (tmp_path / "rows.jsonl").write_text(CORPUS)
+    there = run(*WORDS, "--out", "memory://bucket/labeled/", "--format", form, "--json")
+    run("annotate", str(tmp_path / "rows.jsonl"), "--model", str(model), "--out", str(tmp_path / "out"),
+        "--format", form)  # fmt: skip
+    found = below(store, "/bucket/labeled")
+    local = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert set(found) == set(local)
+    assert found == local
+    assert json.loads(there.stdout)["annotations"] == "memory://bucket/labeled"
+    assert below(store, "/bucket/.labeled.annotate") == {}
+
+
+def test_nothing_stays_on_the_disk(store, tmp_path):
+    run(*WORDS, "--out", "memory://bucket/labeled")
+    assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
+
+
+def test_an_earlier_output_is_replaced_and_nothing_else(store):
+    run(*WORDS, "--out", "memory://bucket/labeled")
+    run(*WORDS, "--out", "memory://bucket/labeled", "--format", "csv")
+    assert set(below(store, "/bucket/labeled")) == {"README.md", "annotations.csv", "textlabel.json"}
+    store.pipe_file("/bucket/labeled/thesis.tex", b"mine")
+    refused = run(*WORDS, "--out", "memory://bucket/labeled", code=1)
+    assert "memory://bucket/labeled is not empty and no previous output of textlabel" in refused.stderr
+    assert "it holds 'thesis.tex'" in refused.stderr
+
+
+def test_a_store_that_refuses_keeps_what_is_finished(store, monkeypatch):
+    with monkeypatch.context() as patch:
+
+        def refuse(self, here, there, **_):
+            raise PermissionError("Forbidden")
+
+        patch.setattr(type(store), "put_file", refuse)
+        failed = run(*WORDS, "--out", "memory://bucket/labeled", code=1)
+    assert "memory://bucket/labeled cannot be written: Forbidden. What is finished stays" in failed.stderr
+    assert below(store, "/bucket/.labeled.annotate")["plan.json"]
+    run(*WORDS, "--out", "memory://bucket/labeled", "--resume")
+    assert "textlabel.json" in below(store, "/bucket/labeled")
+    assert below(store, "/bucket/.labeled.annotate") == {}
+
+
+def test_the_record_comes_last(store, monkeypatch):
+    put, order = type(store).put_file, []
+
+    def watched(self, here, there, **options):
+        order.append(Path(there).name)
+        put(self, here, there, **options)
+
+    monkeypatch.setattr(type(store), "put_file", watched)
+    run(*WORDS, "--out", "memory://bucket/labeled", "--format", "jsonl")
+    assert order == ["README.md", "annotations.jsonl", "textlabel.json"]
+
+
+def test_what_is_not_there_is_named(store):
+    words = ["annotate", "memory://bucket/rows.jsonl", "--out", "memory://bucket/labeled", "--model"]
+    assert "memory://bucket/none: no such folder" in run(*words, "memory://bucket/none", code=1).stderr
+    assert "nosuch" in run(*words, "nosuch://bucket/none", code=1).stderr
+    refused = run(*WORDS, "--out", "nosuch://bucket/labeled", code=1)
+    assert "nosuch://bucket/labeled: " in refused.stderr
+
+
+def test_a_fit_is_written_to_a_disk(store, tmp_path):
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in snippets(20)))
+    refused = run("fit", str(tmp_path / "train.jsonl"), "--out", "memory://bucket/new", code=1)
+    assert "is a URL; expected a folder on a disk of this machine" in refused.stderr
+
+
+def test_a_job_leaves_urls_alone(store, tmp_path):
+    job = '[annotate]\ncorpus = "memory://bucket/rows.jsonl"\nmodel = "memory://bucket/model"\n'
+    (tmp_path / "job.toml").write_text(job + 'out = "memory://bucket/labeled"\nformat = "jsonl"\n')
+    run("run", str(tmp_path / "job.toml"))
+    assert len(below(store, "/bucket/labeled")["annotations.jsonl"].splitlines()) == 30
