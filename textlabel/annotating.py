@@ -66,8 +66,8 @@ class Annotate:
     on_long : what is done with texts longer than the model reads: truncate reads their first tokens, window
         all of them in windows that overlap (the column windows tells how many), fail refuses them; by default
         what the model was fitted with.
-    window_pooling : how the windows of a text become one: mean, weighted by their tokens, or max; read with
-        on_long.
+    window_pooling : how the windows of a text become one: mean, weighted by their tokens, or max; by default
+        what the model was fitted with.
     cache : look features of texts up in the feature cache (`textlabel cache`), and keep them there.
     resume : go on with an unfinished run, and fail if there is none; without it, one that is there goes on.
     fresh : start over, and delete what an unfinished run did.
@@ -94,7 +94,7 @@ class Annotate:
     backend: str = "torch"
     cascade: bool = False
     on_long: str = ""
-    window_pooling: str = "mean"
+    window_pooling: str = ""
     cache: bool = True
     resume: bool = False
     fresh: bool = False
@@ -103,6 +103,12 @@ class Annotate:
 
     def run(self) -> Summary:
         """Label, write, perhaps publish, and return what there is to tell. A killed run is to be repeated."""
+        from textlabel.corpus.spool import trimmed
+
+        with trimmed():
+            return self._run()
+
+    def _run(self) -> Summary:
         from textlabel.engine.process import accelerator
         from textlabel.engine.shards import Objects
 
@@ -111,7 +117,7 @@ class Annotate:
         labeler = Labeler.from_pretrained(
             self.model, backend=self.backend, cascade=self.cascade, cache=self.cache
         )
-        if self.on_long:
+        if self.on_long or self.window_pooling:
             labeler.read_long(self.on_long, self.window_pooling)
         used = labeler.predictor.fit.backend  # fails here, before any row
         if self.correct_label_shift:
@@ -125,6 +131,7 @@ class Annotate:
         )
         rows, estimate, shift = self._label(labeler, corpus, predictions, gold)
         seconds = time.monotonic() - start
+        del predictions  # of a large corpus they are some hundred megabytes
         address = None
         if accelerator().is_main_process:
             told = (estimate, shift, self._decided_by(rows))

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any, Self
 from weakref import finalize
 
-from textlabel.errors import BundleError, RecipeError
+from textlabel.errors import BackboneError, BundleError, RecipeError
 from textlabel.types import IntArray, LabelSchema, Predictions
 
 if TYPE_CHECKING:
@@ -56,24 +56,34 @@ class Fitted:
         """What a label is."""
         return self.bundle.classifier.schema
 
-    def read_long(self, on_long: str, window_pooling: str = "mean") -> Self:
+    def read_long(self, on_long: str | None = None, window_pooling: str | None = None) -> Self:
         """Read texts that are too long otherwise than when it was fitted, and return this labeler.
 
         Confidence was calibrated on labeled rows as they were read then.
 
         Parameters
         ----------
-        on_long, window_pooling : as `textlabel.Labeler`.
+        on_long, window_pooling : as `textlabel.Labeler`; None: as it was fitted.
 
         Raises
         ------
-        BackboneError : an unknown word.
+        BackboneError : an unknown word, or a pooling of windows where there are none.
         """
         from textlabel.models.backbone import check_long
 
-        check_long(on_long, window_pooling)
         model = self.bundle.classifier
-        model.info = replace(model.info, on_long=on_long, window_pooling=window_pooling)
+        info = replace(
+            model.info,
+            on_long=on_long or model.info.on_long,
+            window_pooling=window_pooling or model.info.window_pooling,
+        )
+        check_long(info.on_long, info.window_pooling)
+        if window_pooling and info.on_long != "window":
+            raise BackboneError(
+                f"window_pooling = {window_pooling!r} is about windows, and long texts are read by "
+                f"{info.on_long!r}: choose on_long = window, or leave it out"
+            )
+        model.info = info
         self._predictor = None
         return self
 
@@ -149,7 +159,7 @@ class Fitted:
             most 10,000 texts of the corpus. Where ``cascade`` of the labeler is True it answers what it is
             sure of. What is promised of it is told in `textlabel.engine.student`. Without this a student
             that is there stays.
-        most_differ : of a cascade, the share of all labels that may differ from the model's own.
+        most_differ : of a cascade, the share of different texts whose label may differ from the model's own.
 
         Raises
         ------

@@ -5,16 +5,20 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 from weakref import finalize
 
 from textlabel.audit.store import FOLDER
-from textlabel.corpus.remote import file_system, is_url
+from textlabel.corpus.remote import file_system, is_url, shown
 from textlabel.corpus.spool import scratch_folder
 from textlabel.errors import TextlabelError
 from textlabel.export._folder import foreign
 
 #: the file by which a folder is known to be ours: a model or annotations
 OURS = "textlabel.json"
+#: stores in which a file needs its folder first; in others asking for one might make a bucket
+WITH_FOLDERS = {"file", "local", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs"}
+READ_ONLY = {"http", "https"}
 
 
 def require_free(path: str | Path, error: type[TextlabelError]) -> Path:
@@ -59,11 +63,11 @@ class Output:
             return
         self.place = place.rstrip("/")
         self._files, self._root = file_system(self.place, error)
-        if strange := foreign(self._names()):
+        if READ_ONLY & set(_protocols(self._files)):
             raise error(
-                f"{self.place} is not empty and no previous output of textlabel: it holds {strange[0]!r}; "
-                "choose another folder"
+                f"{shown(self.place)} cannot be written into; expected a folder, or a store such as s3://"
             )
+        self._require_ours(self._names())
         local = tempfile.mkdtemp(dir=scratch_folder(), prefix="textlabel-")
         finalize(self, rmtree, local, ignore_errors=True)
         self.folder = Path(local) / "out"
@@ -83,16 +87,27 @@ class Output:
         if not is_url(self.place):
             return
         new = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name == OURS, name))
+        self._require_ours(there := self._names())  # labeling took its time, and somebody may have come
         try:
+            if WITH_FOLDERS & set(_protocols(self._files)):
+                self._files.makedirs(self._root, exist_ok=True)
             for name in new:
                 self._files.put_file(str(self.folder / name), f"{self._root}/{name}")
-            for name in set(self._names()) - set(new):
+            for name in set(there) - set(new):
                 self._files.rm_file(f"{self._root}/{name}")
         except Exception as reason:  # each store's client has errors of its own
             raise self._error(
-                f"{self.place} cannot be written: {reason}. What is finished stays: mend this and repeat the "
-                "command, which then goes on"
+                f"{shown(self.place)} cannot be written: {reason}. What is finished stays: mend this and "
+                "repeat the command, which then goes on"
             ) from reason
+
+    def _require_ours(self, names: list[str]) -> None:
+        strange = foreign(names) or (names if names and OURS not in names else [])
+        if strange:
+            raise self._error(
+                f"{shown(self.place)} is not empty and no previous output of textlabel: it holds "
+                f"{strange[0]!r}; choose another folder"
+            )
 
     def _names(self) -> list[str]:
         self._files.invalidate_cache()
@@ -101,5 +116,10 @@ class Output:
         except FileNotFoundError:
             return []
         except Exception as reason:
-            told = f"{self.place} cannot be reached: {reason}; check address, network and login"
+            told = f"{shown(self.place)} cannot be reached: {reason}; check address, network and login"
             raise self._error(told) from reason
+
+
+def _protocols(files: Any) -> tuple[str, ...]:
+    found: str | tuple[str, ...] = files.protocol
+    return (found,) if isinstance(found, str) else found

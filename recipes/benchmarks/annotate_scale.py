@@ -8,6 +8,7 @@ of its own that is watched from outside.
 
 - ``rows_per_second`` is told for each million rows, by the command's own progress events; of a run of fewer
   rows for each tenth.
+- ``cpu_seconds`` are told for the same rows, which is what a busy machine hides.
 - ``anonymous_gb`` is the peak of what the process holds and the system cannot have back (RssAnon and
   RssShmem), before, while and after rows are predicted; ``resident_gb`` (VmHWM) counts mapped files, too.
 """
@@ -15,6 +16,7 @@ of its own that is watched from outside.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -69,11 +71,26 @@ def listen(stream: IO[str], seen: list[tuple[float, int]], told: list[str]) -> N
             told.append(line)
 
 
-def speeds(events: list[tuple[float, int]], rows: int) -> list[float]:
-    """Return rows/s of each million rows, or of each tenth of fewer."""
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process took so far; 0 if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def per_million(
+    events: list[tuple[float, int]], samples: list[tuple[float, float]], rows: int
+) -> tuple[list[int], list[float]]:
+    """Return rows/s and processor seconds of each million rows, or of each tenth of fewer."""
     when, done = (np.array(values, dtype=float) for values in zip(*events, strict=True))
-    marks = np.minimum(np.arange(0, rows + 1, min(1_000_000, rows // 10)), done[-1])
-    return [round(speed) for speed in np.diff(marks) / np.diff(np.interp(marks, done, when))]
+    at, cpu = (np.array(values, dtype=float) for values in zip(*samples, strict=True))
+    # the last event may come before the last row
+    marks = np.unique(np.minimum(np.arange(0, rows + 1, min(1_000_000, rows // 10)), done[-1]))
+    times = np.interp(marks, done, when)
+    speeds = (np.diff(marks) / np.diff(times)).astype(int)
+    return speeds.tolist(), np.diff(np.interp(times, at, cpu)).round(1).tolist()
 
 
 def watch(command: list[str], rows: int) -> dict[str, Any]:
@@ -83,12 +100,14 @@ def watch(command: list[str], rows: int) -> dict[str, Any]:
     events: list[tuple[float, int]] = []
     told: list[str] = []
     samples: list[tuple[float, dict[str, float]]] = []
+    cpu: list[tuple[float, float]] = []
     assert process.stderr is not None
     assert process.stdout is not None
     thread = threading.Thread(target=listen, args=(process.stderr, events, told))
     thread.start()
     while process.poll() is None:
         samples.append((time.monotonic(), memory(process.pid)))
+        cpu.append((time.monotonic(), cpu_seconds(process.pid)))
         time.sleep(0.1)
     end = time.monotonic()
     thread.join()
@@ -97,6 +116,7 @@ def watch(command: list[str], rows: int) -> dict[str, Any]:
     summary = json.loads(process.stdout.read())
     bounds = [start, events[0][0], events[-1][0], end]
     spans = list(zip(PHASES, bounds, bounds[1:], strict=False))
+    speeds, taken = per_million(events, [pair for pair in cpu if pair[1]], rows)
     return {
         "seconds": {"all": round(end - start, 1)} | {name: round(b - a, 1) for name, a, b in spans},
         "anonymous_gb": {
@@ -104,7 +124,8 @@ def watch(command: list[str], rows: int) -> dict[str, Any]:
             for name, a, b in spans
         },
         "resident_gb": round(max(found.get("VmHWM", 0) for _, found in samples), 3),
-        "rows_per_second": speeds(events, rows),
+        "rows_per_second": speeds,
+        "cpu_seconds": taken,
         "rows": summary["rows"],
         "decisions": summary["decisions"],
     }

@@ -20,9 +20,11 @@ _CASCADE = (
     "Static backbone, such as potion-base-8M, of a student that learns the model's labels of up to 10,000 "
     "texts of CORPUS, for `annotate --cascade`."
 )
+#: share of labels that a cascade may change, where nobody says
+MOST_DIFFER = 0.005
 _MOST_DIFFER = (
-    "With --cascade: share of all labels that may differ from the model's own. The more, the more rows the "
-    "student answers. CORPUS needs 1,196 different texts for 0.005."
+    "With --cascade: share of different texts whose label may differ from the model's own. The more, the "
+    "more the student answers. CORPUS needs 1,196 different texts for 0.005."
 )
 
 
@@ -42,7 +44,7 @@ def optimize(
         list[str], typer.Option(help="Column that holds the text. Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it
     cascade: Annotated[str, typer.Option(metavar="BACKBONE", help=_CASCADE)] = "",
-    most_differ: Annotated[float, typer.Option(help=_MOST_DIFFER)] = 0.005,
+    most_differ: Annotated[float, typer.Option(help=_MOST_DIFFER)] = MOST_DIFFER,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Find what labels fastest here with the same labels, and keep it in the model.
@@ -57,11 +59,13 @@ def optimize(
     kept. Takes a minute or two; the fastest ways need `pip install 'textlabel[openvino]'`.
 
     With --cascade a student learns the model's own labels of CORPUS. In `annotate --cascade` it answers
-    what it is sure of, and the model the rest: of texts like CORPUS at most 0.5 % get another label
-    (--most-differ).
+    what it is sure of, and the model the rest: of different texts like CORPUS at most 0.5 % get
+    another label (--most-differ), at 95 % confidence.
     """
     from textlabel.labeler import Labeler
 
+    if most_differ != MOST_DIFFER and not cascade:
+        raise typer.BadParameter("is about a cascade: give --cascade BACKBONE", param_hint="--most-differ")
     for given, hint in ((text_column != ["text"], "--text-column"), (bool(cascade), "--cascade")):
         if given and not on:
             raise typer.BadParameter("is about CORPUS: give --on CORPUS", param_hint=hint)

@@ -22,6 +22,7 @@ from textlabel.corpus.check import (
     write_rejects,
 )
 from textlabel.corpus.columns import Column, class_names, row_ids, scores, texts
+from textlabel.corpus.remote import is_url, shown
 from textlabel.corpus.sources import Rows, read_source
 from textlabel.corpus.spool import as_dataset, spans, spooled
 from textlabel.errors import CorpusError, nearest
@@ -113,6 +114,10 @@ def load_with_rejects(
 ) -> tuple[datasets.Dataset, list[Reject]]:
     """Return the corpus of `load_corpus`, and the rows left out of it."""
     _one_of("on_bad_row", on_bad_row, get_args(OnBadRow))
+    if reject_file is not None and is_url(reject_file):
+        raise CorpusError(
+            f"reject_file={shown(str(reject_file))!r} is a URL; expected a path on this machine"
+        )
     _one_of("label_kind", label_kind, get_args(LabelKind))
     names = (text_column,) if isinstance(text_column, str) else tuple(text_column or ())
     if not names and text_column is not None:

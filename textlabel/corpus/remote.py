@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -26,12 +26,12 @@ class Remote:
     @property
     def name(self) -> str:
         """Its last part."""
-        return PurePosixPath(self.path).name
+        return PurePosixPath(shown(self.path)).name
 
     @property
     def suffix(self) -> str:
         """The ending of its name, with the dot."""
-        return PurePosixPath(self.path).suffix
+        return PurePosixPath(self.name).suffix
 
     def open(self, mode: str = "rb") -> IO[bytes]:
         """Return the file, opened for reading bytes."""
@@ -39,8 +39,11 @@ class Remote:
         return opened
 
     def __str__(self) -> str:
-        return str(self.files.unstrip_protocol(self.path))
+        return shown(str(self.files.unstrip_protocol(self.path)))
 
+
+#: where a pattern begins
+MAGIC = re.compile(r"[*?[]")
 
 #: what readers read
 File = Path | Remote
@@ -57,6 +60,22 @@ def is_url(place: str | Path) -> bool:
     return "://" in str(place)
 
 
+def shown(url: str) -> str:
+    """Return a URL without what gives access to it: user, password, and what follows a question mark.
+
+    Examples
+    --------
+    >>> shown("https://me:secret@host/rows.jsonl?signature=1")
+    'https://host/rows.jsonl'
+    """
+    start, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    host, slash, path = rest.partition("/")
+    plain = f"{start}://{host.rpartition('@')[2]}{slash}{path}"
+    return plain.partition("?")[0] if start in ("http", "https") else plain
+
+
 def file_system(url: str, error: type[TextlabelError]) -> tuple[Any, str]:
     """Return the file system that knows a URL, and the path there.
 
@@ -69,7 +88,12 @@ def file_system(url: str, error: type[TextlabelError]) -> tuple[Any, str]:
     try:
         files, path = url_to_fs(url)
     except (ImportError, ValueError) as reason:
-        raise error(f"{url}: {reason}; such as `pip install s3fs` for s3://") from reason
+        hint = "; such as `pip install s3fs` for s3://" if isinstance(reason, ImportError) else ""
+        raise error(f"{shown(url)}: {_hushed(reason, url)}{hint}") from reason
+    except Exception as reason:  # some connect at once, and each has errors of its own
+        raise error(
+            f"{shown(url)}: cannot be reached: {_hushed(reason, url)}; check address, network and login"
+        ) from reason
     return files, path
 
 
@@ -84,12 +108,17 @@ def files_at(url: str) -> list[Remote]:
     try:
         if files.isfile(root):
             return [Remote(files, root)]
-        found = files.glob(root) if glob.has_magic(root) else files.find(root)
+        found = files.glob(root) if MAGIC.search(root) else files.find(root)
     except Exception as error:  # each store's client has errors of its own
-        raise CorpusError(f"{url}: cannot be reached: {error}; check address, network and login") from error
-    inside = [path for path in found if not _hidden(path.removeprefix(root))]
+        raise CorpusError(
+            f"{shown(url)}: cannot be reached: {_hushed(error, url)}; check address, network and login"
+        ) from error
+    # what the user named himself is not hidden, however it is called
+    pattern = MAGIC.search(root)
+    named = root[: pattern.start()].rpartition("/")[0] if pattern else root
+    inside = [path for path in found if not _hidden(path.removeprefix(named))]
     if not inside:
-        raise CorpusError(f"{url}: no such file or folder")
+        raise CorpusError(f"{shown(url)}: no such file or folder")
     return [Remote(files, path) for path in sorted(inside)]
 
 
@@ -106,16 +135,25 @@ def fetch(url: str, folder: Path, error: type[TextlabelError]) -> None:
         for name, path in names.items():
             target = folder / name
             if not target.resolve().is_relative_to(folder.resolve()):  # a store may call an object ../../x
-                raise error(f"{url}: {name!r} lies outside of the folder; expected a model of textlabel")
+                raise error(
+                    f"{shown(url)}: {name!r} lies outside of the folder; expected a model of textlabel"
+                )
             target.parent.mkdir(parents=True, exist_ok=True)
             files.get_file(path, str(target))
     except TextlabelError:
         raise
     except Exception as reason:  # each store's client has errors of its own
-        raise error(f"{url}: cannot be reached: {reason}; check address, network and login") from reason
+        raise error(
+            f"{shown(url)}: cannot be reached: {_hushed(reason, url)}; check address, network and login"
+        ) from reason
     if not names:
-        raise error(f"{url}: no such folder")
+        raise error(f"{shown(url)}: no such folder")
 
 
 def _hidden(relative: str) -> bool:
     return any(part.startswith((".", "_")) for part in relative.strip("/").split("/"))
+
+
+def _hushed(reason: Exception, url: str) -> str:
+    """Return what an error says, without what gives access to the URL."""
+    return str(reason).replace(url, shown(url))

@@ -7,12 +7,14 @@ Tables in it are mapped: what is read of them takes memory that the system can h
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from mmap import ACCESS_READ, mmap
+from contextlib import contextmanager
+from threading import Event, Lock, Thread
 from typing import IO, TYPE_CHECKING, Any
-from weakref import finalize
+from weakref import WeakSet, finalize
 
 from textlabel.corpus.remote import File
 from textlabel.errors import TextlabelError
@@ -24,10 +26,17 @@ if TYPE_CHECKING:
 #: bytes of a spool that stay in memory
 IN_MEMORY = 32 << 20
 #: rows of a piece, of which a few are in memory at a time; a multiple of what scores are computed by
-PIECE = 1 << 16
+PIECE = 1 << 14
 #: bytes of a parquet file that are read at a time
 BUFFER = 1 << 20
 
+#: seconds between two trimmings
+SECONDS = 0.05
+
+#: mapped files of all spools
+_maps: WeakSet[mmap.mmap] = WeakSet()
+#: for who adds one, or looks at all
+_lock = Lock()
 #: systems often keep /tmp in memory, and never this one
 _DISK = "/var/tmp"  # noqa: S108 - files there have no name
 
@@ -85,7 +94,10 @@ class Spool:
             return self._tables
         import pyarrow as pa
 
-        whole = pa.py_buffer(mmap(self._file.fileno(), 0, access=ACCESS_READ))
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        with _lock:
+            _maps.add(mapped)
+        whole = pa.py_buffer(mapped)
         spans = zip(self._ends, self._ends[1:], strict=False)
         return self._tables + [pa.ipc.open_stream(whole.slice(a, b - a)).read_all() for a, b in spans]
 
@@ -103,6 +115,32 @@ def scratch_folder() -> str:
     if os.environ.get("TMPDIR") or not os.access(_DISK, os.W_OK):
         return tempfile.gettempdir()
     return _DISK
+
+
+@contextmanager
+def trimmed() -> Iterator[None]:
+    """Give back every now and then what was read of spooled tables, which they can read again.
+
+    The system takes these pages back anyway when it needs memory. But until then they count as the process's,
+    which tools that watch it, or end it, take for memory that it needs.
+    """
+    done = Event()
+
+    def trim() -> None:
+        while not done.wait(SECONDS):
+            with _lock:
+                maps = list(_maps)
+            for mapped in maps:
+                if hasattr(mapped, "madvise"):  # not every system has it
+                    mapped.madvise(mmap.MADV_DONTNEED)
+
+    thread = Thread(target=trim, name="textlabel-trim", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def spans(rows: int) -> Iterator[slice]:

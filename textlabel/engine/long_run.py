@@ -22,6 +22,8 @@ from textlabel.batching import share
 from textlabel.engine.feature_cache import LIBRARIES, feature_facts, text_keys
 from textlabel.engine.process import accelerator
 from textlabel.engine.shards import Arrays, Objects, Shards
+from textlabel.errors import CorpusError
+from textlabel.models.windows import make_windows
 from textlabel.progress import meter
 from textlabel.types import IntArray, Predictions
 
@@ -55,6 +57,7 @@ def predict_in_shards(
         stays.
     KeyboardInterrupt : somebody stopped it; the message says how much is done.
     """
+    _refuse_long(predictor, corpus)
     texts = Texts.of(corpus)
     facts = {**_facts(predictor, embeddings), "corpus": texts.digest}
     this = accelerator()
@@ -73,6 +76,19 @@ def predict_in_shards(
     predictor.count(found)
     predictor.publish()
     return found
+
+
+def _refuse_long(predictor: Predictor, corpus: Dataset) -> None:
+    """Raise a `CorpusError` that names the row, before any is labeled, if one is longer than it may be."""
+    model = predictor.bundle.classifier
+    if model.info.on_long != "fail":
+        return
+    for rows in corpus.select_columns(["id", "text"]).iter(batch_size=CHUNK):
+        for row, text in zip(rows["id"], rows["text"], strict=True):
+            try:
+                make_windows(model.tokenizer, model.info, [text])
+            except CorpusError as error:
+                raise CorpusError(f"row {row}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -167,8 +183,10 @@ def _texts_at(column: Dataset, rows: IntArray) -> list[str]:
     import pyarrow as pa
 
     first, last = int(rows[0]), int(rows[-1])
+    wanted = np.zeros(last + 1 - first, np.bool_)
+    wanted[rows - first] = True
     stretch = column[first : last + 1].column("text")
-    texts: list[str] = stretch.take(pa.array(rows - first)).to_pylist()
+    texts: list[str] = stretch.filter(pa.array(wanted)).to_pylist()  # `take` would first copy all of it
     return texts
 
 

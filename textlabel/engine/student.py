@@ -6,9 +6,10 @@ calibrated ones: so its confidence means what the model's means. On the third th
 which it answers (`textlabel.trust.deferral`), and what is told of it is counted.
 
 The promise: with probability 0.95 over the draw of the texts, at most the share ``most_differ`` of all
-different texts of this kind get another label by student and model together than by the model alone. So
-accuracy, of which nothing is known here, falls by no more than that, and by less where the model is wrong,
-too: what its own probabilities expect is told. It holds for no other kind of text.
+different texts of this kind get another label by student and model together than by the model alone, both on
+the reference backend. So accuracy over different texts, of which nothing is known here, falls by no more than
+that, and by less where the model is wrong, too: what its own probabilities expect is told. It holds for no
+other kind of text, and not for rows: a text on which the student differs may stand in many.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from textlabel.engine.predict import Float32, head_logits
 from textlabel.engine.predictor import Predictor
 from textlabel.errors import BackboneError, CorpusError, RecipeError
 from textlabel.models.backbone import Backbone, load_backbone
+from textlabel.models.backend_fit import REFERENCE
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear, softmax_regression
@@ -71,7 +73,7 @@ class Lesson:
 
     Parameters
     ----------
-    most_differ : share of all labels that may differ from the model's.
+    most_differ : share of the labels of different texts that may differ from the model's.
     """
 
     backbone: Backbone
@@ -91,10 +93,15 @@ class Lesson:
 
         Raises
         ------
-        RecipeError : the labels are scores, or ``most_differ`` is no share above 0.
+        RecipeError : the labels are scores, long texts are refused, or ``most_differ`` is no share above 0.
         BackboneError : the backbone is not static, or cannot be had.
         CorpusError : too few different texts.
         """
+        if bundle.classifier.info.on_long == "fail":
+            raise RecipeError(
+                "this model refuses long texts, and a student does not know what is too long: leave the "
+                "cascade out, or fit with on_long = truncate or window"
+            )
         if bundle.calibrator is None:
             raise RecipeError(
                 "a cascade needs classes, and this model gives scores, of which nobody can tell how sure a "
@@ -122,14 +129,14 @@ class Lesson:
         return cls(body, [different[i] for i in order], most_differ)
 
     def trial(self, bundle: Bundle, trials: Sequence[Trial], cache: Path | None = None) -> Trial:
-        """Return what became of a student that learned the labels of the fastest backend that was kept.
+        """Return what became of a student that learned the labels of the reference backend.
 
         Parameters
         ----------
         trials : of backends, which ``bundle`` already keeps.
         cache : folder of the feature cache; None: without.
         """
-        teacher = Predictor(bundle, "auto", cache)
+        teacher = Predictor(bundle, REFERENCE, cache)
         name, n = self.backbone.info.public_name, len(self.texts)
         log.info("optimize: labeling %d texts that %s learns from", n, name)
         logits = teacher(self.texts, self.texts).logits

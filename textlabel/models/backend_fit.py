@@ -13,6 +13,9 @@ import numpy.typing as npt
 #: the backend that all others are held against: torch in float32
 REFERENCE = "torch"
 
+#: of ``band``; it once was a difference of probabilities
+BAND_UNIT = "nats"
+
 Float32 = npt.NDArray[np.float32]
 
 
@@ -58,9 +61,10 @@ class BackendFit:
         """Return the numbers as a JSON-ready dictionary."""
         found = asdict(self)
         del found["folder"]
-        return found
+        return {**found, "band_unit": BAND_UNIT}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], folder: Path) -> BackendFit:
         """Return what `to_json` wrote; ``folder`` may or may not be there."""
-        return cls(**data, folder=folder if folder.is_dir() else None)
+        numbers = {name: value for name, value in data.items() if name != "band_unit"}
+        return cls(**numbers, folder=folder if folder.is_dir() else None)

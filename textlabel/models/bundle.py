@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ import numpy.typing as npt
 
 from textlabel.errors import BundleError
 from textlabel.models.backbone import BackboneInfo, locate, open_folder, save_body, tokenizer_sha256
-from textlabel.models.backend_fit import BackendFit
+from textlabel.models.backend_fit import BAND_UNIT, BackendFit
 from textlabel.models.classifier import Adapter, Classifier
 from textlabel.models.fetch import file_sha256, weights_sha256
 from textlabel.models.heads import Linear
@@ -40,6 +41,8 @@ from textlabel.trust.source import SourceStatistics
 from textlabel.types import LabelSchema
 
 FORMAT = 1
+log = logging.getLogger("textlabel")
+
 RECORD = "textlabel.json"
 
 
@@ -257,7 +260,12 @@ def _backends(path: Path, data: Mapping[str, Any]) -> tuple[BackendFit, ...]:
     for fit in saved:
         if not fit["backend"].replace("-", "_").isidentifier():  # it names a folder that `save` copies
             raise BundleError(f"{path / RECORD}: {fit['backend']!r} is no backend; get the model again")
-    return tuple(BackendFit.from_json(fit, path / "backends" / fit["backend"]) for fit in saved)
+    told = [fit for fit in saved if fit.get("band_unit") == BAND_UNIT]
+    if len(told) < len(saved):
+        log.warning(
+            "%s was optimized by another version, which is forgotten: run `textlabel optimize` again", path
+        )
+    return tuple(BackendFit.from_json(fit, path / "backends" / fit["backend"]) for fit in told)
 
 
 def _student(path: Path, data: Mapping[str, Any], schema: LabelSchema) -> Student | None:

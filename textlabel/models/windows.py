@@ -1,7 +1,7 @@
 """Texts longer than a body reads: cut, refused, or read in windows that overlap.
 
-A window is a text of its own, from the first character of its first token to the last of its last. So every
-backend reads it, and the feature cache knows it, as it would any other text.
+A window is a text of its own, from the first character of its first token to the last of its last, and begins
+and ends between words. So every backend reads it, and the feature cache knows it, as it would any other text.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 #: of a window's tokens, one in so many is in the next window, too
 OVERLAP = 4
-#: texts whose tokens are held at a time; they are long
-CHUNK = 64
+#: one in so many places stays free: a piece may have a token more by itself than it had in the text
+SLACK = 16
+#: texts whose tokens are held at a time; they may be long
+CHUNK = 256
 #: characters of a text that an error quotes
 QUOTE = 40
 
@@ -80,8 +82,7 @@ def make_windows(tokenizer: Any, info: BackboneInfo, texts: Sequence[str]) -> Wi
     frame = tokenizer.num_special_tokens_to_add(pair=False)
     size = info.max_length - frame
     found: dict[int, list[tuple[str, int]]] = {}
-    # a token is one character or more
-    for number, spans in _spans(tokenizer, texts, [i for i, text in enumerate(texts) if len(text) > size]):
+    for number, spans, words in _read(tokenizer, texts):
         if len(spans) <= size:
             continue
         text = texts[number]
@@ -90,7 +91,8 @@ def make_windows(tokenizer: Any, info: BackboneInfo, texts: Sequence[str]) -> Wi
                 f"the text that begins with {text[:QUOTE]!r} has {len(spans) + frame} tokens, and this model "
                 f"reads {info.max_length}: expected no longer text; cut it, or choose --on-long window"
             )
-        found[number] = [(text[spans[a][0] : spans[b - 1][1]], b - a) for a, b in bounds(len(spans), size)]
+        cuts = bounds(words, size - size // SLACK)
+        found[number] = [(text[spans[a][0] : spans[b - 1][1]], b - a) for a, b in cuts]
     if not found:
         return None
     parts = [found.get(number, [(text, 1)]) for number, text in enumerate(texts)]
@@ -101,38 +103,52 @@ def make_windows(tokenizer: Any, info: BackboneInfo, texts: Sequence[str]) -> Wi
     )
 
 
-def bounds(tokens: int, size: int) -> list[tuple[int, int]]:
-    """Return where windows of ``size`` tokens begin and end; the last ends with the text.
+def bounds(words: Sequence[int | None], size: int) -> list[tuple[int, int]]:
+    """Return where windows of at most ``size`` tokens begin and end: between words, where a word fits.
+
+    Parameters
+    ----------
+    words : (n,) number of the word of each token.
 
     Examples
     --------
-    >>> bounds(20, 8)
+    >>> bounds(range(20), 8)
     [(0, 8), (6, 14), (12, 20)]
-    >>> bounds(9, 8)
-    [(0, 8), (1, 9)]
+    >>> bounds([0, 0, 0, 1, 1, 1, 2, 2, 2], 4)
+    [(0, 3), (3, 6), (6, 9)]
     """
-    step = size - size // OVERLAP
-    starts = [*range(0, tokens - size, step), tokens - size]
-    return [(start, start + size) for start in starts]
+
+    def word_start(token: int, after: int) -> int:
+        start = token
+        while start > after and words[start] is not None and words[start] == words[start - 1]:
+            start -= 1
+        return start if start > after else token
+
+    found, start = [], 0
+    while start + size < len(words):
+        end = word_start(start + size, start)
+        found.append((start, end))
+        start = word_start(max(end - size // OVERLAP, start + 1), start)
+    return [*found, (start, len(words))]
 
 
-def _spans(
-    tokenizer: Any, texts: Sequence[str], numbers: list[int]
-) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Yield (number, where each token is in the text) of some texts."""
-    if numbers and not tokenizer.is_fast:
+def _read(
+    tokenizer: Any, texts: Sequence[str]
+) -> Iterator[tuple[int, list[tuple[int, int]], list[int | None]]]:
+    """Yield of each text its number, and where in it each token is and of which word it is a part."""
+    if texts and not tokenizer.is_fast:
         raise BackboneError(
             "this tokenizer does not tell where its tokens are, so long texts cannot be told or cut into "
             "windows; expected a backbone with tokenizer.json, or --on-long truncate"
         )
-    for start in range(0, len(numbers), CHUNK):
-        some = numbers[start : start + CHUNK]
+    for start in range(0, len(texts), CHUNK):
         read = tokenizer(
-            [texts[i] for i in some],
+            list(texts[start : start + CHUNK]),
             add_special_tokens=False,
             truncation=False,
             return_offsets_mapping=True,
             return_attention_mask=False,
             verbose=False,  # it would warn of the very length that is the matter here
         )
-        yield from zip(some, read["offset_mapping"], strict=True)
+        for number, spans in enumerate(read["offset_mapping"]):
+            yield start + number, spans, read.word_ids(number)

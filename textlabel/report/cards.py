@@ -307,8 +307,9 @@ def _backend(backend: Mapping[str, Any]) -> str:
     student = backend["cascade"]
     return (
         f"{told}; {student['answered']:,} of {backend['rows']:,} rows answered by a student "
-        f"({student['backbone']['name']}), which on texts like those it was tried on gives another label to "
-        f"at most {student['measured']['differ_at_most']:.1%} of all"
+        f"({student['backbone']['name']}), which gives another label than the model to at most "
+        f"{student['measured']['differ_at_most']:.1%} of different texts like those it was tried on "
+        f"(confidence {1 - student['measured']['alpha']:.0%})"
     )
 
 

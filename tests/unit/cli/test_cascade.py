@@ -44,6 +44,7 @@ def files(tmp_path_factory):
     run(*fit, folder / "train.jsonl", "--out", folder / "plain", "--no-cache")
     run(*fit, folder / "scores.jsonl", "--recipe", "regression", "--out", folder / "scores", "--no-cache")
     Labeler.load(folder / "plain").save(folder / "model")
+    Labeler.load(folder / "plain").read_long("fail").save(folder / "strict")
     return folder
 
 
@@ -184,6 +185,8 @@ def test_a_stopped_cascade_goes_on_to_the_same_bytes_and_only_as_a_cascade(
         ),
         (["{folder}/plain", "--cascade", "{folder}/words"], 2, "give --on CORPUS"),
         ([*TEACH, "--most-differ", "0"], 1, "most_differ = 0.0: expected the share of labels"),
+        (["{folder}/plain", "--most-differ", "0.1"], 2, "give --cascade BACKBONE"),
+        (["{folder}/strict", *TEACH[1:]], 1, "this model refuses long texts"),
     ],
 )
 def test_what_cannot_be_taught_is_refused_and_the_model_untouched(files, tiny_backbone, words, code, message):

@@ -93,6 +93,7 @@ def test_fail_stops_before_a_row_is_written(files, tmp_path):
         *("--model", files / "model", "--out", tmp_path / "out", "--on-long", "fail"),
         code=1,
     )
+    assert "row long: the text that begins with 'good film " in done.stderr
     assert "has 122 tokens, and this model reads 20" in done.stderr
     assert not (tmp_path / "out").exists()
     words = ("--model", files / "model", "--out", tmp_path / "out", "--fresh")
@@ -123,6 +124,18 @@ def test_a_model_remembers_how_it_reads(files, tmp_path):
     rows = again.annotate([LONG, SHORT[0]])
     assert rows["windows"][:] == [9, 1]
     assert "windows" not in again.read_long("truncate").annotate([SHORT[0]]).column_names
+
+
+def test_pooling_alone_is_of_windows_only(files, tmp_path):
+    found = []
+    for pooling in ("weighted", "max"):
+        words = ("--window-pooling", pooling)
+        found.append(annotated(files, tmp_path / pooling, *words, model="windows")[1])
+    found.append(annotated(files, tmp_path / "fitted", "--on-long", "window", model="windows")[1])
+    assert found[0] == found[2] != found[1]
+    words = ("--model", files / "model", "--out", tmp_path / "out", "--window-pooling", "max")
+    done = run("annotate", files / "corpus.jsonl", *words, code=1)
+    assert "window_pooling = 'max' is about windows" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,18 @@ def test_a_class_called_skip_is_learned(tiny_backbone, tmp_path):
     )
     assert json.loads(done.stdout)["classes"] == ["positive", "skip"]
     assert json.loads(done.stdout)["labels"] == {"train": 40, "calibration": "out-of-fold (5)", "audit": 39}
+
+
+def test_scores_beside_words_under_another_label_column(tiny_backbone, tmp_path):
+    rows = [
+        {
+            "textlabel_sheet": f"todo/{i}",
+            "text": row["text"],
+            "stars": "unsure" if i < 4 else len(row["text"]),
+        }
+        for i, row in enumerate(snippets(44))
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fit = ("fit", tmp_path / "train.jsonl", "--recipe", "regression", "--label-column", "stars")
+    done = run(*fit, "--backbone", tiny_backbone, "--out", tmp_path / "model", "--json")
+    assert json.loads(done.stdout)["labels"]["train"] == 40

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from datasets import Dataset
 from tiny import snippets, write_static
 from typer.testing import CliRunner
 
@@ -129,3 +130,52 @@ def test_a_job_leaves_urls_alone(store, tmp_path):
     (tmp_path / "job.toml").write_text(job + 'out = "memory://bucket/labeled"\nformat = "jsonl"\n')
     run("run", str(tmp_path / "job.toml"))
     assert len(below(store, "/bucket/labeled")["annotations.jsonl"].splitlines()) == 30
+
+
+def test_what_is_not_ours_is_neither_overwritten_nor_deleted(store, tmp_path):
+    """Such as a dataset that somebody saved, whose files are called as ours are."""
+    Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "saved"))
+    for path in (tmp_path / "saved").iterdir():
+        store.put_file(str(path), f"/bucket/saved/{path.name}")
+    store.pipe_file("/bucket/notes/README.md", b"mine")
+    for name in ("saved", "notes"):
+        before = below(store, f"/bucket/{name}")
+        done = run(*WORDS, "--out", f"memory://bucket/{name}", code=1)
+        assert "is not empty and no previous output of textlabel" in done.stderr
+        assert below(store, f"/bucket/{name}") == before
+
+
+def test_what_came_while_rows_were_labeled_stays(store, monkeypatch):
+    from textlabel.labeler import Labeler as Facade
+
+    export = Facade.export
+
+    def slow(self, *arguments, **options):
+        store.pipe_file("/bucket/labeled/thesis.tex", b"mine")
+        return export(self, *arguments, **options)
+
+    monkeypatch.setattr(Facade, "export", slow)
+    done = run(*WORDS, "--out", "memory://bucket/labeled", code=1)
+    assert "thesis.tex" in done.stderr
+    assert below(store, "/bucket/labeled") == {"thesis.tex": b"mine"}
+
+
+def test_folders_are_made_where_a_store_needs_them(store, tmp_path):
+    run(*WORDS, "--out", f"file://{tmp_path}/new/deep/labeled", "--format", "jsonl")
+    assert (tmp_path / "new" / "deep" / "labeled" / "annotations.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--out", "https://me:secret@example.org/labeled"], "https://example.org/labeled cannot be written"),
+        (
+            ["--out", "memory://bucket/x", "--reject-file", "memory://bucket/r.jsonl"],
+            "is a URL; expected a path",
+        ),
+    ],
+)
+def test_urls_that_cannot_be_written_are_refused_at_once(store, words, told):
+    done = run(*WORDS, *words, code=1)
+    assert told in done.stderr
+    assert "secret" not in done.stderr

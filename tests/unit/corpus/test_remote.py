@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from textlabel.corpus.load import load_corpus
-from textlabel.corpus.remote import fetch
+from textlabel.corpus.remote import Remote, fetch, shown
 from textlabel.errors import BundleError, CorpusError
 
 ROWS = [{"id": f"r{i}", "text": f"text {i}"} for i in range(7)]
@@ -109,3 +109,33 @@ def test_an_object_that_would_land_elsewhere_is_refused(store, tmp_path, monkeyp
     monkeypatch.setattr(type(store), "find", lambda self, root: [f"{root}/../../passwords"])
     with pytest.raises(BundleError, match=r"'\.\./\.\./passwords' lies outside of the folder"):
         fetch("memory://models/one", tmp_path / "here", BundleError)
+
+
+@pytest.mark.parametrize("pattern", ["_rows/*.jsonl", "_rows", "_rows/.in/*", "_r*/a.jsonl"])
+def test_what_was_named_is_read_however_it_is_called(store, pattern):
+    folder = pattern if pattern == "_rows/.in/*" else "_rows/*"
+    store.pipe_file(f"/bucket/{folder.replace('*', 'a.jsonl')}", lines([{"text": "good"}]))
+    if pattern == "_r*/a.jsonl":
+        assert "no such file" in fails(f"memory://bucket/{pattern}")  # a pattern does not name what is hidden
+    else:
+        assert load_corpus(f"memory://bucket/{pattern}")["text"][:] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("s3://bucket/rows.jsonl", "s3://bucket/rows.jsonl"),
+        ("https://me:secret@host:8080/a/rows.jsonl?sig=secret", "https://host:8080/a/rows.jsonl"),
+        ("sftp://me:secret@host/a@b/what?.jsonl", "sftp://host/a@b/what?.jsonl"),
+        ("rows.jsonl", "rows.jsonl"),
+    ],
+)
+def test_what_gives_access_is_never_shown(url, expected):
+    assert shown(url) == expected
+    assert str(Remote(fsspec.filesystem("memory"), "/bucket/rows.jsonl")) == "memory:///bucket/rows.jsonl"
+
+
+def test_nothing_listens_there():
+    told = fails("http://me:secret@127.0.0.1:9/rows.jsonl?sig=secret")
+    assert "http://127.0.0.1:9/rows.jsonl" in told
+    assert "secret" not in told

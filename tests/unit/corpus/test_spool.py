@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ from datasets import Dataset, Features
 from textlabel.corpus import spool
 from textlabel.corpus.check import blank_values, repeated_ids
 from textlabel.corpus.load import load_corpus, load_with_rejects
-from textlabel.corpus.spool import Spool, as_dataset, parquet_pieces, pieces, piecewise, spooled
+from textlabel.corpus.spool import Spool, as_dataset, parquet_pieces, pieces, piecewise, spooled, trimmed
 from textlabel.errors import TextlabelError
 
 
@@ -53,6 +55,24 @@ def test_rows_that_fit_into_memory_make_no_file(on_disk, monkeypatch):
     monkeypatch.setattr(spool, "IN_MEMORY", 1 << 20)
     monkeypatch.setattr(spool, "scratch_folder", None)
     assert spooled([table(0, 5)]) == [table(0, 5)]
+
+
+def mapped_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+def test_what_was_read_is_given_back_and_can_be_read_again(on_disk, monkeypatch):
+    monkeypatch.setattr(spool, "SECONDS", 0.01)
+    [found] = spooled([pa.table({"n": np.ones(4_000_000)})])
+    numbers = found["n"].chunk(0).to_numpy()
+    assert numbers.sum() == 4_000_000
+    before = mapped_bytes()
+    with trimmed():
+        time.sleep(0.1)
+    assert before - mapped_bytes() > 25e6
+    assert numbers.sum() == 4_000_000
 
 
 def test_a_disk_that_cannot_hold_them_is_named(on_disk):

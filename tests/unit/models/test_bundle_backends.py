@@ -125,6 +125,15 @@ def test_a_model_from_before_backends_still_loads(model):
     assert Labeler.load(model, backend="auto").predictor.fit.backend == "torch"
 
 
+def test_what_another_version_measured_is_forgotten_with_a_word(model, caplog):
+    """Its band was a difference of probabilities, which nobody must take for nats."""
+    record = json.loads((model / "textlabel.json").read_text())
+    del record["backends"][1]["band_unit"]
+    (model / "textlabel.json").write_text(json.dumps(record))
+    assert [fit.backend for fit in Labeler.load(model).bundle.backends] == ["openvino_bf16"]
+    assert "run `textlabel optimize` again" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["../../elsewhere", "/etc", "..", "a/b", ""])
 def test_a_backend_whose_name_leads_elsewhere_is_refused(model, name):
     data = json.loads((model / "textlabel.json").read_text())
