@@ -180,7 +180,8 @@ def test_the_frozen_layers_run_once_a_row(tiny_backbone, monkeypatch):
         lambda _, args, __: seen.append(len(args[0]))
     )
     loop.train(context.classifier, stage(TOP[0], epochs=5), context, seed=0)
-    assert sum(seen) == 30 + 2 * 2  # and twice the two rows on which the cut is tried out
+    # and twice the two rows on which the cut is tried out, and the way of attention
+    assert sum(seen) == 30 + 2 * 2 + 2 * 2
 
 
 def test_nothing_is_dropped_in_frozen_layers_nor_after_a_validation(tiny_backbone):
