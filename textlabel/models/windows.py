@@ -118,17 +118,19 @@ def bounds(words: Sequence[int | None], size: int) -> list[tuple[int, int]]:
     [(0, 3), (3, 6), (6, 9)]
     """
 
-    def word_start(token: int, after: int) -> int:
-        start = token
-        while start > after and words[start] is not None and words[start] == words[start - 1]:
-            start -= 1
-        return start if start > after else token
+    def parts_a_word(token: int) -> bool:
+        return words[token] is not None and words[token] == words[token - 1]
+
+    def between_words(token: int, after: int) -> int | None:
+        """Return the last place up to ``token`` where a word begins, None if that is not behind ``after``."""
+        return next((place for place in range(token, after, -1) if not parts_a_word(place)), None)
 
     found, start = [], 0
     while start + size < len(words):
-        end = word_start(start + size, start)
+        end = between_words(start + size, start) or start + size  # a word longer than a window is parted
         found.append((start, end))
-        start = word_start(max(end - size // OVERLAP, start + 1), start)
+        shared = max(end - size // OVERLAP, start + 1)
+        start = between_words(shared, start) or (shared if parts_a_word(end) else end)
     return [*found, (start, len(words))]
 
 
