@@ -88,7 +88,7 @@ def file_system(url: str, error: type[TextlabelError]) -> tuple[Any, str]:
     try:
         files, path = url_to_fs(url)
     except (ImportError, ValueError) as reason:
-        hint = "; such as `pip install s3fs` for s3://" if isinstance(reason, ImportError) else ""
+        hint = "; such as `pip install 'textlabel[s3]'` for s3://" if isinstance(reason, ImportError) else ""
         raise error(f"{shown(url)}: {_hushed(reason, url)}{hint}") from reason
     except Exception as reason:  # some connect at once, and each has errors of its own
         raise error(
