@@ -59,7 +59,7 @@ class Annotate:
     on_bad_row : fail stops at the first unusable row, skip leaves such rows out.
     reject_file : with skip, JSON lines of the rows left out.
     backend : what runs the forward pass: torch, another that `textlabel optimize` kept in the model, or auto,
-        the fastest of those that runs here.
+        the fastest of those that runs here and reads a text the same whatever stands beside it.
     cascade : let the student that `textlabel optimize --cascade` put into the model answer rows that it is
         sure of. Such a row has no ood_score and is never out of scope. Accuracy is not estimated then, and
         class shares cannot be corrected.
