@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Any, Self
 from weakref import finalize
 
-from textlabel.errors import BackboneError, BundleError, RecipeError
+from textlabel.errors import BundleError, RecipeError
+from textlabel.trust.deferral import MOST_DIFFER
 from textlabel.types import IntArray, LabelSchema, Predictions
 
 if TYPE_CHECKING:
@@ -77,12 +78,9 @@ class Fitted:
             on_long=on_long or model.info.on_long,
             window_pooling=window_pooling or model.info.window_pooling,
         )
+        if info.on_long != "window" and not window_pooling:
+            info = replace(info, window_pooling="mean")  # there are none any more
         check_long(info.on_long, info.window_pooling)
-        if window_pooling and info.on_long != "window":
-            raise BackboneError(
-                f"window_pooling = {window_pooling!r} is about windows, and long texts are read by "
-                f"{info.on_long!r}: choose on_long = window, or leave it out"
-            )
         model.info = info
         self._predictor = None
         return self
@@ -144,7 +142,7 @@ class Fitted:
         corpus: Source,
         *,
         cascade: str = "",
-        most_differ: float = 0.005,
+        most_differ: float = MOST_DIFFER,
         text_column: str | Sequence[str] = "text",
         **loading: Any,
     ) -> list[Trial]:

@@ -9,6 +9,7 @@ import typer
 
 from textlabel.cli.output import say, say_json, table
 from textlabel.resources import resource
+from textlabel.trust.deferral import MOST_DIFFER
 
 if TYPE_CHECKING:
     from textlabel.engine.optimize import Trial
@@ -20,8 +21,6 @@ _CASCADE = (
     "Static backbone, such as potion-base-8M, of a student that learns the model's labels of up to 10,000 "
     "texts of CORPUS, for `annotate --cascade`."
 )
-#: share of labels that a cascade may change, where nobody says
-MOST_DIFFER = 0.005
 _MOST_DIFFER = (
     "With --cascade: share of different texts whose label may differ from the model's own. The more, the "
     "more the student answers. CORPUS needs 1,196 different texts for 0.005."

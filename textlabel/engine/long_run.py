@@ -22,7 +22,6 @@ from textlabel.batching import share
 from textlabel.engine.feature_cache import LIBRARIES, feature_facts, text_keys
 from textlabel.engine.process import accelerator
 from textlabel.engine.shards import Arrays, Objects, Shards
-from textlabel.errors import CorpusError
 from textlabel.models.windows import make_windows
 from textlabel.progress import meter
 from textlabel.types import IntArray, Predictions
@@ -84,11 +83,7 @@ def _refuse_long(predictor: Predictor, corpus: Dataset) -> None:
     if model.info.on_long != "fail":
         return
     for rows in corpus.select_columns(["id", "text"]).iter(batch_size=CHUNK):
-        for row, text in zip(rows["id"], rows["text"], strict=True):
-            try:
-                make_windows(model.tokenizer, model.info, [text])
-            except CorpusError as error:
-                raise CorpusError(f"row {row}: {error}") from None
+        make_windows(model.tokenizer, model.info, rows["text"], rows["id"])
 
 
 @dataclass(frozen=True)

@@ -197,11 +197,16 @@ def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> Backb
 
 
 def check_long(on_long: str = ON_LONG[0], window_pooling: str = WINDOW_POOLING[0]) -> None:
-    """Raise a `BackboneError` unless both are known words."""
+    """Raise a `BackboneError` unless both are known words, and there are windows where they are pooled."""
     words = {"on_long": (on_long, ON_LONG), "window_pooling": (window_pooling, WINDOW_POOLING)}
     for name, (value, known) in words.items():
         if value not in known:
             raise BackboneError(f"{name} = {value!r} is unknown: {nearest(value, known)}")
+    if window_pooling != WINDOW_POOLING[0] and on_long != "window":
+        raise BackboneError(
+            f"window_pooling = {window_pooling!r} is about windows, and long texts are read by {on_long!r}: "
+            "choose on_long = window, or leave it out"
+        )
 
 
 def tokenizer_sha256(folder: Path) -> str:

@@ -69,8 +69,14 @@ class Windows:
         return mean
 
 
-def make_windows(tokenizer: Any, info: BackboneInfo, texts: Sequence[str]) -> Windows | None:
+def make_windows(
+    tokenizer: Any, info: BackboneInfo, texts: Sequence[str], ids: Sequence[str] = ()
+) -> Windows | None:
     """Return the windows of texts as ``info.on_long`` asks for them, None if each text is its own.
+
+    Parameters
+    ----------
+    ids : of the texts' rows, for an error to name.
 
     Raises
     ------
@@ -87,9 +93,10 @@ def make_windows(tokenizer: Any, info: BackboneInfo, texts: Sequence[str]) -> Wi
             continue
         text = texts[number]
         if info.on_long == "fail":
+            row = f"row {ids[number]}: " if ids else ""
             raise CorpusError(
-                f"the text that begins with {text[:QUOTE]!r} has {len(spans) + frame} tokens, and this model "
-                f"reads {info.max_length}: expected no longer text; cut it, or choose --on-long window"
+                f"{row}the text that begins with {text[:QUOTE]!r} has {len(spans) + frame} tokens, and this "
+                f"model reads {info.max_length}: expected no longer text; cut it, or choose --on-long window"
             )
         cuts = bounds(words, size - size // SLACK)
         found[number] = [(text[spans[a][0] : spans[b - 1][1]], b - a) for a, b in cuts]

@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from textlabel.errors import CorpusError
 
+#: share of labels that may differ, where nobody says
+MOST_DIFFER = 0.005
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -47,7 +50,7 @@ def allowed(n: int, most: float, alpha: float) -> int:
 
 
 def deferral_threshold(
-    sureness: npt.ArrayLike, differs: npt.ArrayLike, most: float = 0.005, alpha: float = 0.05
+    sureness: npt.ArrayLike, differs: npt.ArrayLike, most: float = MOST_DIFFER, alpha: float = 0.05
 ) -> float:
     """Return the sureness above which the cheaper model answers; infinite where it may answer nothing.
 

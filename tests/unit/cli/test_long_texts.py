@@ -138,6 +138,13 @@ def test_pooling_alone_is_of_windows_only(files, tmp_path):
     assert "window_pooling = 'max' is about windows" in done.stderr
 
 
+def test_pooling_without_windows_is_refused_before_anything_is_fitted(files, tiny_backbone, tmp_path):
+    fit = ("fit", files / "train.jsonl", "--backbone", tiny_backbone, "--out", tmp_path / "model")
+    done = run(*fit, "--window-pooling", "max", code=1)
+    assert "window_pooling = 'max' is about windows" in done.stderr
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize(
     "words", [("--on-long", "cut"), ("--on-long", "window", "--window-pooling", "median")]
 )

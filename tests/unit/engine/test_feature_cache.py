@@ -20,17 +20,10 @@ from textlabel.engine.feature_cache import FeatureCache, cache_folder, limit, te
 from textlabel.engine.optimize import optimize
 from textlabel.engine.predict import Featurizer, predict
 from textlabel.errors import TextlabelError
-from textlabel.models.backbone import load_backbone
-from textlabel.models.classifier import Classifier
 from textlabel.types import LabelSchema
 
 SCHEMA = LabelSchema("single", ("negative", "positive"))
 TEXTS = [row["text"] for row in snippets(60)]
-
-
-@pytest.fixture
-def model(tiny_backbone):
-    return Classifier(load_backbone(tiny_backbone), SCHEMA).eval()
 
 
 @pytest.fixture
@@ -206,10 +199,10 @@ def test_where_it_lies(monkeypatch, tmp_path):
     assert cache_folder(tmp_path) is None
 
 
-def test_a_folder_that_cannot_be_written_costs_one_warning(model, tmp_path, caplog):
+def test_a_folder_that_cannot_be_written_costs_one_warning(classifier, tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    featurizer = Featurizer(model, cache=tmp_path / "file")
-    expected = Featurizer(model).features(TEXTS)
+    featurizer = Featurizer(classifier, cache=tmp_path / "file")
+    expected = Featurizer(classifier).features(TEXTS)
     assert np.array_equal(featurizer.features(TEXTS), expected)
     featurizer.features(TEXTS[:5])
     featurizer.publish()
@@ -232,21 +225,21 @@ def test_keys_are_of_the_whole_text_and_the_same_everywhere():
 # The prediction pass
 
 
-def test_features_and_logits_are_the_very_same_with_and_without(model, root):
+def test_features_and_logits_are_the_very_same_with_and_without(classifier, root):
     texts = [*TEXTS, *TEXTS[:20]]
-    model.head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
-    without = predict(model, texts)
+    classifier.head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    without = predict(classifier, texts)
     for _ in range(2):
-        found = predict(model, texts, cache=root)
+        found = predict(classifier, texts, cache=root)
         assert all(np.array_equal(a, b) for a, b in zip(found, without, strict=True))
 
 
-def test_what_is_known_is_not_computed(model, root, monkeypatch):
-    first = Featurizer(model, cache=root)
+def test_what_is_known_is_not_computed(classifier, root, monkeypatch):
+    first = Featurizer(classifier, cache=root)
     expected = first.features(TEXTS)
     first.publish()
     assert first.from_cache == 0
-    second, computed = Featurizer(model, cache=root), []
+    second, computed = Featurizer(classifier, cache=root), []
     run = second.backend.features
     monkeypatch.setattr(
         second.backend, "features", lambda batches: run(computed.append(len(b[0])) or b for b in batches)
@@ -259,7 +252,7 @@ def test_what_is_known_is_not_computed(model, root, monkeypatch):
     assert sum(computed) == 2  # equal texts once
     assert second.from_cache == 200
     assert np.array_equal(found[2:-1], expected[order])
-    np.testing.assert_allclose(found[[0, 1, -1]], Featurizer(model).features(new), atol=1e-6)
+    np.testing.assert_allclose(found[[0, 1, -1]], Featurizer(classifier).features(new), atol=1e-6)
     assert np.array_equal(found[0], found[-1])
     assert seen[-1] == (203, 203)
     computed.clear()
@@ -267,32 +260,32 @@ def test_what_is_known_is_not_computed(model, root, monkeypatch):
     assert computed == []
 
 
-def test_equal_texts_in_different_windows_are_computed_once(model, monkeypatch):
+def test_equal_texts_in_different_windows_are_computed_once(classifier, monkeypatch):
     monkeypatch.setattr("textlabel.engine.predict.WINDOW", 7)
-    found = Featurizer(model).features([*TEXTS, *reversed(TEXTS)])
+    found = Featurizer(classifier).features([*TEXTS, *reversed(TEXTS)])
     assert np.array_equal(found[:60], found[60:][::-1])
 
 
-def test_a_killed_run_that_is_repeated_gives_the_same_bits(model, root):
+def test_a_killed_run_that_is_repeated_gives_the_same_bits(classifier, root):
     """Some rows were known before; the killed run got through two of three calls."""
-    predict(model, TEXTS[40:50], cache=root)
+    predict(classifier, TEXTS[40:50], cache=root)
     parts = [TEXTS[:30], TEXTS[20:45], TEXTS[35:]]
 
     def run(calls=3):
-        featurizer = Featurizer(model, cache=root)
+        featurizer = Featurizer(classifier, cache=root)
         return [featurizer.features(part) for part in parts[:calls]], featurizer
 
     run(calls=2)  # and no publish
     again, featurizer = run()
     assert featurizer.from_cache == 15  # nothing that the killed one added
-    expected = [Featurizer(model, cache=root).features(part) for part in parts]
+    expected = [Featurizer(classifier, cache=root).features(part) for part in parts]
     assert all(np.array_equal(a, b) for a, b in zip(again, expected, strict=True))
     featurizer.publish()
     assert run()[1].from_cache == sum(map(len, parts))
 
 
-def test_an_empty_corpus(model, root):
-    assert Featurizer(model, cache=root).features([]).shape == (0, 16)
+def test_an_empty_corpus(classifier, root):
+    assert Featurizer(classifier, cache=root).features([]).shape == (0, 16)
 
 
 # Labeler

@@ -1,3 +1,5 @@
+"""Stages are trained: losses fall, kills and seeds change nothing, players take turns."""
+
 from __future__ import annotations
 
 import copy
@@ -11,7 +13,6 @@ from tiny import snippets
 from textlabel import registry
 from textlabel.engine import loop
 from textlabel.engine.checkpoint import Checkpoint
-from textlabel.engine.players import make_players
 from textlabel.errors import TrainingError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
@@ -20,11 +21,6 @@ from textlabel.recipe import Stage
 from textlabel.types import LabelSchema
 
 SCHEMA = LabelSchema("single", ("negative", "positive"))
-
-
-@pytest.fixture
-def classifier(tiny_backbone):
-    return Classifier(load_backbone(tiny_backbone), SCHEMA)
 
 
 def context(classifier, n=30):
@@ -290,23 +286,6 @@ def test_attention_is_fused_again_after_training(classifier, tune):
     assert seen == {"textlabel_lean"}
     classifier.merge()
     assert classifier.body.config._attn_implementation == "sdpa"
-
-
-def test_layer_decay_and_weight_decay_groups(classifier):
-    classifier.requires_grad_(True)
-    training = stage(layer_decay=0.5, learning_rate=1.0, head_learning_rate=7.0, weight_decay=0.1).training
-    player = make_players(classifier, [], training)["model"]
-    found = {}
-    for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True):
-        for parameter in group["params"]:
-            found[parameter] = (rate, group["weight_decay"])
-    named = dict(classifier.named_parameters())
-    assert found[named["head.weight"]] == (7.0, 0.1)
-    assert found[named["body.encoder.layer.1.output.dense.weight"]] == (1.0, 0.1)
-    assert found[named["body.encoder.layer.0.output.dense.bias"]] == (0.5, 0.0)
-    assert found[named["body.encoder.layer.0.output.LayerNorm.weight"]] == (0.5, 0.0)
-    assert found[named["body.embeddings.word_embeddings.weight"]] == (0.25, 0.1)
-    assert len(found) == len(named)
 
 
 def _toy(monkeypatch, cls, made, critic=None):
