@@ -135,8 +135,8 @@ class Labeler(Fitted):
         CorpusError, RecipeError, BackboneError, TrainingError
         """
         from textlabel.engine.adapt import adapt
+        from textlabel.engine.backend_choice import backend_to_fit
         from textlabel.engine.feature_cache import cache_folder
-        from textlabel.engine.predictor import backend_to_fit
         from textlabel.engine.scope import ScopePlan
         from textlabel.engine.task import load_task
         from textlabel.models.backbone import load_backbone

@@ -106,7 +106,7 @@ class Predictions:
     ood_score : optional (n,) float32, by the model's ``off_map`` score; higher is further off.
     agreements : optional (n,) float32, share of the model's pairs of twin heads that agree on the label.
     distances : optional (n,) float32, of the rows from the bulk of the labeled rows.
-    recomputed : optional (n,) bool, rows that the reference backend computed again.
+    recomputed : optional (n,) bool, rows that the reference, or a backend nearer to it, computed again.
     from_cache : optional (n,) bool, rows whose features the feature cache knew.
     windows : optional (n,) int64, in how many windows a row was read; 0: not by the model itself.
     by_student : optional (n,) bool, rows that the student of a cascade answered: of these only the logits are

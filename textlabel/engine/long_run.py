@@ -139,6 +139,7 @@ def _facts(predictor: Predictor, embeddings: bool) -> dict[str, Any]:
         "window_pooling": bundle.classifier.info.window_pooling,
         "model": hashlib.sha256(model.encode()).hexdigest(),
         "backend": fit.backend,
+        "recomputing_backends": predictor.again_by,
         "cascade": predictor.cascade is not None,
         "device": device,
         "stored_embeddings": embeddings,

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel import registry
+from textlabel.engine.backend_choice import passes, seconds_a_text
 from textlabel.engine.predict import Featurizer, Float32, head_logits
 from textlabel.engine.predictor import SMALLEST, lead
 from textlabel.errors import CorpusError
@@ -36,7 +37,8 @@ MOST, LEAST, TIMED, ROUNDS = 1000, 100, 200, 3
 AGREE, AGREE_WHERE_SURE, SURE = 0.998, 0.997, 0.6
 #: nor one whose probabilities differ more than this on average, or scores by more of their spread
 MEAN_DIFFERENCE, SCORE_DIFFERENCE = 0.025, 0.05
-#: share of all labels that may still differ once the rows in the band were computed again, as expected
+#: share of all labels that may still differ, as expected, once the reference computed the rows in the band
+#: again; where another backend does so first, its own band may let through as many once more
 LEFT = 0.0005
 #: characters told of why a backend failed
 MESSAGE = 160
@@ -99,7 +101,7 @@ def optimize(bundle: Bundle, texts: Sequence[str], workspace: Path, seed: int = 
         except _RefusedError as reason:
             refused.append(Trial(name, None, None, str(reason)))
     speeds = _speeds(ready, sample[:TIMED])
-    trials = [_judged(bundle, fits[name], speeds) for name in fits]
+    trials = _together([_judged(bundle, fits[name], speeds) for name in fits])
     best_first = sorted(trials, key=lambda trial: -(trial.texts_per_second or 0))
     return [Trial(REFERENCE, speeds[REFERENCE], BackendFit(REFERENCE)), *best_first, *refused]
 
@@ -187,6 +189,7 @@ def fit_backend(bundle: Bundle, name: str, expected: Any, found: Any) -> Backend
     measured = {
         "texts": len(same),
         "agreement": round(float(same.mean()), 4),
+        "texts_where_sure": int(sure.sum()),
         "agreement_where_sure": round(float(same[sure].mean()), 4) if sure.any() else None,
         "agreement_with_band": round(float((same | near).mean()), 4),
         "computed_again": round(float(near.mean()), 4),
@@ -260,15 +263,27 @@ def _errors(expected: Floats, found: Floats) -> Floats:
 def _judged(bundle: Bundle, fit: BackendFit, speeds: dict[str, float]) -> Trial:
     """Return whether a backend is kept, and how fast it is with the rows that are computed again."""
     alone, measured = speeds[fit.backend], dict(fit.measured)
-    again = measured.get("computed_again", 0.0)
-    speed = 1 / (1 / alone + again / speeds[REFERENCE])
     measured |= {
-        "texts_per_second": round(speed, 1),
         "texts_per_second_alone": round(alone, 1),
         "reference_texts_per_second": round(speeds[REFERENCE], 1),
     }
+    fit = replace(fit, measured=measured)
+    speed = 1 / seconds_a_text(passes(fit, []))
     why = too_far(measured) or ("" if speed > speeds[REFERENCE] else "slower than the reference")
-    return Trial(fit.backend, speed, None if why else replace(fit, measured=measured), why)
+    return Trial(fit.backend, speed, None if why else fit, why)
+
+
+def _together(trials: list[Trial]) -> list[Trial]:
+    """Return trials with the speeds that those kept have where each may ask the others about close rows."""
+    kept = [trial.fit for trial in trials if trial.fit]
+    return [_timed(trial, kept) if trial.fit else trial for trial in trials]
+
+
+def _timed(trial: Trial, kept: list[BackendFit]) -> Trial:
+    assert trial.fit is not None
+    speed = 1 / seconds_a_text(passes(trial.fit, kept))
+    measured = {**trial.fit.measured, "texts_per_second": round(speed, 1)}
+    return replace(trial, texts_per_second=speed, fit=replace(trial.fit, measured=measured))
 
 
 def too_far(measured: dict[str, Any]) -> str:
@@ -286,13 +301,21 @@ def too_far(measured: dict[str, Any]) -> str:
         return f"scores differ by {off} of their spread, more than {SCORE_DIFFERENCE}" * (
             off > SCORE_DIFFERENCE
         )
-    sure = measured["agreement_where_sure"]
+    banded, sure = measured["agreement_with_band"], measured["agreement_where_sure"]
     checks = (
-        (measured["agreement_with_band"] < AGREE, f"labels agree in {measured['agreement_with_band']:.1%}"),
-        (sure is not None and sure < AGREE_WHERE_SURE, f"labels agree in {sure or 0:.1%} where it is sure"),
+        (_too_many(banded, measured["texts"], AGREE), f"labels agree in {banded:.1%}"),
+        (
+            sure is not None and _too_many(sure, measured["texts_where_sure"], AGREE_WHERE_SURE),
+            f"labels agree in {sure or 0:.1%} where it is sure",
+        ),
         (
             measured["mean_difference"] > MEAN_DIFFERENCE,
             f"probabilities differ by {measured['mean_difference']}",
         ),
     )
     return next((f"{text}, too far from the reference" for wrong, text in checks if wrong), "")
+
+
+def _too_many(agreement: float, texts: int, least: float) -> bool:
+    """Return whether labels agree too seldom; one that differs never tells, among however few."""
+    return round((1 - agreement) * texts) > max(1.0, (1 - least) * texts)

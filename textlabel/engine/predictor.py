@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from textlabel import registry
+from textlabel.engine.backend_choice import choose_backend, passes
 from textlabel.engine.cascade import Cascade, above, joined
 from textlabel.engine.predict import Featurizer, Float32, Progress, head_logits
-from textlabel.errors import BundleError, RecipeError
 from textlabel.models.backend_fit import REFERENCE, BackendFit
 from textlabel.types import Predictions
 
@@ -25,59 +25,6 @@ log = logging.getLogger("textlabel")
 
 #: a probability below it counts as this
 SMALLEST = 1e-12
-
-
-def choose_backend(bundle: Bundle, asked: str) -> BackendFit:
-    """Return the backend that labels, and what is known of it; asked once, before row 1.
-
-    Parameters
-    ----------
-    asked : plugin, or "auto": the fastest that `textlabel optimize` kept in the model, that runs here and in
-        which no text's numbers depend on its batch mates; the reference if there is none.
-
-    Raises
-    ------
-    BundleError : the plugin was not optimized for this model, so that nobody knows how far off it is.
-    PluginError : no such plugin.
-    """
-    if asked == "auto":
-        known = registry.plugins("backend")
-        fits = (fit for fit in bundle.backends if fit.backend in known and _auto(fit))
-        return next(fits, BackendFit(REFERENCE))
-    if asked == REFERENCE:
-        return BackendFit(REFERENCE)
-    registry.load("backend", asked)
-    for fit in bundle.backends:
-        if fit.backend == asked:
-            return fit
-    kept = ", ".join(fit.backend for fit in bundle.backends) or "none"
-    raise BundleError(
-        f"backend {asked!r} was not tried on this model (kept: {kept}): run `textlabel optimize MODEL`, "
-        "which measures how far its labels are from the reference's, and keeps it if they are near enough"
-    )
-
-
-def _auto(fit: BackendFit) -> bool:
-    module = registry.load("backend", fit.backend)
-    return bool(module.BATCH_INVARIANT and not module.lacks())
-
-
-def backend_to_fit(asked: str) -> str:
-    """Return the backend that reads labeled rows for a fit: "auto" is the reference.
-
-    Raises
-    ------
-    RecipeError : the plugin runs a graph that is made of a fitted model.
-    PluginError : no such plugin.
-    """
-    if asked == "auto":
-        return REFERENCE
-    if hasattr(registry.load("backend", asked), "prepare"):
-        raise RecipeError(
-            f"backend {asked!r} runs a graph that `textlabel optimize` makes of a fitted model, so nothing "
-            "can be fitted with it: fit with torch or torch_bf16, and then optimize"
-        )
-    return asked
 
 
 class Predictor:
@@ -104,9 +51,11 @@ class Predictor:
         self.bundle = bundle
         self.cascade = Cascade(bundle) if cascade else None
         self.fit = choose_backend(bundle, backend)
-        self._fast = Featurizer(bundle.classifier, self.fit.backend, folder=self.fit.folder, cache=cache)
-        self._reference = Featurizer(bundle.classifier, REFERENCE, cache=cache) if self.fit.band else None
-        #: rows of the last corpus, those that the reference computed again, those from the feature cache, and
+        self._passes = [
+            (fit, Featurizer(bundle.classifier, fit.backend, folder=fit.folder, cache=cache))
+            for fit in passes(self.fit, bundle.backends)
+        ]
+        #: rows of the last corpus, those that were computed again, those from the feature cache, and
         #: those that the student answered and those that are longer than the body reads at once
         self.rows = self.recomputed = self.from_cache = self.by_student = self.long = 0
 
@@ -138,20 +87,20 @@ class Predictor:
         self, ids: Sequence[str], texts: Sequence[str], progress: Progress | None, alone: bool
     ) -> Predictions:
         """Return what the model itself says."""
-        features = self._fast.features(texts, progress, alone)
-        logits = self.fit.logits(head_logits(self.bundle.classifier, features))
-        ood = self.fit.ood_score(self.bundle.scope.score(logits, features))
-        again = np.zeros(len(texts), np.bool_)
-        if self._reference is not None:
-            again = self._lead(logits) < self.fit.band
-            near = np.flatnonzero(again)
-            if len(near):
-                features[near] = self._reference.features([texts[int(i)] for i in near], alone=alone)
-                logits[near] = head_logits(self.bundle.classifier, features[near])
-                ood[near] = self.bundle.scope.score(logits[near], features[near])
+        (fit, first), n = self._passes[0], len(texts)
+        features, logits, ood = self._numbers(fit, first, texts, progress, alone)
+        again, scale = np.zeros(n, np.bool_), np.full(n, fit.distance_scale, np.float32)
+        rows = np.arange(n)
+        for (before, _), (fit, finer) in pairwise(self._passes):
+            rows = rows[self._lead(logits[rows]) < before.band]
+            if not len(rows):
+                break
+            part = [texts[i] for i in rows.tolist()]
+            features[rows], logits[rows], ood[rows] = self._numbers(fit, finer, part, None, alone)
+            again[rows], scale[rows] = True, fit.distance_scale
         agreements, distances = self.bundle.against_source(features)
         if distances is not None:
-            distances[~again] *= np.float32(self.fit.distance_scale)
+            distances *= scale
         return Predictions(
             list(ids),
             logits,
@@ -161,9 +110,22 @@ class Predictor:
             agreements,
             distances,
             again,
-            self._fast.known,
-            self._fast.windows if self.bundle.classifier.info.on_long == "window" else None,
+            first.known,
+            first.windows if self.bundle.classifier.info.on_long == "window" else None,
         )
+
+    def _numbers(
+        self,
+        fit: BackendFit,
+        featurizer: Featurizer,
+        texts: Sequence[str],
+        progress: Progress | None,
+        alone: bool,
+    ) -> tuple[Float32, Float32, Float32]:
+        """Return features (n, d), logits (n, k) and off-the-map scores (n,) by one backend, corrected."""
+        features = featurizer.features(texts, progress, alone)
+        logits = fit.logits(head_logits(self.bundle.classifier, features))
+        return features, logits, fit.ood_score(self.bundle.scope.score(logits, features))
 
     def count(self, found: Predictions) -> None:
         """Tell from now on of these predictions how they were made."""
@@ -181,7 +143,12 @@ class Predictor:
 
     @property
     def _featurizers(self) -> list[Featurizer]:
-        return [self._fast] if self._reference is None else [self._fast, self._reference]
+        return [featurizer for _, featurizer in self._passes]
+
+    @property
+    def again_by(self) -> list[str]:
+        """Backends that compute close rows again, in their order."""
+        return [fit.backend for fit, _ in self._passes[1:]]
 
     def snapshot(self) -> list[str]:
         """Return the names of the segments of the feature cache in which this finds features."""
@@ -209,6 +176,7 @@ class Predictor:
             **self.fit.to_json(),
             "rows": self.rows,
             "recomputed": self.recomputed,
+            "recomputed_by": self.again_by,
             "from_cache": self.from_cache,
             "on_long": self.bundle.classifier.info.on_long,
             "in_windows": self.long,

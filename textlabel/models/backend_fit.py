@@ -26,7 +26,8 @@ class BackendFit:
     Its features differ by noise. Noise makes logits a little larger or smaller on the whole, and puts every
     text further off the map; both are undone by what was fitted on texts without labels. Heads of folds and
     twins share the features but not ``logit_scale``, which is within about 1 % of 1. What is left can
-    still turn the label of a row whose two best classes are close: such rows the reference computes again.
+    still turn the label of a row whose two best classes are close: such rows are computed again by the
+    reference, or first by a backend nearer to it (`textlabel.engine.backend_choice.passes`).
 
     Parameters
     ----------

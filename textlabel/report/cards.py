@@ -298,7 +298,8 @@ def _certificate(certificate: Mapping[str, Any] | None) -> str:
 
 def _backend(backend: Mapping[str, Any]) -> str:
     """Return what ran the model, and how many rows were computed again because two classes were close."""
-    again = f"; {backend['recomputed']:,} of {backend['rows']:,} rows computed again by {REFERENCE}"
+    by = " and ".join(backend.get("recomputed_by", [REFERENCE]))
+    again = f"; {backend['recomputed']:,} of {backend['rows']:,} rows computed again by {by}"
     told = f"{backend['backend']}{again if backend['band'] else ''}"
     if backend.get("in_windows"):
         told += f"; {backend['in_windows']:,} of {backend['rows']:,} rows read in windows"

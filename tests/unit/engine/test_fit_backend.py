@@ -130,6 +130,25 @@ def test_a_band_from_few_rows_lets_through_what_it_says_on_average():
     assert np.quantile(left, 0.9) < 2e-3  # what the gate asks for
 
 
+def test_two_bands_one_after_the_other_let_through_at_most_twice_as_much():
+    expected, found = noisy(400_000, 3, noise=0.3)
+    rng = np.random.default_rng(1)
+    finer = seen((expected.logits + 0.03 * rng.normal(size=expected.logits.shape)) / 0.9)
+    wide, narrow = (fit_backend(CLASSES, "x", expected, each) for each in (found, finer))
+    said, settled = (
+        softmax(fit.logit_scale * each.logits.astype(np.float64))
+        for fit, each in ((wide, found), (narrow, finer))
+    )
+    right = expected.logits.argmax(axis=1)
+    label = said.argmax(axis=1)
+    close = lead(said) < wide.band
+    label[close] = settled[close].argmax(axis=1)
+    still = close & (lead(settled) < narrow.band)
+    label[still] = right[still]
+    assert 1.2 * LEFT < (label != right).mean() < 2.3 * LEFT  # twice, and what 400,000 rows leave to chance
+    assert still.mean() < 0.2 * close.mean()
+
+
 def test_no_band_holds_a_backend_that_is_wrong_where_it_is_surest():
     leads = np.linspace(0, 1, 100)
     assert fit_band(leads, np.full(100, 1.5)) > leads.max()
@@ -159,6 +178,7 @@ def test_agreement_is_what_counting_gives(k):
         differences += np.abs(right[row] - said[row]).max()
     assert fit.measured == {
         "texts": total,
+        "texts_where_sure": sure,
         "agreement": round(same / total, 4),
         "agreement_where_sure": round(sure_same / sure, 4),
         "agreement_with_band": round(banded / total, 4),
@@ -213,6 +233,8 @@ def test_scores_are_measured_in_their_spread_and_not_corrected():
 # --- the gates --------------------------------------------------------------------------------------
 
 GOOD = {
+    "texts": 5000,
+    "texts_where_sure": 5000,
     "agreement_with_band": AGREE,
     "agreement_where_sure": AGREE_WHERE_SURE,
     "mean_difference": MEAN_DIFFERENCE,
@@ -224,7 +246,7 @@ GOOD = {
     [
         ({}, ""),
         ({"agreement_where_sure": None}, ""),
-        ({"agreement_with_band": AGREE - 1e-4}, "labels agree in 99.8%, too far from the reference"),
+        ({"agreement_with_band": AGREE - 2e-4}, "labels agree in 99.8%, too far from the reference"),
         (
             {"agreement_where_sure": 0.99},
             "labels agree in 99.0% where it is sure, too far from the reference",
@@ -237,6 +259,25 @@ def test_what_is_too_far(changed, why):
     assert too_far(GOOD | changed) == why
 
 
+@pytest.mark.parametrize("where", ["agreement_with_band", "agreement_where_sure"])
+@pytest.mark.parametrize("texts", [50, 200, 400])
+def test_one_label_tells_nothing_among_few_texts(where, texts):
+    few = GOOD | {"texts": texts, "texts_where_sure": texts}
+    assert too_far(few | {where: round(1 - 1 / texts, 4)}) == ""
+    assert "too far" in too_far(few | {where: round(1 - 2 / texts, 4)})
+
+
+def test_a_backend_as_good_as_its_band_says_is_seldom_refused():
+    """The band lets through .05 %, the gate .2 %: of 200 texts one that differs would refuse 1 in 10."""
+    rng, refused = np.random.default_rng(0), []
+    for texts in (100, 200, 400, 500):
+        differ = rng.binomial(texts, LEFT, 2000)
+        told = ({**GOOD, "texts": texts, "agreement_with_band": round(1 - d / texts, 4)} for d in differ)
+        refused.append(np.mean([bool(too_far(one)) for one in told]))
+    assert max(refused) < 0.035
+    assert min(refused) > 0
+
+
 @pytest.mark.parametrize(
     ("off", "told"), [(SCORE_DIFFERENCE, ""), (0.06, "scores differ by 0.06 of their spread")]
 )
@@ -247,7 +288,7 @@ def test_what_is_too_far_for_scores(off, told):
 
 def test_speed_counts_the_rows_that_are_computed_again():
     measured = {**GOOD, "agreement": 1.0, "computed_again": 0.25, "texts": 100}
-    trial = module._judged(None, BackendFit("x", measured=measured), {"torch": 100.0, "x": 400.0})
+    trial = module._judged(None, BackendFit("x", band=0.5, measured=measured), {"torch": 100.0, "x": 400.0})
     assert trial.texts_per_second == pytest.approx(1 / (1 / 400 + 0.25 / 100))
-    slow = module._judged(None, BackendFit("x", measured=measured), {"torch": 100.0, "x": 120.0})
+    slow = module._judged(None, BackendFit("x", band=0.5, measured=measured), {"torch": 100.0, "x": 120.0})
     assert (slow.fit, slow.why) == (None, "slower than the reference")

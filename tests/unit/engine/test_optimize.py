@@ -156,6 +156,25 @@ def test_the_same_again(bundle, plugins, speeds, tmp_path):
     assert fits[0].band > 0
 
 
+def test_a_backend_may_ask_a_finer_one_about_close_rows(bundle, plugins, speeds, tmp_path):
+    """Its speed then counts that, and may put it before another."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(1, 16)).astype(np.float32)
+    plugins(near=toy(lambda f: f + 0.002 * noise), far=toy(lambda f: f + 0.02 * noise))
+    found = []
+    for near in (101.0, 400.0):
+        speeds(near=near, far=4000.0)
+        trials = optimize(bundle, CORPUS, tmp_path, seed=1)
+        assert [trial.backend for trial in trials] == ["torch", "far", "near"]
+        measured = trials[1].fit.measured
+        found.append(1 / trials[1].texts_per_second - 1 / 4000)
+        assert measured["texts_per_second"] == round(trials[1].texts_per_second, 1)
+    share, still = measured["computed_again"], trials[2].fit.measured["computed_again"]
+    assert share > 2 * still
+    assert found == pytest.approx([min(share / 100, share / 101 + still / 100), share / 400 + still / 100])
+    assert found[1] < 0.7 * found[0]
+
+
 def test_scores_too(tiny_backbone, plugins, speeds, tmp_path):
     rows = [{"text": row["text"], "label": float(row["stars"])} for row in snippets(80)]
     bundle = Labeler(tiny_backbone, "regression").fit(rows).bundle

@@ -1,4 +1,4 @@
-"""Which backend labels, and what it says after corrections and with close rows computed again."""
+"""What a backend says after corrections, and with close rows computed again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from tiny import snippets
 
 from textlabel import Labeler, registry
 from textlabel.engine.predict import Featurizer, head_logits
-from textlabel.engine.predictor import Predictor, choose_backend, lead
-from textlabel.errors import BundleError, PluginError, RecipeError
+from textlabel.engine.predictor import Predictor, lead
 from textlabel.models.backend_fit import BackendFit
 from textlabel.models.bundle import Bundle
 
@@ -17,6 +16,8 @@ TEXTS = [row["text"] for row in snippets(60, seed=1)]
 IDS = [str(number) for number in range(len(TEXTS))]
 #: the plugin whose features differ from the reference's, and that needs no files
 OTHER = "torch_bf16"
+#: a plugin that is made to give the reference's own features
+FINER = "openvino_bf16"
 
 
 @pytest.fixture(scope="module")
@@ -41,70 +42,13 @@ def runs_here(monkeypatch):
     """Let torch_bf16 run whatever the processor, slowly, maybe, but rightly, and be taken by "auto"."""
     monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "")
     monkeypatch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", True)
+    reference, finer = registry.load("backend", "torch").Backend, registry.load("backend", FINER)
+    monkeypatch.setattr(finer, "Backend", reference)
+    monkeypatch.setattr(finer, "lacks", lambda: "")
 
 
 def with_backends(bundle, *fits):
     return Bundle(**{**vars(bundle), "backends": fits})
-
-
-# --- which one --------------------------------------------------------------------------------------
-
-
-def test_auto_is_the_reference_where_none_was_kept(two):
-    assert choose_backend(two, "auto") == choose_backend(two, "torch") == BackendFit("torch")
-
-
-def test_auto_is_the_first_that_was_kept(two, runs_here):
-    fits = BackendFit(OTHER, 1.1), BackendFit("openvino_int8", 0.9)
-    assert choose_backend(with_backends(two, *fits), "auto") is fits[0]
-    assert choose_backend(with_backends(two, *fits[::-1]), "auto") is fits[1]
-    assert choose_backend(with_backends(two, *fits), "openvino_int8") is fits[1]
-    assert choose_backend(with_backends(two, *fits), "torch") == BackendFit("torch")
-
-
-def test_auto_takes_none_in_which_batch_mates_matter(two, runs_here, monkeypatch):
-    monkeypatch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", False)
-    kept = with_backends(two, BackendFit(OTHER), BackendFit("openvino_bf16"))
-    assert choose_backend(kept, "auto").backend == "openvino_bf16"
-    assert choose_backend(kept, OTHER).backend == OTHER  # who names it wants it
-    assert choose_backend(with_backends(two, BackendFit(OTHER)), "auto") == BackendFit("torch")
-
-
-@pytest.mark.parametrize("name", ["openvino_int8", "openvino_bf16", "onnxruntime_int8"])
-def test_nothing_is_fitted_with_a_graph_of_what_is_fitted(tiny_backbone, name):
-    with pytest.raises(RecipeError, match=f"backend '{name}' runs a graph that `textlabel optimize` makes"):
-        Labeler(tiny_backbone, backend=name).fit(snippets(20))
-
-
-def test_auto_goes_on_where_one_does_not_run_here(two, runs_here, monkeypatch):
-    monkeypatch.setattr(registry.load("backend", "openvino_int8"), "lacks", lambda: "something")
-    kept = with_backends(two, BackendFit("openvino_int8"), BackendFit(OTHER))
-    assert choose_backend(kept, "auto").backend == OTHER
-    monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "something")
-    assert choose_backend(kept, "auto").backend == "torch"
-    with pytest.raises(PluginError, match="does not run here, it needs something"):
-        Predictor(kept, "openvino_int8")
-
-
-def test_auto_goes_on_where_a_plugin_is_not_installed(two, runs_here):
-    kept = with_backends(two, BackendFit("of_somebody_else"), BackendFit(OTHER))
-    assert choose_backend(kept, "auto").backend == OTHER
-
-
-def test_one_asked_for_but_not_kept_is_refused(two):
-    with pytest.raises(BundleError, match=r"not tried on this model \(kept: none\): run `textlabel optimize"):
-        choose_backend(two, OTHER)
-    kept = with_backends(two, BackendFit("openvino_int8"), BackendFit("onnxruntime_int8"))
-    with pytest.raises(BundleError, match=r"kept: openvino_int8, onnxruntime_int8"):
-        choose_backend(kept, OTHER)
-
-
-def test_an_unknown_one_is_a_plugin_error(two):
-    with pytest.raises(PluginError, match="did you mean 'openvino_int8'"):
-        choose_backend(two, "openvino_int")
-
-
-# --- what it says -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["two", "five"])
@@ -133,6 +77,36 @@ def test_close_rows_are_the_references_and_others_are_corrected(name, request, r
     np.testing.assert_allclose(found.ood_score[rest], score[rest], rtol=1e-5)
     assert np.abs(Featurizer(bundle.classifier).features(TEXTS)[rest] - fast[rest]).max() > 1e-4
     assert list(found.ids) == IDS
+
+
+def test_what_a_finer_backend_leaves_close_the_reference_computes(two, runs_here):
+    """Rows of the wide band go to the finer backend, and of those the ones of its narrow band on."""
+    fast = Featurizer(two.classifier, OTHER).features(TEXTS)
+    logits = head_logits(two.classifier, fast)
+    leads = lead(two.calibrator.apply(logits.astype(np.float64)))
+    wide, narrow = np.quantile(leads, [0.7, 0.3])
+    speed = {"texts_per_second_alone": 100.0, "reference_texts_per_second": 10.0}
+    first = BackendFit("torch_bf16", band=float(wide), measured={**speed, "computed_again": 0.7})
+    finer = BackendFit(FINER, 1.25, 2.0, 3.0, float(narrow), {**speed, "computed_again": 0.2}, None, 0.5)
+    found = (predictor := Predictor(with_backends(two, first, finer), OTHER))(IDS, TEXTS)
+    assert predictor.to_json()["recomputed_by"] == [FINER, "torch"]
+    near = leads < wide
+    np.testing.assert_array_equal(found.recomputed, near)
+    np.testing.assert_array_equal(found.logits[~near], logits[~near])
+    exact = Featurizer(two.classifier).features(TEXTS)  # of which toy features are a copy, here
+    scaled = np.float32(1.25) * head_logits(two.classifier, exact)
+    still = near & (lead(two.calibrator.apply(scaled.astype(np.float64))) < narrow)
+    assert 0 < still.sum() < near.sum() < len(TEXTS)
+    settled = near & ~still
+    np.testing.assert_allclose(found.logits[settled], scaled[settled], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.logits[still], scaled[still] / 1.25, rtol=1e-4, atol=1e-6)
+    score = two.scope.score(scaled, exact)
+    np.testing.assert_allclose(found.ood_score[settled], 2 * score[settled] + 3, rtol=1e-4)
+    score = two.scope.score(scaled / np.float32(1.25), exact)
+    np.testing.assert_allclose(found.ood_score[still], score[still], rtol=1e-4)
+    distances = two.against_source(exact)[1]
+    np.testing.assert_allclose(found.distances[settled], 0.5 * distances[settled], rtol=1e-4)
+    np.testing.assert_allclose(found.distances[still], distances[still], rtol=1e-4)
 
 
 def test_the_counts_are_of_the_last_call(two, runs_here):

@@ -1,0 +1,162 @@
+"""Which backend labels, and which ones compute close rows again."""
+
+from __future__ import annotations
+
+import pytest
+from tiny import snippets
+
+from textlabel import Labeler, registry
+from textlabel.engine.backend_choice import choose_backend, passes, seconds_a_text
+from textlabel.engine.predictor import Predictor
+from textlabel.errors import BundleError, PluginError, RecipeError
+from textlabel.models.backend_fit import BackendFit
+from textlabel.models.bundle import Bundle
+
+TEXTS = [row["text"] for row in snippets(60, seed=1)]
+IDS = [str(number) for number in range(len(TEXTS))]
+#: the plugin whose features differ from the reference's, and that needs no files
+OTHER = "torch_bf16"
+
+
+@pytest.fixture(scope="module")
+def two(tiny_backbone):
+    return Labeler(tiny_backbone).fit(snippets(80)).bundle
+
+
+@pytest.fixture(scope="module")
+def five(tiny_backbone):
+    rows = [{**row, "label": "abcde"[number % 5]} for number, row in enumerate(snippets(100))]
+    return Labeler(tiny_backbone).fit(rows).bundle
+
+
+@pytest.fixture(scope="module")
+def score(tiny_backbone):
+    rows = [{"text": row["text"], "label": float(row["stars"])} for row in snippets(80)]
+    return Labeler(tiny_backbone, "regression").fit(rows).bundle
+
+
+@pytest.fixture
+def runs_here(monkeypatch):
+    """Let torch_bf16 run whatever the processor, slowly, maybe, but rightly, and be taken by "auto"."""
+    monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "")
+    monkeypatch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", True)
+
+
+def with_backends(bundle, *fits):
+    return Bundle(**{**vars(bundle), "backends": fits})
+
+
+def test_auto_is_the_reference_where_none_was_kept(two):
+    assert choose_backend(two, "auto") == choose_backend(two, "torch") == BackendFit("torch")
+
+
+def test_auto_is_the_first_that_was_kept(two, runs_here):
+    fits = BackendFit(OTHER, 1.1), BackendFit("openvino_int8", 0.9)
+    assert choose_backend(with_backends(two, *fits), "auto") is fits[0]
+    assert choose_backend(with_backends(two, *fits[::-1]), "auto") is fits[1]
+    assert choose_backend(with_backends(two, *fits), "openvino_int8") is fits[1]
+    assert choose_backend(with_backends(two, *fits), "torch") == BackendFit("torch")
+
+
+def test_auto_takes_none_in_which_batch_mates_matter(two, runs_here, monkeypatch):
+    monkeypatch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", False)
+    kept = with_backends(two, BackendFit(OTHER), BackendFit("openvino_bf16"))
+    assert choose_backend(kept, "auto").backend == "openvino_bf16"
+    assert choose_backend(kept, OTHER).backend == OTHER  # who names it wants it
+    assert choose_backend(with_backends(two, BackendFit(OTHER)), "auto") == BackendFit("torch")
+
+
+@pytest.mark.parametrize("name", ["openvino_int8", "openvino_bf16", "onnxruntime_int8"])
+def test_nothing_is_fitted_with_a_graph_of_what_is_fitted(tiny_backbone, name):
+    with pytest.raises(RecipeError, match=f"backend '{name}' runs a graph that `textlabel optimize` makes"):
+        Labeler(tiny_backbone, backend=name).fit(snippets(20))
+
+
+def test_auto_goes_on_where_one_does_not_run_here(two, runs_here, monkeypatch):
+    monkeypatch.setattr(registry.load("backend", "openvino_int8"), "lacks", lambda: "something")
+    kept = with_backends(two, BackendFit("openvino_int8"), BackendFit(OTHER))
+    assert choose_backend(kept, "auto").backend == OTHER
+    monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "something")
+    assert choose_backend(kept, "auto").backend == "torch"
+    with pytest.raises(PluginError, match="does not run here, it needs something"):
+        Predictor(kept, "openvino_int8")
+
+
+def test_auto_goes_on_where_a_plugin_is_not_installed(two, runs_here):
+    kept = with_backends(two, BackendFit("of_somebody_else"), BackendFit(OTHER))
+    assert choose_backend(kept, "auto").backend == OTHER
+
+
+def test_one_asked_for_but_not_kept_is_refused(two):
+    with pytest.raises(BundleError, match=r"not tried on this model \(kept: none\): run `textlabel optimize"):
+        choose_backend(two, OTHER)
+    kept = with_backends(two, BackendFit("openvino_int8"), BackendFit("onnxruntime_int8"))
+    with pytest.raises(BundleError, match=r"kept: openvino_int8, onnxruntime_int8"):
+        choose_backend(kept, OTHER)
+
+
+def test_an_unknown_one_is_a_plugin_error(two):
+    with pytest.raises(PluginError, match="did you mean 'openvino_int8'"):
+        choose_backend(two, "openvino_int")
+
+
+# --- which ones compute close rows again ------------------------------------------------------------
+
+
+def fit_of(name, alone, again, band, reference=10.0):
+    speeds = {"texts_per_second_alone": alone, "reference_texts_per_second": reference}
+    return BackendFit(name, band=band, measured={**speeds, "computed_again": again})
+
+
+def names(first, *kept):
+    return [fit.backend for fit in passes(first, [first, *kept])]
+
+
+def test_a_finer_backend_stands_between_where_that_saves_time(runs_here):
+    first = fit_of("openvino_int8", 100.0, 0.2, 0.5)
+    finer = fit_of(OTHER, 30.0, 0.02, 0.05)
+    assert names(first, finer) == ["openvino_int8", OTHER, "torch"]
+    assert seconds_a_text(passes(first, [finer])) == pytest.approx(1 / 100 + 0.2 / 30 + 0.02 / 10)
+    assert seconds_a_text(passes(first, [])) == pytest.approx(1 / 100 + 0.2 / 10)
+    assert names(first) == ["openvino_int8", "torch"]
+
+
+@pytest.mark.parametrize(
+    "finer",
+    [
+        fit_of(OTHER, 11.0, 0.15, 0.4),  # hardly faster than the reference, and leaves most rows close
+        fit_of(OTHER, 90.0, 0.0, 0.5),  # not nearer to the reference
+        BackendFit(OTHER, band=0.01),  # of unknown speed
+        fit_of("of_somebody_else", 90.0, 0.0, 0.01),
+    ],
+)
+def test_none_stands_between_that_saves_nothing_or_is_not_known(finer, runs_here):
+    assert names(fit_of("openvino_int8", 100.0, 0.2, 0.5), finer) == ["openvino_int8", "torch"]
+
+
+def test_none_stands_between_in_which_batch_mates_matter_or_that_does_not_run(runs_here, monkeypatch):
+    first, finer = fit_of("openvino_int8", 100.0, 0.2, 0.5), fit_of(OTHER, 30.0, 0.02, 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", False)
+        assert names(first, finer) == ["openvino_int8", "torch"]
+    monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "something")
+    assert names(first, finer) == ["openvino_int8", "torch"]
+
+
+def test_the_last_is_one_that_leaves_nothing_close(runs_here):
+    exact = fit_of(OTHER, 30.0, 0.0, 0.0)
+    assert names(fit_of("openvino_int8", 100.0, 0.2, 0.5), exact) == ["openvino_int8", OTHER]
+    assert names(exact, fit_of("openvino_int8", 100.0, 0.2, 0.5)) == [OTHER]
+
+
+def test_of_several_the_one_that_saves_most(runs_here, monkeypatch):
+    for name in ("openvino_bf16", "openvino_int8"):
+        monkeypatch.setattr(registry.load("backend", name), "lacks", lambda: "")
+    first = fit_of("onnxruntime_int8", 100.0, 0.2, 0.5)
+    kept = [fit_of("openvino_int8", 40.0, 0.1, 0.3), fit_of("openvino_bf16", 30.0, 0.02, 0.05)]
+    assert names(first, *kept) == ["onnxruntime_int8", "openvino_bf16", "torch"]
+
+
+def test_one_of_unknown_speed_goes_to_the_reference_at_once(runs_here):
+    finer = fit_of(OTHER, 30.0, 0.02, 0.05)
+    assert names(BackendFit("openvino_int8", band=0.5), finer) == ["openvino_int8", "torch"]

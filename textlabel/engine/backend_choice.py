@@ -1,0 +1,114 @@
+"""Which backend labels, and which ones compute a row again whose two best classes are close."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from textlabel import registry
+from textlabel.errors import BundleError, RecipeError
+from textlabel.models.backend_fit import REFERENCE, BackendFit
+
+if TYPE_CHECKING:
+    from textlabel.models.bundle import Bundle
+
+
+def choose_backend(bundle: Bundle, asked: str) -> BackendFit:
+    """Return the backend that labels, and what is known of it; asked once, before row 1.
+
+    Parameters
+    ----------
+    asked : plugin, or "auto": the fastest that `textlabel optimize` kept in the model, that runs here and in
+        which no text's numbers depend on its batch mates; the reference if there is none.
+
+    Raises
+    ------
+    BundleError : the plugin was not optimized for this model, so that nobody knows how far off it is.
+    PluginError : no such plugin.
+    """
+    if asked == "auto":
+        return next(filter(_runs, bundle.backends), BackendFit(REFERENCE))
+    if asked == REFERENCE:
+        return BackendFit(REFERENCE)
+    registry.load("backend", asked)
+    for fit in bundle.backends:
+        if fit.backend == asked:
+            return fit
+    kept = ", ".join(fit.backend for fit in bundle.backends) or "none"
+    raise BundleError(
+        f"backend {asked!r} was not tried on this model (kept: {kept}): run `textlabel optimize MODEL`, "
+        "which measures how far its labels are from the reference's, and keeps it if they are near enough"
+    )
+
+
+def backend_to_fit(asked: str) -> str:
+    """Return the backend that reads labeled rows for a fit: "auto" is the reference.
+
+    Raises
+    ------
+    RecipeError : the plugin runs a graph that is made of a fitted model.
+    PluginError : no such plugin.
+    """
+    if asked == "auto":
+        return REFERENCE
+    if hasattr(registry.load("backend", asked), "prepare"):
+        raise RecipeError(
+            f"backend {asked!r} runs a graph that `textlabel optimize` makes of a fitted model, so nothing "
+            "can be fitted with it: fit with torch or torch_bf16, and then optimize"
+        )
+    return asked
+
+
+def passes(first: BackendFit, kept: Iterable[BackendFit]) -> list[BackendFit]:
+    """Return the backends that compute a row, in order, each only those that the one before leaves close.
+
+    The last is the reference, or one without a band. Between it and the first stands another that was kept,
+    if that is expected to take less time: one nearer to the reference, which settles most of the close rows.
+
+    Parameters
+    ----------
+    first : the backend that computes every row.
+    kept : what `textlabel optimize` kept.
+    """
+    if not first.band:
+        return [first]
+    reference = BackendFit(REFERENCE)
+    ways = [[first, reference]]
+    finer = [fit for fit in kept if fit.band < first.band and _timed(fit) and _runs(fit)]
+    ways += [[first, fit, reference] if fit.band else [first, fit] for fit in finer]
+    return min(ways, key=seconds_a_text) if _timed(first) else ways[0]
+
+
+def seconds_a_text(order: list[BackendFit]) -> float:
+    """Return the seconds that a text is expected to take, as measured when the first backend was optimized.
+
+    Parameters
+    ----------
+    order : as `passes`.
+
+    Examples
+    --------
+    >>> speeds = {"texts_per_second_alone": 100, "reference_texts_per_second": 10, "computed_again": 0.1}
+    >>> seconds_a_text([BackendFit("fast", band=1.0, measured=speeds), BackendFit("torch")])
+    0.02
+    """
+    measured = order[0].measured
+    seconds, share = 0.0, 1.0
+    for fit in order:
+        alone = fit.measured.get("texts_per_second_alone", measured["reference_texts_per_second"])
+        seconds += share / alone
+        # what a finer backend leaves close, the one before did, too
+        share = fit.measured.get("computed_again", 0.0)
+    return seconds
+
+
+def _timed(fit: BackendFit) -> bool:
+    return "texts_per_second_alone" in fit.measured
+
+
+def _runs(fit: BackendFit) -> bool:
+    """Return whether a backend may be taken without having been asked for."""
+    if fit.backend not in registry.plugins("backend"):
+        return False
+    module = registry.load("backend", fit.backend)
+    return bool(module.BATCH_INVARIANT and not module.lacks())
