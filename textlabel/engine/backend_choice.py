@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from textlabel import registry
+from textlabel.engine.process import processor
 from textlabel.errors import BundleError, RecipeError
 from textlabel.models.backend_fit import REFERENCE, BackendFit
 
 if TYPE_CHECKING:
     from textlabel.models.bundle import Bundle
+
+log = logging.getLogger("textlabel")
 
 
 def choose_backend(bundle: Bundle, asked: str) -> BackendFit:
@@ -18,8 +22,9 @@ def choose_backend(bundle: Bundle, asked: str) -> BackendFit:
 
     Parameters
     ----------
-    asked : plugin, or "auto": the fastest that `textlabel optimize` kept in the model, that runs here and in
-        which no text's numbers depend on its batch mates; the reference if there is none.
+    asked : plugin, or "auto": the fastest that `textlabel optimize` kept in the model, that runs here, was
+        measured on such a processor, and in which no text's numbers depend on its batch mates; the reference
+        if there is none.
 
     Raises
     ------
@@ -27,12 +32,16 @@ def choose_backend(bundle: Bundle, asked: str) -> BackendFit:
     PluginError : no such plugin.
     """
     if asked == "auto":
-        return next(filter(_runs, bundle.backends), BackendFit(REFERENCE))
+        found = next(filter(_runs, bundle.backends), BackendFit(REFERENCE))
+        if found.backend == REFERENCE and bundle.backends:
+            _warn_of(bundle.backends[0], "so the reference labels")
+        return found
     if asked == REFERENCE:
         return BackendFit(REFERENCE)
     registry.load("backend", asked)
     for fit in bundle.backends:
         if fit.backend == asked:
+            _warn_of(fit, "so more labels may differ from the reference's than it tells")
             return fit
     kept = ", ".join(fit.backend for fit in bundle.backends) or "none"
     raise BundleError(
@@ -111,4 +120,21 @@ def _runs(fit: BackendFit) -> bool:
     if fit.backend not in registry.plugins("backend"):
         return False
     module = registry.load("backend", fit.backend)
-    return bool(module.BATCH_INVARIANT and not module.lacks())
+    return bool(module.BATCH_INVARIANT and not module.lacks() and _measured_here(fit))
+
+
+def _measured_here(fit: BackendFit) -> bool:
+    """Return whether errors were measured on such a processor; without VNNI, say, int8 has others."""
+    return bool(fit.measured.get("processor", processor()) == processor())
+
+
+def _warn_of(fit: BackendFit, therefore: str) -> None:
+    if not _measured_here(fit):
+        log.warning(
+            "backend %s was optimized on a processor of another kind (%s, and this is %s), %s: run "
+            "`textlabel optimize MODEL` here",
+            fit.backend,
+            fit.measured["processor"],
+            processor(),
+            therefore,
+        )

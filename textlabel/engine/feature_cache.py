@@ -23,8 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.engine import segments
+from textlabel.engine.process import processor
 from textlabel.engine.segments import DamagedError, Float32, Keys, Segment
 from textlabel.errors import TextlabelError
+from textlabel.models.backend_fit import REFERENCE
 from textlabel.models.fetch import file_sha256, home
 from textlabel.types import IntArray
 
@@ -232,6 +234,7 @@ def feature_facts(classifier: Classifier, backend: str, folder: Path | None, dev
         "settings": _sha256(p for p in classifier.folder.iterdir() if p.suffix in _SETTINGS),
         "reading": [info.pooling, info.normalize, info.max_length],
         "backend": [backend, "" if folder is None else _sha256(folder.rglob("*")), device],
+        "processor": "" if backend == REFERENCE or device != "cpu" else processor(),
         "versions": [_version(name) for name in LIBRARIES],
     }
 

@@ -132,13 +132,15 @@ def _facts(predictor: Predictor, embeddings: bool) -> dict[str, Any]:
     bundle, fit = predictor.bundle, predictor.fit
     device = accelerator().device.type
     body = feature_facts(bundle.classifier, fit.backend, fit.folder, device)
-    versions = dict(zip(LIBRARIES, body.pop("versions"), strict=True))
+    # told by themselves, and not as another model
+    versions, chip = dict(zip(LIBRARIES, body.pop("versions"), strict=True)), body.pop("processor")
     model = json.dumps([bundle.digest(), body], sort_keys=True)
     return {
         "long_texts": bundle.classifier.info.on_long,  # told before the model, whose digest holds it, too
         "window_pooling": bundle.classifier.info.window_pooling,
         "model": hashlib.sha256(model.encode()).hexdigest(),
         "backend": fit.backend,
+        "processor": chip,
         "recomputing_backends": predictor.again_by,
         "cascade": predictor.cascade is not None,
         "device": device,

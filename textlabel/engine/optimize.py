@@ -23,6 +23,7 @@ from textlabel import registry
 from textlabel.engine.backend_choice import passes, seconds_a_text
 from textlabel.engine.predict import Featurizer, Float32, head_logits
 from textlabel.engine.predictor import SMALLEST, lead
+from textlabel.engine.process import processor
 from textlabel.errors import CorpusError
 from textlabel.models.backend_fit import REFERENCE, BackendFit
 from textlabel.models.bundle import Bundle
@@ -266,6 +267,7 @@ def _judged(bundle: Bundle, fit: BackendFit, speeds: dict[str, float]) -> Trial:
     measured |= {
         "texts_per_second_alone": round(alone, 1),
         "reference_texts_per_second": round(speeds[REFERENCE], 1),
+        "processor": processor(),
     }
     fit = replace(fit, measured=measured)
     speed = 1 / seconds_a_text(passes(fit, []))

@@ -64,6 +64,19 @@ def multiplies_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+@cache
+def processor() -> str:
+    """Return what of a processor decides how far numbers of another backend are from the reference's."""
+    import torch
+
+    able = {
+        "VNNI": torch.cpu._is_vnni_supported(),
+        "BF16": torch.cpu._is_avx512_bf16_supported(),
+        "AMX": torch.cpu._is_amx_tile_supported(),
+    }
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *(name for name in able if able[name])])
+
+
 def autocast(training: Training) -> AbstractContextManager[None]:
     """Return the block of a forward pass in the precision of the launcher, unless the recipe says no."""
     from accelerate.utils import AutocastKwargs

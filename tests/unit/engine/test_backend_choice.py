@@ -8,6 +8,7 @@ from tiny import snippets
 from textlabel import Labeler, registry
 from textlabel.engine.backend_choice import choose_backend, passes, seconds_a_text
 from textlabel.engine.predictor import Predictor
+from textlabel.engine.process import processor
 from textlabel.errors import BundleError, PluginError, RecipeError
 from textlabel.models.backend_fit import BackendFit
 from textlabel.models.bundle import Bundle
@@ -85,6 +86,20 @@ def test_auto_goes_on_where_one_does_not_run_here(two, runs_here, monkeypatch):
 def test_auto_goes_on_where_a_plugin_is_not_installed(two, runs_here):
     kept = with_backends(two, BackendFit("of_somebody_else"), BackendFit(OTHER))
     assert choose_backend(kept, "auto").backend == OTHER
+
+
+def test_errors_measured_on_another_processor_do_not_count_here(two, runs_here, monkeypatch, caplog):
+    kept = with_backends(two, BackendFit(OTHER, measured={"processor": processor()}))
+    assert choose_backend(kept, "auto").backend == OTHER
+    assert not caplog.text
+    monkeypatch.setattr("textlabel.engine.backend_choice.processor", lambda: "AVX2")
+    assert choose_backend(kept, "auto") == BackendFit("torch")
+    assert (
+        f"({processor()}, and this is AVX2), so the reference labels: run `textlabel optimize" in caplog.text
+    )
+    caplog.clear()
+    assert choose_backend(kept, OTHER).backend == OTHER
+    assert "so more labels may differ" in caplog.text
 
 
 def test_one_asked_for_but_not_kept_is_refused(two):

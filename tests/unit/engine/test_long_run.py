@@ -89,8 +89,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(model, tmp_path, monkeypatch, n
             Labeler.load(model, cache=False).predict(ROWS, checkpoint=tmp_path / "run")
     computed = []
     again = Labeler.load(model, cache=False)
-    run = again.predictor._fast.features
-    monkeypatch.setattr(again.predictor._fast, "features", lambda t, *a: computed.extend(t) or run(t, *a))
+    featurizer = again.predictor._passes[0][1]
+    run = featurizer.features
+    monkeypatch.setattr(featurizer, "features", lambda t, *a: computed.extend(t) or run(t, *a))
     with caplog.at_level("INFO"):
         found = again.predict(ROWS, checkpoint=tmp_path / "run")
     assert objects(tmp_path / "run") == objects(tmp_path / "whole")
@@ -103,7 +104,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(model, tmp_path, monkeypatch, n
 def test_a_finished_run_is_read_and_nothing_computed(model, tmp_path, monkeypatch):
     expected = Labeler.load(model, cache=False).predict(ROWS, checkpoint=tmp_path / "run")
     again = Labeler.load(model, cache=False)
-    monkeypatch.setattr(again.predictor._fast.backend, "features", None)
+    monkeypatch.setattr(again.predictor._passes[0][1].backend, "features", None)
     found = again.predict(ROWS, checkpoint=tmp_path / "run")
     np.testing.assert_array_equal(found.logits, expected.logits)
 
