@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textlabel.corpus.load import load_corpus
+    from textlabel.engine.cluster import Cluster
     from textlabel.errors import TextlabelError
     from textlabel.labeler import Labeler
     from textlabel.recipe import Recipe, Stage
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Cluster": "textlabel.engine.cluster",
     "LabelSchema": "textlabel.types",
     "Labeler": "textlabel.labeler",
     "Predictions": "textlabel.types",
@@ -28,6 +30,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Cluster",
     "LabelSchema",
     "Labeler",
     "Predictions",

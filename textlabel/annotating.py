@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from textlabel import registry
-from textlabel.errors import ExportError, RecipeError
+from textlabel.errors import ExportError, RecipeError, nearest
 from textlabel.labeler import Labeler
 from textlabel.places import Output
 from textlabel.trust.label_shift import LabelShift
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from textlabel.corpus.check import OnBadRow, Reject
+    from textlabel.engine.cluster import Cluster
     from textlabel.engine.shards import Objects
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import Refused
     from textlabel.types import LabelSchema, Predictions
 
+ENGINES = ("local", "ray")
+CLUSTER_KEYS = ("ray_address", "actors", "cpus_per_actor", "gpus_per_actor")
 DECISIONS = ("accepted", "review", "out_of_scope")
 
 
@@ -37,10 +40,12 @@ class Annotate:
     Parameters
     ----------
     corpus : rows to label: a csv, tsv, jsonl or parquet file, a folder or glob of them, by path or by a URL
-        that fsspec knows (s3://bucket/rows.parquet), a saved dataset, or a Hub dataset id; every column is
-        carried through. It may be larger than memory.
+        that fsspec knows (s3://bucket/rows.parquet, hf://datasets/user/name/rows.parquet), a saved dataset,
+        or a Hub dataset id; every column is carried through. It may be larger than memory.
     model : folder that `fit` wrote, URL of one, or Hub id of a published one.
-    out : folder or URL for the labeled rows, their provenance record and their card.
+    out : folder or URL for the labeled rows, their provenance record and their card. Below hf:// the
+        repository must be there already; it gets them in one commit, and until then shards are kept on this
+        machine.
     format : dataset, parquet, jsonl or csv (`textlabel plugins export`).
     min_confidence : rows at least this sure are accepted, the others are for review.
     out_of_scope_rate : share of rows in scope that may be called out of scope by mistake; 0: no row is.
@@ -68,7 +73,15 @@ class Annotate:
         what the model was fitted with.
     window_pooling : how the windows of a text become one: mean, weighted by their tokens, or max; by default
         what the model was fitted with.
-    cache : look features of texts up in the feature cache (`textlabel cache`), and keep them there.
+    cache : look features of texts up in the feature cache (`textlabel cache`), and keep them there; not with
+        the engine ray.
+    engine : where shards are made: local, by this command, or ray, by a Ray cluster (extra ray). out must be
+        on a place that all nodes reach; an unfinished run of one engine goes on with the other.
+    ray_address : host:port of the head of the cluster; by default what RAY_ADDRESS says, else the cluster of
+        this machine, which is started if there is none.
+    actors : how many processes of the cluster label at once, each with a model of its own; 0: as many as fit.
+    cpus_per_actor : CPUs that each is given, and computes on.
+    gpus_per_actor : GPUs that each is given; 0.5: two share one.
     resume : go on with an unfinished run, and fail if there is none; without it, one that is there goes on.
     fresh : start over, and delete what an unfinished run did.
     push_to_hub : Hub repository (user/name) to publish the rows, card and record in.
@@ -96,6 +109,11 @@ class Annotate:
     on_long: str = ""
     window_pooling: str = ""
     cache: bool = True
+    engine: str = "local"
+    ray_address: str = ""
+    actors: int = 0
+    cpus_per_actor: float = 1.0
+    gpus_per_actor: float = 0.0
     resume: bool = False
     fresh: bool = False
     push_to_hub: str = ""
@@ -112,7 +130,7 @@ class Annotate:
         from textlabel.engine.process import accelerator
         from textlabel.engine.shards import Objects
 
-        out = self._out()
+        out, cluster = self._out(), self._cluster()
         unfinished = Objects(out.beside("annotate"))
         labeler = Labeler.from_pretrained(
             self.model, backend=self.backend, cascade=self.cascade, cache=self.cache
@@ -127,7 +145,7 @@ class Annotate:
         goes_on = self._goes_on(unfinished)
         start = time.monotonic()
         predictions = labeler.predict(
-            corpus, id_column="id", checkpoint=unfinished.place, embeddings=embeddings
+            corpus, id_column="id", checkpoint=unfinished.place, embeddings=embeddings, cluster=cluster
         )
         rows, estimate, shift = self._label(labeler, corpus, predictions, gold)
         seconds = time.monotonic() - start
@@ -169,6 +187,19 @@ class Annotate:
         if self.cascade:
             self._check_cascade()
         return out
+
+    def _cluster(self) -> Cluster | None:
+        """Return what makes the shards; None: this process."""
+        from textlabel.engine.cluster import Cluster
+
+        given = [name for name in CLUSTER_KEYS if getattr(self, name) != getattr(Annotate, name)]
+        if self.engine == "ray":
+            return Cluster(self.ray_address, self.actors, self.cpus_per_actor, self.gpus_per_actor)
+        if self.engine != "local":
+            raise RecipeError(f"engine = {self.engine!r}: {nearest(self.engine, ENGINES)}")
+        if given:
+            raise RecipeError(f"{given[0]} is for the engine ray: add --engine ray, or leave it out")
+        return None
 
     def _check_cascade(self) -> None:
         """Refuse what reads of every row what only the model itself says."""

@@ -8,6 +8,7 @@
     ├── BundleError        a saved classifier is missing, damaged or of another version
     ├── TrainingError      a fit cannot start, or diverged
     ├── AuditError         an audit, its answers or a certificate do not hold what they should
+    ├── ClusterError       a cluster cannot be reached, or a node of it cannot do its part
     └── ExportError        a result cannot be written or published
 
 Each message says what was expected, what came, and what to do. The command line prints the
@@ -50,6 +51,10 @@ class TrainingError(TextlabelError):
 
 class AuditError(TextlabelError):
     """An audit, its answers or a certificate do not hold what they should."""
+
+
+class ClusterError(TextlabelError):
+    """A cluster cannot be reached, or a node of it cannot do its part."""
 
 
 class ExportError(TextlabelError):

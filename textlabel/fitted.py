@@ -17,6 +17,7 @@ from textlabel.types import IntArray, LabelSchema, Predictions
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from textlabel.engine.cluster import Cluster
     from textlabel.engine.optimize import Trial
     from textlabel.engine.predictor import Predictor
     from textlabel.models.bundle import Bundle
@@ -92,6 +93,7 @@ class Fitted:
         text_column: str | Sequence[str] = "text",
         checkpoint: str | Path | None = None,
         embeddings: bool = True,
+        cluster: Cluster | None = None,
         **loading: Any,
     ) -> Predictions:
         """Return logits, features and off-the-map scores of a corpus, in input order.
@@ -102,21 +104,31 @@ class Fitted:
             repeated. It stays when all is done: delete it when you need it no longer.
         embeddings : with a checkpoint, whether features are kept, which are large. Only scores by which rows
             can be ordered (ensemble, mutual_information, knn) read them.
+        cluster : what computes in place of this process (`textlabel.Cluster`); all of its nodes must reach
+            the checkpoint, which it needs.
 
         Raises
         ------
+        ClusterError, PluginError, RecipeError : the cluster cannot.
         ExportError : ``checkpoint`` cannot be written or read, or holds a run of another corpus or model.
         """
         from textlabel.corpus.load import load_corpus
 
-        return self._predict(load_corpus(corpus, text_column=text_column, **loading), checkpoint, embeddings)
+        rows = load_corpus(corpus, text_column=text_column, **loading)
+        return self._predict(rows, checkpoint, embeddings, cluster)
 
-    def _predict(self, rows: Dataset, checkpoint: str | Path | None, embeddings: bool) -> Predictions:
+    def _predict(
+        self, rows: Dataset, checkpoint: str | Path | None, embeddings: bool, cluster: Cluster | None
+    ) -> Predictions:
         from textlabel.engine.long_run import predict_in_shards
         from textlabel.progress import meter
 
         if checkpoint is not None:
-            return predict_in_shards(self.predictor, rows, checkpoint, embeddings)
+            return predict_in_shards(self.predictor, rows, checkpoint, embeddings, cluster)
+        if cluster is not None:
+            raise RecipeError(
+                "a cluster needs a checkpoint, a folder or URL that all of its nodes reach: give one"
+            )
         with meter("annotate", len(rows)) as update:
             before = self.predictor.tokens
             predictions = self.predictor(

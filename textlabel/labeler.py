@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from textlabel.corpus.remote import fetch, is_url
+from textlabel.corpus.scratch import Scratch
 from textlabel.errors import BundleError
 from textlabel.fitted import Fitted, Source
 from textlabel.models.backend_fit import REFERENCE
@@ -21,6 +20,7 @@ from textlabel.types import COLUMNS, Predictions
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from textlabel.engine.cluster import Cluster
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import LabelShift, Refused
 
@@ -185,6 +185,7 @@ class Labeler(Fitted):
         correct_label_shift: bool | LabelShift | Refused = False,
         order_by: str = "confidence",
         checkpoint: str | Path | None = None,
+        cluster: Cluster | None = None,
         **loading: Any,
     ) -> Dataset:
         """Return the corpus with label, confidence and the rest of the exported row, in input order.
@@ -203,7 +204,7 @@ class Labeler(Fitted):
             prediction sets is told in `textlabel.engine.annotate.annotate`.
         order_by : where it is a confidence score that asks the model (ensemble, mutual_information, knn), the
             rows get a column of that name, by which `export` seals their order if it is told so again.
-        checkpoint : as `predict`.
+        checkpoint, cluster : as `predict`.
         loading : further options of `textlabel.load_corpus`.
         """
         from textlabel.corpus.load import load_corpus
@@ -225,7 +226,7 @@ class Labeler(Fitted):
             self.bundle.measured("a correction for class shares")
         score = order_column(order_by, [*COLUMNS, *rows.column_names], self.bundle)
         reads = score is not None or (correct_label_shift is True and bool(self.bundle.members))
-        made = predictions or self._predict(rows, checkpoint, embeddings=reads)
+        made = predictions or self._predict(rows, checkpoint, reads, cluster)
         shift = (
             self.label_shift(made, out_of_scope_rate)
             if correct_label_shift is True
@@ -315,14 +316,10 @@ class Labeler(Fitted):
     ) -> Labeler:
         """Return a labeler from a local folder, a URL that fsspec knows, or a Hub repository."""
         if is_url(ref):
-            folder = Path(mkdtemp(prefix="textlabel-"))
-            try:
-                fetch(str(ref), folder / "model", BundleError)
-                labeler = cls.load(folder / "model", backend=backend, cascade=cascade, cache=cache)
-            except BaseException:
-                rmtree(folder, ignore_errors=True)
-                raise
-            finalize(labeler.bundle, rmtree, folder, ignore_errors=True)  # it reads from there
+            scratch = Scratch()
+            fetch(str(ref), scratch.folder / "model", BundleError)
+            labeler = cls.load(scratch.folder / "model", backend=backend, cascade=cascade, cache=cache)
+            finalize(labeler.bundle, scratch.remove)  # it reads from there
             return labeler
         if Path(ref).is_dir():
             return cls.load(ref, backend=backend, cascade=cascade, cache=cache)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
-from weakref import finalize
 
 from textlabel.audit.store import FOLDER
-from textlabel.corpus.remote import file_system, is_url, shown
-from textlabel.corpus.spool import scratch_folder
+from textlabel.corpus.remote import advice, file_system, is_url, reached, shown
+from textlabel.corpus.scratch import Scratch
 from textlabel.errors import TextlabelError
 from textlabel.export._folder import foreign
+from textlabel.export._repository import OF_THE_HUB, Repository, is_repository
+from textlabel.models.fetch import home
 
 #: the file by which a folder is known to be ours: a model or annotations
 OURS = "textlabel.json"
@@ -49,6 +50,8 @@ def require_free(path: str | Path, error: type[TextlabelError]) -> Path:
 class Output:
     """Where a result goes: a folder, or a URL that fsspec knows, which gets it when it is complete.
 
+    A repository of the Hub gets it in one commit; what is unfinished is then kept on this machine.
+
     Parameters
     ----------
     place : path or URL.
@@ -67,13 +70,19 @@ class Output:
             raise error(
                 f"{shown(self.place)} cannot be written into; expected a folder, or a store such as s3://"
             )
+        self._repository: Repository | None = None
+        if is_repository(self._files, self._root):
+            with reached(self.place, error):
+                self._repository = Repository(self._files, self._root)
         self._require_ours(self._names())
-        local = tempfile.mkdtemp(dir=scratch_folder(), prefix="textlabel-")
-        finalize(self, rmtree, local, ignore_errors=True)
-        self.folder = Path(local) / "out"
+        self._scratch = Scratch()
+        self.folder = self._scratch.folder / "out"
 
     def beside(self, purpose: str) -> str:
         """Return the hidden place beside this one where what is unfinished is kept."""
+        if is_url(self.place) and self._repository:
+            name = hashlib.sha256(self.place.encode()).hexdigest()[:16]
+            return str(home() / "unfinished" / f"{name}.{purpose}")
         parent, _, name = self.place.rpartition("/")
         return f"{parent}/.{name}.{purpose}"
 
@@ -89,17 +98,23 @@ class Output:
         new = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name == OURS, name))
         self._require_ours(there := self._names())  # labeling took its time, and somebody may have come
         try:
-            if WITH_FOLDERS & set(_protocols(self._files)):
-                self._files.makedirs(self._root, exist_ok=True)
-            for name in new:
-                self._files.put_file(str(self.folder / name), f"{self._root}/{name}")
-            for name in set(there) - set(new):
-                self._files.rm_file(f"{self._root}/{name}")
+            self._put(new, set(there) - set(new))
         except Exception as reason:  # each store's client has errors of its own
             raise self._error(
-                f"{shown(self.place)} cannot be written: {reason}. What is finished stays: mend this and "
-                "repeat the command, which then goes on"
+                f"{shown(self.place)} cannot be written: {reason}. What is finished stays: "
+                f"{advice(self.place)}, and repeat the command, which then goes on"
             ) from reason
+
+    def _put(self, new: list[str], gone: set[str]) -> None:
+        if self._repository:
+            self._repository.commit(self.folder, gone)
+            return
+        if WITH_FOLDERS & set(_protocols(self._files)):
+            self._files.makedirs(self._root, exist_ok=True)
+        for name in new:
+            self._files.put_file(str(self.folder / name), f"{self._root}/{name}")
+        for name in gone:
+            self._files.rm_file(f"{self._root}/{name}")
 
     def _require_ours(self, names: list[str]) -> None:
         strange = foreign(names) or (names if names and OURS not in names else [])
@@ -111,13 +126,13 @@ class Output:
 
     def _names(self) -> list[str]:
         self._files.invalidate_cache()
-        try:
-            return [path.removeprefix(self._root).strip("/") for path in self._files.find(self._root)]
-        except FileNotFoundError:
-            return []
-        except Exception as reason:
-            told = f"{shown(self.place)} cannot be reached: {reason}; check address, network and login"
-            raise self._error(told) from reason
+        with reached(self.place, self._error):
+            try:
+                found = self._files.find(self._root)
+            except FileNotFoundError:
+                return []
+        names = [path.removeprefix(self._root).strip("/") for path in found]
+        return [name for name in names if not (self._repository and name == OF_THE_HUB)]
 
 
 def _protocols(files: Any) -> tuple[str, ...]:

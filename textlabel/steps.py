@@ -165,8 +165,8 @@ class Evaluate:
 
     Parameters
     ----------
-    annotations : folder that `annotate` wrote, in any format.
-    gold : rows with the true labels, from the same corpus; it may cover a part of it.
+    annotations : folder that `annotate` wrote, in any format, or a URL of one.
+    gold : rows with the true labels, from the same corpus, by path or URL; it may cover a part of it.
     label_column : column of gold that holds the label.
     id_column : column of gold that names the row; by default `id` if there is one, else its position.
     """

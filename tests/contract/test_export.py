@@ -7,12 +7,15 @@ import json
 from pathlib import Path
 
 import datasets
+import fsspec
 import numpy as np
 import pytest
 import yaml
 from datasets import ClassLabel, Features, List, Value
 
+from textlabel.corpus import spool
 from textlabel.errors import CorpusError, ExportError
+from textlabel.export import csv, jsonl
 from textlabel.export._read import read_annotations, read_record
 from textlabel.registry import load, plugins
 
@@ -95,6 +98,68 @@ def test_what_goes_in_comes_out(plugin, annotated, tmp_path):
     assert again.column_names == annotated.column_names
     for name in annotated.column_names:
         assert again[name][:] == annotated[name][:], name
+
+
+@pytest.fixture
+def store():
+    """Return a store in memory, and empty it."""
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    yield files
+    files.store.clear()
+
+
+def test_a_store_gives_the_rows_of_a_disk(plugin, annotated, tmp_path, store, monkeypatch):
+    monkeypatch.setattr(spool, "IN_MEMORY", 0)
+    plugin.write(annotated, tmp_path / "out", RECORD)
+    for file in (tmp_path / "out").iterdir():
+        store.put_file(str(file), f"/bucket/out/{file.name}")
+    again = read_annotations("memory://bucket/out")
+    assert again.features == annotated.features
+    assert again.to_list() == read_annotations(tmp_path / "out").to_list() == annotated.to_list()
+    assert read_record("memory://bucket/out") == read_record(tmp_path / "out")
+
+
+def test_what_is_wrong_in_a_store_is_named(plugin, annotated, tmp_path, store):
+    plugin.write(annotated, tmp_path / "out", RECORD)
+    with pytest.raises(CorpusError, match=r"memory://bucket/out: no textlabel\.json here"):
+        read_annotations("memory://bucket/out")
+    store.put_file(str(tmp_path / "out/textlabel.json"), "/bucket/out/textlabel.json")
+    with pytest.raises(CorpusError, match=r"memory://bucket/out: .* no annotated rows here"):
+        read_annotations("memory://bucket/out")
+    store.pipe_file(f"/bucket/out/{plugin.FILE}", b"neither json nor arrow")
+    with pytest.raises(CorpusError, match=r"memory:///bucket/out.*(damaged|cannot be read)"):
+        read_annotations("memory://bucket/out")
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv"])
+def test_text_is_read_piece_by_piece(name, annotated, tmp_path, monkeypatch):
+    """Rows longer than a piece among them."""
+    rows = datasets.concatenate_datasets([annotated] * 40)
+    long = ['long, "quoted"\n' * 200, *rows["text"][1:-1], "x" * 5000]
+    rows = rows.remove_columns("text").add_column("text", long).select_columns(annotated.column_names)
+    load("export", name).write(rows, tmp_path, RECORD)
+    pieces, from_dict = [], datasets.Dataset.from_dict
+
+    def watched(columns, **options):
+        pieces.append(len(columns["id"]))
+        return from_dict(columns, **options)
+
+    monkeypatch.setattr(datasets.Dataset, "from_dict", watched)
+    monkeypatch.setattr(csv, "BLOCK", 256)
+    monkeypatch.setattr(jsonl, "BATCH", 7)
+    again = read_annotations(tmp_path)
+    assert max(pieces) < 100
+    assert again.to_list() == rows.to_list()
+
+
+def test_a_row_longer_than_a_piece_may_be_is_refused(annotated, tmp_path, monkeypatch):
+    rows = annotated.remove_columns("text").add_column("text", ["x" * 3000] * 4)
+    load("export", "csv").write(rows.select_columns(annotated.column_names), tmp_path, RECORD)
+    monkeypatch.setattr(csv, "BLOCK", 16)
+    monkeypatch.setattr(csv, "MOST", 128)
+    with pytest.raises(CorpusError, match=r"annotations\.csv is damaged"):
+        read_annotations(tmp_path)
 
 
 def test_a_selection_keeps_its_order(plugin, annotated, tmp_path):

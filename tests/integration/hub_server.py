@@ -19,6 +19,7 @@ Files = dict[str, bytes]
 #: (type, id) -> {"branches": {name: commit}, "commits": {commit: files}}
 REPOS: dict[tuple[str, str], dict[str, Any]] = {}
 BLOBS: Files = {}  # uploaded by sha256, waiting for their commit
+LOCKED: set[str] = set()  # repositories that take no commit, until they are unlocked
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,6 +38,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def missing(self, code: str) -> None:
         self.reply({"error": code}, 404, X_Error_Code=code, X_Error_Message=code)
+
+    def forbidden(self) -> None:
+        told = "you may not write here"
+        self.reply({"error": told}, 403, X_Error_Message=told)
 
     def log_message(self, *args: object) -> None:
         """Be silent."""
@@ -84,6 +89,19 @@ class Handler(BaseHTTPRequestHandler):
         REPOS.setdefault(key, {"branches": {"main": first}, "commits": {first: {}}})
         prefix = "" if key[0] == "models" else f"{key[0]}/"
         self.reply({"url": f"{self.server.address}/{prefix}{repo}", "id": repo, "name": repo}, status)
+
+    def lock(self, repo: str, action: str) -> None:
+        """Not of the Hub: let a repository refuse commits, or take them again."""
+        (LOCKED.add if action == "lock" else LOCKED.discard)(repo)
+        self.reply({})
+
+    def auth_check(self, kind: str, repo: str) -> None:
+        if (kind, repo) not in REPOS:
+            self.missing("RepoNotFound")
+        elif repo.startswith("others/"):
+            self.forbidden()
+        else:
+            self.reply({})
 
     def branch(self, kind: str, repo: str, name: str) -> None:
         branches = REPOS[kind, repo]["branches"]
@@ -134,6 +152,9 @@ class Handler(BaseHTTPRequestHandler):
         found = self.files(kind, repo, revision)
         if not found:
             return
+        if repo in LOCKED:
+            self.forbidden()
+            return
         parent, files = found[0], dict(found[1])
         for line in self.body.splitlines():
             operation = json.loads(line)
@@ -152,6 +173,11 @@ class Handler(BaseHTTPRequestHandler):
         REPOS[kind, repo]["branches"][revision] = sha
         url = f"{self.server.address}/{kind}/{repo}/commit/{sha}"
         self.reply({"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": ""})
+
+    def commits(self, kind: str, repo: str, revision: str) -> None:
+        if self.files(kind, repo, revision):
+            about = {"title": "", "message": "", "date": "2026-11-22T00:00:00.000Z", "authors": []}
+            self.reply([{"id": sha, **about} for sha in reversed(REPOS[kind, repo]["commits"])])
 
     def tree(self, kind: str, repo: str, revision: str, folder: str = "") -> None:
         if found := self.files(kind, repo, revision):
@@ -217,6 +243,9 @@ ROUTES = [
     (["GET"], r"/api/whoami-v2", Handler.whoami),
     (["POST"], r"/api/validate-yaml", Handler.validate),
     (["POST"], r"/api/repos/create", Handler.create),
+    (["POST"], r"/(?P<action>lock|unlock)/(?P<repo>.+)", Handler.lock),
+    (["GET"], rf"{API}/auth-check/write", Handler.auth_check),
+    (["GET"], rf"{API}/commits/{REVISION}", Handler.commits),
     (["POST"], rf"{API}/branch/(?P<name>.+)", Handler.branch),
     (["POST"], rf"{API}/preupload/{REVISION}", Handler.preupload),
     (["POST"], rf"{API}/commit/{REVISION}", Handler.commit),

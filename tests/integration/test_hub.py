@@ -1,4 +1,4 @@
-"""Push to a Hub on loopback and load it back."""
+"""Push to a Hub on loopback and load it back; read and write what hf:// names there."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def endpoint():
 
 @pytest.mark.parametrize("action", ["push_dataset", "push_branch", "push_folder", "labeler", "refused"])
 def test_round_trip(action, endpoint, tmp_path):
+    run("hub_client.py", action, endpoint, tmp_path)
+
+
+@pytest.mark.parametrize("action", ["read", "write", "resume", "refuse"])
+def test_urls(action, endpoint, tmp_path):
+    run("hub_urls.py", action, endpoint, tmp_path)
+
+
+def run(script, action, endpoint, tmp_path):
     settings = {
         "HF_ENDPOINT": endpoint,
         "HF_HUB_DISABLE_XET": "1",
@@ -31,8 +40,9 @@ def test_round_trip(action, endpoint, tmp_path):
         "HF_DATASETS_OFFLINE": "0",
         "HF_HOME": str(tmp_path / "hf"),
         "HF_TOKEN": "hf_test",
+        "TEXTLABEL_HOME": str(tmp_path / "home"),
         "PYTHONPATH": str(HERE.parent),
     }
-    command = [sys.executable, str(HERE / "hub_client.py"), action, str(tmp_path / "model")]
-    run = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+    command = [sys.executable, str(HERE / script), action, str(tmp_path / "model")]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

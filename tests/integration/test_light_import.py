@@ -26,6 +26,7 @@ HEAVY = [
     "nncf",
     "onnx",
     "onnxruntime",
+    "ray",
 ]
 TELL = f"import json, sys; print(json.dumps([m for m in {HEAVY} if m in sys.modules]), file=sys.stderr)"
 
@@ -39,7 +40,7 @@ def loaded(code: str) -> list[str]:
 
 def test_import_loads_nothing_heavy():
     assert loaded("import textlabel; dir(textlabel); textlabel.__version__") == []
-    assert loaded("from textlabel import Labeler, Recipe, LabelSchema, load_corpus") == []
+    assert loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus") == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from datasets import Dataset
 from pyarrow import parquet
 from tiny import snippets, write_static
 
@@ -74,15 +75,16 @@ def home(server, tmp_path_factory):
     return env, store, folder
 
 
-def start(env, corpus, model, out, *words, wait=0.0) -> subprocess.Popen[str]:
+def start(env, corpus, model, out, *words, wait=0.0, launcher=("-c", START)) -> subprocess.Popen[str]:
     line = ["annotate", corpus, "--model", model, "--out", out, "--format", "jsonl", *words]
-    command = [sys.executable, "-c", START, str(wait), *map(str, line)]
+    command = [sys.executable, *map(str, [*launcher, wait, *line])]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finished(process: subprocess.Popen[str]) -> None:
-    _, err = process.communicate(timeout=300)
+def finished(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
+    return out
 
 
 def below(store, root: str) -> dict[str, bytes]:
@@ -110,6 +112,46 @@ def test_a_killed_run_in_a_store_goes_on_to_the_bytes_of_a_disk(home):
         path.name: path.read_bytes() for path in (folder / "out").iterdir()
     }
     assert not store.find(unfinished)
+
+
+def test_two_processes_label_each_row_of_a_store_once(home):
+    """A launcher's two, killed both once: what they wrote until then is kept."""
+    env, store, folder = home
+    (folder / "start.py").write_text(START)
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", folder / "start.py"]
+    there, unfinished = ("s3://bucket/corpus", "s3://bucket/model", "s3://bucket/two"), "bucket/.two.annotate"
+    finished(start(env, *there[:2], "s3://bucket/one"))
+
+    process = start(env, *there, wait=0.5, launcher=two)
+    while process.poll() is None and len(store.glob(f"{unfinished}/shard-*.json")) < 2:
+        time.sleep(0.1)
+    process.terminate()  # which ends both
+    process.communicate()
+    written = {path: store.cat_file(path) for path in store.glob(f"{unfinished}/shard-*.safetensors")}
+    assert 2 <= len(written) < 8
+
+    told = json.loads(finished(start(env, *there, "--resume", "--json", launcher=two)))
+    assert (told["processes"], told["rows"]) == (2, 60)
+    rows = [json.loads(line) for line in store.cat_file("bucket/two/annotations.jsonl").splitlines()]
+    assert [row["id"] for row in rows] == [row["id"] for row in snippets(60, seed=1)]
+    assert below(store, "bucket/two") == below(store, "bucket/one")
+    assert not store.find(unfinished)
+
+
+def test_evaluation_and_a_saved_dataset_in_a_store(home, tmp_path):
+    env, store, _ = home
+    rows = snippets(60, seed=1)
+    Dataset.from_list(rows).save_to_disk(tmp_path / "saved", num_shards=2)
+    for path in (tmp_path / "saved").iterdir():
+        store.put_file(str(path), f"bucket/saved/{path.name}")
+    finished(start(env, "s3://bucket/saved", "s3://bucket/model", "s3://bucket/of-saved"))
+    words = ["evaluate", "s3://bucket/of-saved", "--gold", "s3://bucket/saved", "--json"]
+    command = [sys.executable, "-m", "textlabel", *words]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(store.cat_file("bucket/of-saved/annotations.jsonl").splitlines()[0])
+    assert found["id"] == rows[0]["id"]
+    assert json.loads(done.stdout)["rows"] == 60
 
 
 def test_a_bucket_that_is_not_there_is_named(home):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.audit.store import FOLDER
+from textlabel.audit.store import FOLDER, on_disk
 from textlabel.corpus.spool import pieces
 from textlabel.errors import AuditError, nearest
 from textlabel.registry import plugins
@@ -142,11 +142,12 @@ def open_sealed(folder: str | Path) -> Sealed:
     Raises
     ------
     CorpusError : no annotations there.
-    AuditError : they bear no seal, or labels, order or texts are not the sealed ones any more.
+    AuditError : the folder is a URL; they bear no seal; labels, order or texts are not the sealed ones any
+        more.
     """
     from textlabel.export._read import read_annotations, read_record
 
-    path = Path(folder)
+    path = on_disk(folder)
     record = read_record(path)
     if "seal" not in record:
         done = record.get("certificate") is not None

@@ -9,9 +9,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from textlabel.corpus.remote import is_url, shown
 from textlabel.errors import AuditError
 
 FOLDER = "audit"
+
+
+def on_disk(folder: str | Path) -> Path:
+    """Return the path of a folder of annotations.
+
+    Raises
+    ------
+    AuditError : it is a URL.
+
+    Examples
+    --------
+    >>> on_disk("labeled").name
+    'labeled'
+    """
+    if is_url(folder):
+        raise AuditError(
+            f"{shown(str(folder))} is a URL; draws and answers are kept in the folder itself, which must be "
+            "on a disk of this machine: copy the whole folder here first, and name the copy"
+        )
+    return Path(folder)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -47,6 +47,15 @@ def annotate(
         str, typer.Option(metavar="mean|weighted|max", help=_HELP["window_pooling"])
     ] = Annotate.window_pooling,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_HELP["cache"])] = True,
+    engine: Annotated[str, typer.Option(metavar="local|ray", help=_HELP["engine"])] = Annotate.engine,
+    ray_address: Annotated[str, typer.Option(metavar="HOST:PORT", help=_HELP["ray_address"])] = "",
+    actors: Annotated[int, typer.Option(min=0, help=_HELP["actors"])] = Annotate.actors,
+    cpus_per_actor: Annotated[
+        float, typer.Option(min=0, help=_HELP["cpus_per_actor"])
+    ] = Annotate.cpus_per_actor,
+    gpus_per_actor: Annotated[
+        float, typer.Option(min=0, help=_HELP["gpus_per_actor"])
+    ] = Annotate.gpus_per_actor,
     resume: Annotated[bool, typer.Option("--resume", help=_HELP["resume"])] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help=_HELP["fresh"])] = False,
     push_to_hub: Annotated[str, typer.Option(metavar="REPO", help=_HELP["push_to_hub"])] = "",
@@ -86,6 +95,11 @@ def annotate(
         on_long=on_long,
         window_pooling=window_pooling,
         cache=cache,
+        engine=engine,
+        ray_address=ray_address,
+        actors=actors,
+        cpus_per_actor=cpus_per_actor,
+        gpus_per_actor=gpus_per_actor,
         resume=resume,
         fresh=fresh,
         push_to_hub=push_to_hub,

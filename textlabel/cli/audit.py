@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from textlabel.cli.output import pairs, say, say_json
+from textlabel.cli.paths import audited, local
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 answers = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
-Dir = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `annotate` wrote.")]
-Sheet = Annotated[Path, typer.Argument(metavar="SHEET", help="The sheet, with labels filled in.")]
+Dir = Annotated[Path, typer.Argument(metavar="DIR", parser=audited, help="Folder that `annotate` wrote.")]
+Sheet = Annotated[
+    Path, typer.Argument(metavar="SHEET", parser=local, help="The sheet, with labels filled in.")
+]
 Reviewer = Annotated[
     str, typer.Option(metavar="NAME", help="Who answered, if the sheet has no column `reviewer`.")
 ]
@@ -41,7 +44,9 @@ def draw(
     size: Annotated[int, typer.Option(min=1, help="Rows to draw. `textlabel plan DIR` helps to choose.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl; default: DIR/audit/sheet-N.csv."),
+        typer.Option(
+            metavar="FILE", parser=local, help="Sheet, .csv or .jsonl; default: DIR/audit/sheet-N.csv."
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of the draw; by default a fresh one. Recorded.")
@@ -82,7 +87,7 @@ def draw(
 @app.command("sheet")
 def sheet(
     folder: Dir,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", parser=local, help="Sheet, .csv or .jsonl.")],
     number: Annotated[int, typer.Option("--draw", min=1, help="Which draw.")] = 1,
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Show the model's label too.")] = False,
     as_json: Json = False,
@@ -110,7 +115,9 @@ def import_audit(
 @app.command("release")
 def release(
     folder: Dir,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="csv with id, text and label, for `fit`.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", parser=local, help="csv with id, text and label, for `fit`.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Give the audit answers to training, which voids every certificate that rests on them.
@@ -128,7 +135,8 @@ def release(
 def reuse(
     folder: Dir,
     earlier: Annotated[
-        Path, typer.Option("--from", metavar="DIR", help="Annotations with an answered audit.")
+        Path,
+        typer.Option("--from", metavar="DIR", parser=audited, help="Annotations with an answered audit."),
     ],
     as_json: Json = False,
 ) -> None:

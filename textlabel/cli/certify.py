@@ -10,6 +10,7 @@ import typer
 
 from textlabel.cli.audit import Dir, Json
 from textlabel.cli.output import pairs, say, say_json, table
+from textlabel.cli.paths import local
 
 Alpha = Annotated[
     float, typer.Option(help="Chance that a promise about this corpus is broken, over all looks.")
@@ -30,7 +31,7 @@ def plan(
     ] = "",
     seconds_per_row: Annotated[float, typer.Option(min=0, help="That a person needs for a row.")] = 20.0,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also draw it: .svg, .png or .pdf.")
+        Path | None, typer.Option(metavar="FILE", parser=local, help="Also draw it: .svg, .png or .pdf.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -97,7 +98,7 @@ def todo(
     folder: Dir,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Sheet, .csv or .jsonl; default: audit/todo-N.csv."),
+        typer.Option(metavar="FILE", parser=local, help="Sheet, .csv or .jsonl; default: audit/todo-N.csv."),
     ] = None,
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Show the model's label too.")] = False,
     as_json: Json = False,
@@ -112,7 +113,7 @@ def todo(
 
 def finish(
     folder: Dir,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the finished corpus.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", parser=local, help="Folder for the finished corpus.")],
     form: Annotated[str, typer.Option("--format", help="dataset, parquet, jsonl or csv.")] = "dataset",
     as_json: Json = False,
 ) -> None:

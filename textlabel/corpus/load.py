@@ -55,8 +55,9 @@ def load_corpus(
     Parameters
     ----------
     source : a csv, tsv, jsonl (each perhaps .gz) or parquet file; a folder or glob of them, read in
-        sorted order; a URL of these that fsspec knows (s3://bucket/rows.parquet); a folder that `datasets`
-        saved; a Hub dataset id; a `datasets.Dataset`; a list of dicts.
+        sorted order; a folder that `datasets` saved; a URL of these that fsspec knows
+        (s3://bucket/rows.parquet, hf://datasets/user/name/rows.parquet); a Hub dataset id; a
+        `datasets.Dataset`; a list of dicts.
     text_column : the column that holds the text, or several, joined by a newline where not blank;
         those several are also kept as columns. None: no text is wanted, as from a list of labels.
     label_column : the column that becomes `label`; without it there is no `label`.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -12,12 +14,12 @@ from textlabel.errors import CorpusError, TextlabelError
 
 @dataclass(frozen=True)
 class Remote:
-    """A file in a store, as much of a `Path` as readers need.
+    """A file or folder in a store, as much of a `Path` as readers need.
 
     Parameters
     ----------
     files : the fsspec file system.
-    path : of the file there.
+    path : of the file or folder there.
     """
 
     files: Any
@@ -37,6 +39,13 @@ class Remote:
         """Return the file, opened for reading bytes."""
         opened: IO[bytes] = self.files.open(self.path, mode)
         return opened
+
+    def is_file(self) -> bool:
+        """Return whether it is there."""
+        return bool(self.files.isfile(self.path))
+
+    def __truediv__(self, name: str) -> Remote:
+        return Remote(self.files, f"{self.path.rstrip('/')}/{name}")
 
     def __str__(self) -> str:
         return shown(str(self.files.unstrip_protocol(self.path)))
@@ -76,6 +85,33 @@ def shown(url: str) -> str:
     return plain.partition("?")[0] if start in ("http", "https") else plain
 
 
+@contextmanager
+def reached(url: str, error: type[TextlabelError]) -> Iterator[None]:
+    """Turn whatever a store's client raises into one ``error`` that names the URL and what to check."""
+    try:
+        yield
+    except TextlabelError:
+        raise
+    except Exception as reason:  # each store's client has errors of its own
+        raise error(f"{shown(url)}: cannot be reached: {_hushed(reason, url)}; {advice(url)}") from reason
+
+
+def advice(url: str) -> str:
+    """Return what to check where a store refuses.
+
+    Examples
+    --------
+    >>> advice("s3://bucket/rows.csv")
+    'check address, network and login'
+    """
+    if url.startswith("hf://"):
+        return (
+            "check the name (hf://datasets/user/name/folder, hf://user/model), the network, and that `hf "
+            "auth login` has a token that may do this"
+        )
+    return "check address, network and login"
+
+
 def file_system(url: str, error: type[TextlabelError]) -> tuple[Any, str]:
     """Return the file system that knows a URL, and the path there.
 
@@ -85,16 +121,27 @@ def file_system(url: str, error: type[TextlabelError]) -> tuple[Any, str]:
     """
     from fsspec.core import url_to_fs
 
-    try:
-        files, path = url_to_fs(url)
-    except (ImportError, ValueError) as reason:
-        hint = "; such as `pip install 'textlabel[s3]'` for s3://" if isinstance(reason, ImportError) else ""
-        raise error(f"{shown(url)}: {_hushed(reason, url)}{hint}") from reason
-    except Exception as reason:  # some connect at once, and each has errors of its own
-        raise error(
-            f"{shown(url)}: cannot be reached: {_hushed(reason, url)}; check address, network and login"
-        ) from reason
-    return files, path
+    with reached(url, error):  # some connect at once
+        try:
+            files, path = url_to_fs(url)
+        except (ImportError, ValueError) as reason:
+            hint = (
+                "; such as `pip install 'textlabel[s3]'` for s3://" if isinstance(reason, ImportError) else ""
+            )
+            raise error(f"{shown(url)}: {_hushed(reason, url)}{hint}") from reason
+    files.invalidate_cache()  # clients remember listings, and others write
+    # the Hub's own names of models go without it, and listings are compared with the path
+    return files, path.removeprefix("models/") if files.protocol == "hf" else path
+
+
+def place(path: str | Path, error: type[TextlabelError]) -> File:
+    """Return what a path or URL names, unasked whether it is there.
+
+    Raises
+    ------
+    error : there is no file system that knows the URL.
+    """
+    return Remote(*file_system(str(path), error)) if is_url(path) else Path(path)
 
 
 def files_at(url: str) -> list[Remote]:
@@ -105,14 +152,10 @@ def files_at(url: str) -> list[Remote]:
     CorpusError : the store cannot be reached, or holds no such thing.
     """
     files, root = file_system(url, CorpusError)
-    try:
+    with reached(url, CorpusError):
         if files.isfile(root):
             return [Remote(files, root)]
         found = files.glob(root) if MAGIC.search(root) else files.find(root)
-    except Exception as error:  # each store's client has errors of its own
-        raise CorpusError(
-            f"{shown(url)}: cannot be reached: {_hushed(error, url)}; check address, network and login"
-        ) from error
     # what the user named himself is not hidden, however it is called
     pattern = MAGIC.search(root)
     named = root[: pattern.start()].rpartition("/")[0] if pattern else root
@@ -130,7 +173,7 @@ def fetch(url: str, folder: Path, error: type[TextlabelError]) -> None:
     error : the store cannot be reached, or nothing is there.
     """
     files, root = file_system(url, error)
-    try:
+    with reached(url, error):
         names = {path.removeprefix(root).strip("/"): path for path in files.find(root)}
         for name, path in names.items():
             target = folder / name
@@ -140,12 +183,6 @@ def fetch(url: str, folder: Path, error: type[TextlabelError]) -> None:
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
             files.get_file(path, str(target))
-    except TextlabelError:
-        raise
-    except Exception as reason:  # each store's client has errors of its own
-        raise error(
-            f"{shown(url)}: cannot be reached: {_hushed(reason, url)}; check address, network and login"
-        ) from reason
     if not names:
         raise error(f"{shown(url)}: no such folder")
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from textlabel.corpus.check import Reject, Rejects
 from textlabel.corpus.files import SUFFIXES, read_file, suffix_of
 from textlabel.corpus.records import Kinds, Part, collect, joined, mapping_records, whole
-from textlabel.corpus.remote import File, files_at, is_url
+from textlabel.corpus.remote import File, Remote, file_system, files_at, is_url, shown
+from textlabel.corpus.saved import SPLITS, STATE, read_saved, split_folders
 from textlabel.corpus.spool import Spool, spans, spooled
 from textlabel.errors import CorpusError, nearest
 from textlabel.types import IntArray
@@ -86,10 +87,9 @@ def read_source(source: Any, split: str | None, config: str | None, kinds: Kinds
 
 def _from_path(source: str, split: str | None, config: str | None, kinds: Kinds, rejects: Rejects) -> Rows:
     if is_url(source):
-        _refuse(split, config, source)
-        return _from_files([file for file in files_at(source) if suffix_of(file)], source, kinds, rejects)
+        return _from_url(source, split, config, kinds, rejects)
     path = Path(source).expanduser()
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+    if (path / SPLITS).is_file() or (path / STATE).is_file():
         _refuse(None, config, source)
         return _from_dataset(_saved(path, split), source)
     files = _files(path)
@@ -97,6 +97,22 @@ def _from_path(source: str, split: str | None, config: str | None, kinds: Kinds,
         return _from_dataset(_hub(source, split, config), source)
     _refuse(split, config, source)
     return _from_files(files, source, kinds, rejects)
+
+
+def _from_url(source: str, split: str | None, config: str | None, kinds: Kinds, rejects: Rejects) -> Rows:
+    _refuse(None, config, shown(source))
+    found, name = files_at(source), shown(source)
+    folder = Remote(*file_system(source, CorpusError))
+    if folder / SPLITS in found:
+        folder = _pick_split(split_folders(folder), split, name)
+    else:
+        _refuse(split, None, name)
+        if folder / STATE not in found:
+            return _from_files([file for file in found if suffix_of(file)], name, kinds, rejects)
+    table, features = read_saved(folder)
+    if not len(table):
+        raise CorpusError(f"{name}: there are no rows; expected at least one")
+    return _rows(table, [whole(name, 1, len(table))], features)
 
 
 def _from_files(files: Sequence[File], source: str, kinds: Kinds, rejects: Rejects) -> Rows:
@@ -141,7 +157,7 @@ def _saved(path: Path, split: str | None) -> datasets.Dataset:
         raise CorpusError(f"{path}: cannot be read as a saved dataset: {error}") from error
 
 
-def _pick_split(found: Any, split: str | None, name: str) -> datasets.Dataset:
+def _pick_split(found: Any, split: str | None, name: str) -> Any:
     """Return the one dataset meant: ``found`` itself, or its split."""
     import datasets
 

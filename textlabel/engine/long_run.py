@@ -19,16 +19,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textlabel.batching import share
+from textlabel.corpus.remote import is_url
 from textlabel.engine.feature_cache import LIBRARIES, feature_facts, text_keys
 from textlabel.engine.process import accelerator
 from textlabel.engine.shards import Arrays, Objects, Shards
+from textlabel.engine.staged import Staged
 from textlabel.models.windows import make_windows
 from textlabel.progress import meter
 from textlabel.types import IntArray, Predictions
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
+    from textlabel.engine.cluster import Cluster, Workers
+    from textlabel.engine.predict import Progress
     from textlabel.engine.predictor import Predictor
     from textlabel.engine.segments import Keys
 
@@ -39,7 +44,11 @@ CHUNK = 10_000
 
 
 def predict_in_shards(
-    predictor: Predictor, corpus: Dataset, checkpoint: str | Path, embeddings: bool = True
+    predictor: Predictor,
+    corpus: Dataset,
+    checkpoint: str | Path,
+    embeddings: bool = True,
+    cluster: Cluster | None = None,
 ) -> Predictions:
     """Return the predictions of a corpus, in its order, on every process.
 
@@ -49,32 +58,54 @@ def predict_in_shards(
     checkpoint : folder, or URL that fsspec knows, for plan and shards. An unfinished run of the same corpus
         and model there goes on. It stays when all is done.
     embeddings : whether shards and predictions hold features, which are large.
+    cluster : what makes the shards in place of this process, without the feature cache.
 
     Raises
     ------
+    ClusterError, PluginError, RecipeError : the cluster cannot.
     ExportError : a shard cannot be written or read, or the folder holds another run; all that is finished
         stays.
     KeyboardInterrupt : somebody stopped it; the message says how much is done.
     """
     _refuse_long(predictor, corpus)
-    texts = Texts.of(corpus)
-    facts = {**_facts(predictor, embeddings), "corpus": texts.digest}
-    this = accelerator()
-    with this.main_process_first():  # which plans, and the others read it
-        shards = Shards(Objects(checkpoint), len(texts.first), facts, predictor.snapshot())
-    predictor.pin(shards.cached)
-    with _told(shards):
-        missing = shards.missing()
-        this.wait_for_everyone()  # before one writes a shard that another has not looked for yet
-        if len(missing) < len(shards):
-            log.info("resuming: %d of %d shards are there", len(shards) - len(missing), len(shards))
-        mine = share(np.array(missing, dtype=np.int64), this.process_index, this.num_processes)
-        _write(predictor, corpus, texts, shards, mine.tolist(), embeddings)
-        this.wait_for_everyone()
-        found = _read(shards, corpus, texts, predictor)
+    with _workers(cluster) as workers:
+        texts = Texts.of(corpus)
+        device = accelerator().device.type if workers is None else workers.device
+        facts = {**facts_of(predictor, embeddings, device), "corpus": texts.digest}
+        this = accelerator()
+        with this.main_process_first():  # which plans, and the others read it
+            cached = predictor.snapshot() if workers is None else []
+            shards = Shards(Objects(_absolute(checkpoint)), len(texts.first), facts, cached)
+        predictor.pin(shards.cached)
+        with _told(shards):
+            missing = shards.missing()
+            this.wait_for_everyone()  # before one writes a shard that another has not looked for yet
+            if len(missing) < len(shards):
+                log.info("resuming: %d of %d shards are there", len(shards) - len(missing), len(shards))
+            if workers is None:
+                mine = share(np.array(missing, dtype=np.int64), this.process_index, this.num_processes)
+                _write(predictor, corpus, texts, shards, mine.tolist(), embeddings)
+            else:
+                _let_write(workers, predictor, corpus, texts, shards, missing, embeddings)
+            this.wait_for_everyone()
+            found = _read(shards, corpus, texts, predictor)
     predictor.count(found)
     predictor.publish()
     return found
+
+
+@contextmanager
+def _workers(cluster: Cluster | None) -> Iterator[Workers | None]:
+    if cluster is None:
+        yield None
+        return
+    with cluster.connected() as workers:
+        yield workers
+
+
+def _absolute(place: str | Path) -> str:
+    """Return a place as processes with another working directory find it."""
+    return str(place) if is_url(place) else str(Path(place).absolute())
 
 
 def _refuse_long(predictor: Predictor, corpus: Dataset) -> None:
@@ -127,10 +158,9 @@ def _different(keys: Keys) -> tuple[IntArray, IntArray]:
     return np.flatnonzero(stands_first), (np.cumsum(stands_first) - 1)[row]
 
 
-def _facts(predictor: Predictor, embeddings: bool) -> dict[str, Any]:
+def facts_of(predictor: Predictor, embeddings: bool, device: str) -> dict[str, Any]:
     """Return what decides the numbers beside the corpus."""
     bundle, fit = predictor.bundle, predictor.fit
-    device = accelerator().device.type
     body = feature_facts(bundle.classifier, fit.backend, fit.folder, device)
     # told by themselves, and not as another model
     versions, chip = dict(zip(LIBRARIES, body.pop("versions"), strict=True)), body.pop("processor")
@@ -167,16 +197,49 @@ def _write(
             update(done + rows, predictor.tokens - before)
 
         for number, (start, end) in zip(numbers, spans, strict=True):
-            part = _texts_at(column, texts.first[start:end])
-            arrays = predictor(part, part, report, alone=True).arrays()
-            if not embeddings:
-                arrays.pop("embeddings", None)
-            shards.write(number, arrays)
+            part = _texts_at(column, texts.first[start:end]).to_pylist()
+            shards.write(number, arrays_of(predictor, part, embeddings, report))
             report(end - start)
             done += end - start
 
 
-def _texts_at(column: Dataset, rows: IntArray) -> list[str]:
+def arrays_of(
+    predictor: Predictor, texts: list[str], embeddings: bool, progress: Progress | None = None
+) -> Arrays:
+    """Return what a shard of these texts holds."""
+    arrays: Arrays = predictor(texts, texts, progress, alone=True).arrays()
+    if not embeddings:
+        arrays.pop("embeddings", None)
+    return arrays
+
+
+def _let_write(
+    workers: Workers,
+    predictor: Predictor,
+    corpus: Dataset,
+    texts: Texts,
+    shards: Shards,
+    numbers: list[int],
+    embeddings: bool,
+) -> None:
+    """Let a cluster make shards."""
+    if not numbers:
+        return
+    column, staged = corpus.select_columns("text").with_format("arrow"), Staged(shards.objects.place)
+    total, rows, tokens = sum(end - start for start, end in map(shards.span, numbers)), 0, 0
+    try:
+        staged.put_model(predictor.bundle)
+        for number in numbers:
+            staged.put_texts(number, _texts_at(column, texts.first[slice(*shards.span(number))]))
+        with meter("annotate", total) as update:
+            for more_rows, more_tokens in workers.make(shards, numbers, predictor, embeddings):
+                rows, tokens = rows + more_rows, tokens + more_tokens
+                update(rows, tokens)
+    finally:
+        staged.delete()
+
+
+def _texts_at(column: Dataset, rows: IntArray) -> pa.ChunkedArray:
     """Return the texts at some rows, ascending, which are read as the one stretch that they are of."""
     import pyarrow as pa
 
@@ -184,8 +247,7 @@ def _texts_at(column: Dataset, rows: IntArray) -> list[str]:
     wanted = np.zeros(last + 1 - first, np.bool_)
     wanted[rows - first] = True
     stretch = column[first : last + 1].column("text")
-    texts: list[str] = stretch.filter(pa.array(wanted)).to_pylist()  # `take` would first copy all of it
-    return texts
+    return stretch.filter(pa.array(wanted))  # `take` would first copy all of it
 
 
 def _read(shards: Shards, corpus: Dataset, texts: Texts, predictor: Predictor) -> Predictions:

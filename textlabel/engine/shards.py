@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,26 @@ class Objects:
         ------
         ExportError : it cannot be written; all that is finished stays.
         """
-        try:
+        with self._writing(name):
             self.files.makedirs(self.root, exist_ok=True)
             self.files.pipe_file(f"{self.root}/{name}", content)
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Write an object that may be too large for memory; a slash in its name makes a folder.
+
+        Raises
+        ------
+        ExportError : as `put`.
+        """
+        target = f"{self.root}/{name}"
+        with self._writing(name):
+            self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self.files.put_file(str(path), target)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
             raise ExportError(
@@ -132,8 +150,7 @@ class Shards:
     def __init__(
         self, objects: Objects, rows: int, facts: Mapping[str, Any], cached: Sequence[str] = ()
     ) -> None:
-        self.objects, self.rows, self.each = objects, rows, rows_of_a_shard(rows)
-        wanted = json.loads(_json({"rows": rows, "rows_of_a_shard": self.each, **facts}))
+        wanted = json.loads(_json({"rows": rows, "rows_of_a_shard": rows_of_a_shard(rows), **facts}))
         content = objects.get(PLAN)
         saved = _parsed(content or b"")
         if saved:
@@ -143,9 +160,20 @@ class Shards:
                 log.warning("%s/%s is damaged and made again", objects.place, PLAN)
             saved = {**wanted, "cached": list(cached)}
             objects.put(PLAN, _json(saved))
+        self.objects, self.facts = objects, saved
+        self.rows: int = saved["rows"]
+        self.each: int = saved["rows_of_a_shard"]
         self.cached: list[str] = saved["cached"]
-        # so that shards of another plan never count, even where their plan was lost
-        self._plan = hashlib.sha256(_json(saved)).hexdigest()
+        #: so that shards of another plan never count, even where their plan was lost
+        self.digest = hashlib.sha256(_json(saved)).hexdigest()
+
+    @classmethod
+    def planned(cls, objects: Objects) -> Shards | None:
+        """Return the shards that somebody else planned there; None: nobody did."""
+        saved = _parsed(objects.get(PLAN) or b"")
+        if not saved:
+            return None
+        return cls(objects, saved["rows"], {name: saved[name] for name in saved if name != "cached"})
 
     def __len__(self) -> int:
         return -(-self.rows // self.each)
@@ -169,7 +197,7 @@ class Shards:
 
         content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         self.objects.put(_name(number), content)
-        checksum = {"sha256": hashlib.sha256(content).hexdigest(), "plan": self._plan}
+        checksum = {"sha256": hashlib.sha256(content).hexdigest(), "plan": self.digest}
         self.objects.put(_checksum_name(number), _json(checksum))
 
     def read(self) -> Iterator[Arrays]:
@@ -193,7 +221,7 @@ class Shards:
     def _whole_content(self, number: int) -> bytes | None:
         """Return a shard's bytes; None where it lacks its checksum, or does not fit it."""
         told = _parsed(self.objects.get(_checksum_name(number)) or b"")
-        if told.get("plan") != self._plan:
+        if told.get("plan") != self.digest:
             return None
         content = self.objects.get(_name(number))
         if content is not None and hashlib.sha256(content).hexdigest() == told.get("sha256"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlabel.corpus.remote import advice, is_url, place, reached, shown
 from textlabel.errors import CorpusError
 from textlabel.export._folder import RECORD
 from textlabel.registry import load, plugins
@@ -15,17 +17,25 @@ if TYPE_CHECKING:
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Return the provenance record of an output folder.
+    """Return the provenance record of an output folder, which may be a URL.
 
     Raises
     ------
     CorpusError : there is none, or it is damaged.
     """
-    file = Path(path) / RECORD
-    if not file.is_file():
-        raise CorpusError(f"{path}: no {RECORD} here; expected a folder that `textlabel annotate` wrote")
+    file = place(path, CorpusError) / RECORD
+    with _reached(path):
+        try:
+            with file.open("rb") as opened:
+                content = opened.read()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            hint = f"; {advice(str(path))}" if is_url(path) else ""
+            raise CorpusError(
+                f"{shown(str(path))}: no {RECORD} here; expected a folder that `textlabel annotate` "
+                f"wrote{hint}"
+            ) from error
     try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(content)
     except ValueError as error:
         raise CorpusError(f"{file} is damaged ({error}); annotate again") from error
     return record
@@ -34,6 +44,10 @@ def read_record(path: str | Path) -> dict[str, Any]:
 def read_annotations(path: str | Path) -> Dataset:
     """Return the annotated rows of an output folder of any format, with their types.
 
+    Parameters
+    ----------
+    path : folder, or URL of one that fsspec knows; it is read where it is.
+
     Raises
     ------
     CorpusError : the folder holds no rows that textlabel wrote, or they are damaged.
@@ -41,17 +55,20 @@ def read_annotations(path: str | Path) -> Dataset:
     import pyarrow as pa
     from datasets import Features
 
-    folder = Path(path)
-    features = read_record(folder).get("features", {})
+    folder, name = place(path, CorpusError), shown(str(path))
+    features = read_record(path).get("features", {})
     for plugin in (load("export", name) for name in plugins("export")):
         file = getattr(plugin, "FILE", None)
-        if not file or not (folder / file).is_file():
-            continue
-        try:
-            rows: Dataset = plugin.read(folder, Features.from_dict(features))
-        except (ValueError, KeyError, pa.ArrowException) as error:
-            raise CorpusError(f"{folder / file} is damaged ({error}); annotate again") from error
-        return rows
-    raise CorpusError(
-        f"{folder}: {RECORD} but no annotated rows here; expected a folder that `annotate` wrote"
-    )
+        with _reached(path):
+            if not file or not (folder / file).is_file():
+                continue
+            try:
+                rows: Dataset = plugin.read(folder, Features.from_dict(features))
+            except (ValueError, KeyError, pa.ArrowException) as error:
+                raise CorpusError(f"{folder / file} is damaged ({error}); annotate again") from error
+            return rows
+    raise CorpusError(f"{name}: {RECORD} but no annotated rows here; expected a folder that `annotate` wrote")
+
+
+def _reached(path: str | Path) -> AbstractContextManager[None]:
+    return reached(str(path), CorpusError) if is_url(path) else nullcontext()

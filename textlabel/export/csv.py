@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlabel.corpus.spool import spans
+from textlabel.corpus.remote import File
+from textlabel.corpus.spool import as_dataset, pieces, spans, spooled
 from textlabel.errors import ExportError
 from textlabel.export._folder import write_folder
 from textlabel.export._text import Convert, plain, restored
@@ -30,6 +31,8 @@ FILE = "annotations.csv"
 
 #: separates the classes of a prediction set
 SEPARATOR = "|"
+#: bytes read at a time; more where a row needs them, up to the most
+BLOCK, MOST = 1 << 22, 1 << 30
 
 
 def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
@@ -63,27 +66,52 @@ def _table(dataset: Dataset) -> pa.Table:
     return pa.Table.from_arrays([values for _, values in pairs], names=list(count))
 
 
-def read(path: Path, features: Features) -> Dataset:
+def read(path: File, features: Features) -> Dataset:
     """Return the rows of ``path/annotations.csv`` with the types of ``features``."""
+    import pyarrow as pa
+
+    block = BLOCK
+    while True:
+        try:
+            return as_dataset(pa.concat_tables(spooled(_tables(path / FILE, features, block))), features)
+        except pa.ArrowInvalid:  # perhaps a row is longer, which is told in several ways
+            if block >= MOST:
+                raise
+            block = min(8 * block, MOST)
+
+
+def _tables(file: File, features: Features, block: int) -> Iterator[pa.Table]:
+    """Yield the rows of a file, some at a time, the first time none."""
     import pyarrow as pa
     from datasets import Dataset
     from pyarrow import csv as arrow_csv
 
+    def table(cells: pa.Table) -> pa.Table:
+        columns = {name: cells.column(name).to_pylist() for name in cells.column_names}
+        rows = {name: _values(columns, features, name) for name in features}
+        return Dataset.from_dict(rows, features=features).data.table
+
     types = {name: pa.string() for name in features}
     types |= {name: feature.pa_type for name, feature in features.items() if _kind(features, name) == "value"}
     types |= {_per_class(name): features["probabilities"].feature.pa_type for name in _classes(features)}
-    file = path / FILE
-    table = arrow_csv.read_csv(
-        file,
-        # one block, up to a gigabyte: a row may be longer than the default block
-        read_options=arrow_csv.ReadOptions(block_size=min(file.stat().st_size + 1, 2**30)),
-        parse_options=arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-        convert_options=arrow_csv.ConvertOptions(
-            column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
-        ),
-    )
-    columns = {name: table.column(name).to_pylist() for name in table.column_names}
-    return Dataset.from_dict({name: _values(columns, features, name) for name in features}, features=features)
+    with (
+        file.open("rb") as raw,
+        arrow_csv.open_csv(
+            raw,
+            read_options=arrow_csv.ReadOptions(block_size=block),
+            parse_options=arrow_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=types,
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        ) as reader,
+    ):
+        yield table(reader.schema.empty_table())
+        for batch in reader:
+            for piece in pieces(pa.Table.from_batches([batch])):
+                yield table(piece)
 
 
 # --- one column of the dataset, and what the csv has for it ---------------------------------------

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlabel.corpus.remote import File
+from textlabel.corpus.spool import as_dataset, spooled
 from textlabel.export._folder import write_folder
 from textlabel.export._text import plain, restored
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset, Features
 
 NAME = "jsonl"
@@ -41,12 +47,26 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
     return write_folder(dataset, path, record, rows, FILE)
 
 
-def read(path: Path, features: Features) -> Dataset:
+def read(path: File, features: Features) -> Dataset:
     """Return the rows of ``path/annotations.jsonl`` with the types of ``features``."""
+    import pyarrow as pa
+
+    return as_dataset(pa.concat_tables(spooled(_tables(path / FILE, features))), features)
+
+
+def _tables(file: File, features: Features) -> Iterator[pa.Table]:
+    """Yield the rows of a file, some at a time, the first time none."""
     from datasets import Dataset
 
-    with (path / FILE).open(encoding="utf-8", newline="\n") as lines:
-        rows = [json.loads(line) for line in lines]
     back = {name: restored(feature) for name, feature in features.items()}
-    columns = {name: [convert(row[name]) for row in rows] for name, convert in back.items()}
-    return Dataset.from_dict(columns, features=features)
+
+    def table(lines: list[str]) -> pa.Table:
+        rows = [json.loads(line) for line in lines]
+        columns = {name: [convert(row[name]) for row in rows] for name, convert in back.items()}
+        return Dataset.from_dict(columns, features=features).data.table
+
+    yield table([])
+    with file.open("rb") as raw:
+        lines = TextIOWrapper(raw, encoding="utf-8", newline="\n")
+        while some := list(islice(lines, BATCH)):
+            yield table(some)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlabel.corpus.remote import File
 from textlabel.corpus.spool import as_dataset, parquet_pieces, spooled
 from textlabel.export._folder import write_folder
 
@@ -20,7 +21,7 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
     return write_folder(dataset, path, record, lambda folder: dataset.to_parquet(folder / FILE), FILE)
 
 
-def read(path: Path, features: Features) -> Dataset:
+def read(path: File, features: Features) -> Dataset:
     """Return the rows of ``path/annotations.parquet`` with the types of ``features``."""
     import pyarrow as pa
 

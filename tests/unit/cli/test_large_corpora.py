@@ -152,12 +152,15 @@ finally:
 """
 
 
-def peak(home: Path, out: Path, corpus: Path, form: str) -> int:
-    """Return the most bytes of its own that the command holds."""
-    words = ["annotate", str(corpus), "--model", str(home / "model"), "--out", str(out), "--format", form]
+def peak(*words: object) -> int:
+    """Return the most bytes of its own that a command holds."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, *words], capture_output=True, text=True, check=False, env=env
+        [sys.executable, "-c", WATCHED, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
     )
     assert done.returncode == 0, done.stderr
     return 1024 * int(done.stderr.split()[-1])
@@ -180,5 +183,10 @@ def test_memory_grows_by_numbers_and_not_by_what_rows_hold(home, tmp_path, form)
                     [note] * 10_000,
                 ]
                 writer.write_table(pa.table([pa.array(column) for column in columns], schema=schema))
-    peaks = [peak(home, tmp_path / f"out-{n}", tmp_path / f"{n}.parquet", form) for n in (few, many)]
-    assert peaks[1] - peaks[0] < 150e6, peaks
+    model, peaks = home / "model", {}
+    for rows in (few, many):
+        corpus, out = tmp_path / f"{rows}.parquet", tmp_path / f"{rows}"
+        peaks["annotate", rows] = peak("annotate", corpus, "--model", model, "--out", out, "--format", form)
+        peaks["audit", rows] = peak("audit", "draw", out, "--size", 50)
+    for step in ("annotate", "audit"):
+        assert peaks[step, many] - peaks[step, few] < 150e6, peaks

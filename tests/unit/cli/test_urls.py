@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import fsspec
@@ -12,9 +14,11 @@ from tiny import snippets, write_static
 from typer.testing import CliRunner
 
 from textlabel import Labeler
+from textlabel.audit import draw
 from textlabel.cli.app import app
 from textlabel.corpus import spool
 from textlabel.engine import shards
+from textlabel.errors import AuditError
 
 ROWS = [{"id": row["id"], "text": row["text"]} for row in snippets(30, seed=1)]
 CORPUS = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -119,6 +123,121 @@ def test_what_is_not_there_is_named(store):
     assert "nosuch://bucket/labeled: " in refused.stderr
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "dataset", "csv"])
+def test_annotations_and_gold_in_a_store_are_evaluated(store, tmp_path, form):
+    run(*WORDS, "--out", "memory://bucket/labeled", "--format", form)
+    run(*WORDS, "--out", str(tmp_path / "labeled"), "--format", form)
+    store.pipe_file(
+        "/bucket/gold.jsonl", "".join(f"{json.dumps(r)}\n" for r in snippets(30, seed=1)).encode()
+    )
+    gold = ["--gold", "memory://bucket/gold.jsonl", "--json"]
+    there = json.loads(run("evaluate", "memory://bucket/labeled", *gold).stdout)
+    assert there == json.loads(run("evaluate", str(tmp_path / "labeled"), *gold).stdout)
+    assert there["rows"] == 30
+    assert [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == []
+
+
+def test_what_is_not_there_is_not_evaluated(store):
+    words = ["--gold", "memory://bucket/rows.jsonl"]
+    assert (
+        "memory://bucket/none: no textlabel.json"
+        in run("evaluate", "memory://bucket/none", *words, code=1).stderr
+    )
+    assert "nosuch" in run("evaluate", "nosuch://bucket/none", *words, code=1).stderr
+
+
+FOLDER, SHEET = "s3://bucket/labeled", "sheet.csv"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "draw", FOLDER, "--size", "5"],
+        ["audit", "sheet", FOLDER, "--out", SHEET],
+        ["audit", "import", FOLDER, SHEET],
+        ["audit", "release", FOLDER, "--out", SHEET],
+        ["audit", "reuse", FOLDER, "--from", "labeled"],
+        ["audit", "reuse", "labeled", "--from", FOLDER],
+        ["answers", "import", FOLDER, SHEET],
+        ["plan", FOLDER],
+        ["certify", FOLDER, "--max-error", "0.05"],
+        ["todo", FOLDER],
+        ["finish", FOLDER, "--out", "finished"],
+        ["shares", FOLDER],
+    ],
+)
+def test_an_audit_is_of_a_folder_on_a_disk(words):
+    told = run(*words, code=1).stderr
+    assert told.startswith(f"textlabel: {FOLDER} is a URL; draws and answers are kept in the folder itself")
+    assert "copy the whole folder here first" in told
+
+
+def test_python_says_so_too():
+    with pytest.raises(AuditError, match="copy the whole folder here first"):
+        draw(FOLDER, 5)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "draw", "labeled", "--size", "5", "--out", "s3://bucket/sheet.csv"],
+        ["audit", "sheet", "labeled", "--out", "s3://bucket/sheet.csv"],
+        ["audit", "import", "labeled", "s3://bucket/sheet.csv"],
+        ["audit", "release", "labeled", "--out", "s3://bucket/sheet.csv"],
+        ["answers", "import", "labeled", "s3://bucket/sheet.csv"],
+        ["plan", "labeled", "--plot", "s3://bucket/sheet.csv"],
+        ["todo", "labeled", "--out", "s3://bucket/sheet.csv"],
+        ["finish", "labeled", "--out", "s3://bucket/sheet.csv"],
+    ],
+)
+def test_sheets_and_finished_rows_are_on_a_disk(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = run(*words, code=1).stderr
+    assert told.startswith("textlabel: s3://bucket/sheet.csv is a URL; expected a path on this machine")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_dataset_in_a_store_is_labeled(store, tmp_path):
+    Dataset.from_list(ROWS).save_to_disk("memory://bucket/saved", num_shards=3)
+    words = [*WORDS[2:], "--format", "jsonl", "--out"]
+    run("annotate", "memory://bucket/saved", *words, "memory://bucket/labeled")
+    run(*WORDS, "--format", "jsonl", "--out", str(tmp_path / "labeled"))
+    found = below(store, "/bucket/labeled")["annotations.jsonl"]
+    assert found == (tmp_path / "labeled" / "annotations.jsonl").read_bytes()
+
+
+SLOWLY = """
+import sys, time
+from fsspec.implementations.local import LocalFileSystem
+def put_file(self, here, there, **_):
+    print("uploading", flush=True)
+    time.sleep(60)
+LocalFileSystem.put_file = put_file
+from textlabel.cli import main
+main()
+"""
+
+
+def test_a_run_killed_while_it_uploads_leaves_nothing_to_the_next(store, model, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    (tmp_path / "rows.jsonl").write_text(CORPUS)
+    words = ["annotate", str(tmp_path / "rows.jsonl"), "--model", str(model), "--format", "jsonl"]
+    words += ["--out", f"file://{tmp_path}/labeled"]
+    monkeypatch.setattr(shards, "LEAST_ROWS", 4096)  # as in the other process
+    line = [sys.executable, "-c", SLOWLY, *words]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "uploading\n"
+        process.kill()
+    left = list(scratch.glob("textlabel-scratch-*/out/annotations.jsonl"))
+    assert len(left) == 1
+    run(*words, "--resume")
+    assert [path for path in scratch.rglob("*") if path.is_file()] == []
+    assert not left[0].parent.parent.exists()
+    assert (tmp_path / "labeled" / "textlabel.json").is_file()
+    assert not (tmp_path / ".labeled.annotate").exists()
+
+
 def test_a_fit_is_written_to_a_disk(store, tmp_path):
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in snippets(20)))
     refused = run("fit", str(tmp_path / "train.jsonl"), "--out", "memory://bucket/new", code=1)
@@ -126,9 +245,15 @@ def test_a_fit_is_written_to_a_disk(store, tmp_path):
 
 
 def test_a_job_leaves_urls_alone(store, tmp_path):
+    gold = "".join(json.dumps(row) + "\n" for row in snippets(30, seed=1))
+    store.pipe_file("/bucket/gold.jsonl", gold.encode())
     job = '[annotate]\ncorpus = "memory://bucket/rows.jsonl"\nmodel = "memory://bucket/model"\n'
-    (tmp_path / "job.toml").write_text(job + 'out = "memory://bucket/labeled"\nformat = "jsonl"\n')
-    run("run", str(tmp_path / "job.toml"))
+    job += (
+        'out = "memory://bucket/labeled"\nformat = "jsonl"\n[evaluate]\ngold = "memory://bucket/gold.jsonl"\n'
+    )
+    (tmp_path / "job.toml").write_text(job)
+    told = json.loads(run("run", str(tmp_path / "job.toml"), "--json").stdout)
+    assert told["evaluate"]["rows"] == 30
     assert len(below(store, "/bucket/labeled")["annotations.jsonl"].splitlines()) == 30
 
 

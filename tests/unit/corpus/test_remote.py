@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from textlabel.corpus.load import load_corpus
-from textlabel.corpus.remote import Remote, fetch, shown
+from textlabel.corpus.remote import Remote, fetch, file_system, reached, shown
 from textlabel.errors import BundleError, CorpusError
 
 ROWS = [{"id": f"r{i}", "text": f"text {i}"} for i in range(7)]
@@ -133,6 +133,25 @@ def test_what_was_named_is_read_however_it_is_called(store, pattern):
 def test_what_gives_access_is_never_shown(url, expected):
     assert shown(url) == expected
     assert str(Remote(fsspec.filesystem("memory"), "/bucket/rows.jsonl")) == "memory:///bucket/rows.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("hf://datasets/user/name/folder", "datasets/user/name/folder"),
+        ("hf://user/name@main", "user/name@main"),
+        ("hf://models/user/name", "user/name"),  # as the Hub lists what is below
+        ("memory://models/user/name", "/models/user/name"),
+    ],
+)
+def test_a_path_is_the_one_that_listings_have(url, expected):
+    assert file_system(url, CorpusError)[1] == expected
+
+
+def test_where_the_hub_refuses_a_login_is_advised():
+    told = "hf://user/name: cannot be reached: no; check .*`hf auth login`"
+    with pytest.raises(BundleError, match=told), reached("hf://user/name", BundleError):
+        raise OSError("no")
 
 
 def test_nothing_listens_there():

@@ -186,3 +186,34 @@ def test_a_full_disk_is_told_and_what_is_finished_stays(place, monkeypatch):
 def test_the_plan_is_for_people_too(place):
     told = json.loads(plan(place).objects.get("plan.json"))
     assert told == {"rows": 10, "rows_of_a_shard": 4, "cached": [], **FACTS}
+
+
+def test_who_did_not_plan_finds_the_plan(place):
+    assert Shards.planned(Objects(place)) is None
+    ours = plan(place, cached=["a"])
+    theirs = Shards.planned(Objects(place))
+    assert (theirs.digest, theirs.rows, theirs.each, theirs.cached) == (ours.digest, 10, 4, ["a"])
+    assert theirs.facts == ours.facts
+    theirs.write(1, arrays(theirs, 1))
+    assert ours.missing() == [0, 2]
+
+
+def test_the_plan_that_is_there_tells_how_many_rows_a_shard_has(place, monkeypatch):
+    ours = plan(place)
+    monkeypatch.setattr(shards, "LEAST_ROWS", 8)
+    assert Shards.planned(Objects(place)).each == 4
+    assert Shards.planned(Objects(place)).digest == ours.digest
+    with pytest.raises(ExportError, match="differs in its rows of a shard"):
+        plan(place)
+
+
+def test_a_file_becomes_an_object_in_folders(place, tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    Objects(place).put_file("a/b", tmp_path / "file")
+    assert Objects(f"{place}/a").get("b") == b"content"
+
+
+def test_a_file_that_cannot_be_written_is_one_message(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    with pytest.raises(ExportError, match=r"below/a cannot be written: .* What is finished stays"):
+        Objects(tmp_path / "file/below").put_file("a", tmp_path / "file")
