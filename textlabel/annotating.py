@@ -6,12 +6,14 @@ on there. Labels are made of them at the end, in seconds.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from textlabel import registry
+from textlabel.corpus.remote import shown
 from textlabel.errors import ExportError, RecipeError, nearest
 from textlabel.labeler import Labeler
 from textlabel.places import Output
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import Refused
     from textlabel.types import LabelSchema, Predictions
+
+log = logging.getLogger("textlabel")
 
 ENGINES = ("local", "ray")
 CLUSTER_KEYS = ("ray_address", "actors", "cpus_per_actor", "gpus_per_actor")
@@ -132,6 +136,8 @@ class Annotate:
 
         out, cluster = self._out(), self._cluster()
         unfinished = Objects(out.beside("annotate"))
+        if cluster is not None and out.in_repository:
+            log.warning("shards are kept in %s: all nodes must reach that, too", unfinished.shown)
         labeler = Labeler.from_pretrained(
             self.model, backend=self.backend, cascade=self.cascade, cache=self.cache
         )
@@ -160,7 +166,7 @@ class Annotate:
             unfinished.delete()
         accelerator().wait_for_everyone()
         return {
-            "annotations": out.place,
+            "annotations": shown(out.place),
             "format": self.format,
             "hub": address,
             "rows": len(rows),
@@ -228,7 +234,7 @@ class Annotate:
         goes_on = PLAN in unfinished.names()
         if self.resume and not goes_on:
             raise ExportError(
-                f"there is no unfinished run to resume in {unfinished.place}: leave --resume out to start one"
+                f"there is no unfinished run to resume in {unfinished.shown}: leave --resume out to start one"
             )
         return goes_on
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textlabel.audit.store import FOLDER
-from textlabel.corpus.remote import advice, file_system, is_url, reached, shown
+from textlabel.corpus.remote import advice, file_system, hushed, is_url, reached, shown
 from textlabel.corpus.scratch import Scratch
 from textlabel.errors import TextlabelError
 from textlabel.export._folder import foreign
@@ -29,7 +29,9 @@ def require_free(path: str | Path, error: type[TextlabelError]) -> Path:
     refused, and so is a place where nothing can be written.
     """
     if is_url(path):
-        raise error(f"{path} is a URL; expected a folder on a disk of this machine: choose another path")
+        raise error(
+            f"{shown(str(path))} is a URL; expected a folder on a disk of this machine: choose another path"
+        )
     target = Path(path).expanduser().resolve()
     if target.exists() and not target.is_dir():
         raise error(f"{target} is a file; expected a folder to write into: choose another path")
@@ -78,9 +80,14 @@ class Output:
         self._scratch = Scratch()
         self.folder = self._scratch.folder / "out"
 
+    @property
+    def in_repository(self) -> bool:
+        """Whether it is in a repository of the Hub, so that what is unfinished is kept on this machine."""
+        return is_url(self.place) and self._repository is not None
+
     def beside(self, purpose: str) -> str:
         """Return the hidden place beside this one where what is unfinished is kept."""
-        if is_url(self.place) and self._repository:
+        if self.in_repository:
             name = hashlib.sha256(self.place.encode()).hexdigest()[:16]
             return str(home() / "unfinished" / f"{name}.{purpose}")
         parent, _, name = self.place.rpartition("/")
@@ -96,18 +103,21 @@ class Output:
         if not is_url(self.place):
             return
         new = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name == OURS, name))
-        self._require_ours(there := self._names())  # labeling took its time, and somebody may have come
         try:
-            self._put(new, set(there) - set(new))
+            head = self._repository.head() if self._repository else ""
+            self._require_ours(there := self._names())  # labeling took its time, and somebody may have come
+            self._put(new, set(there) - set(new), head)
+        except TextlabelError:
+            raise
         except Exception as reason:  # each store's client has errors of its own
             raise self._error(
-                f"{shown(self.place)} cannot be written: {reason}. What is finished stays: "
-                f"{advice(self.place)}, and repeat the command, which then goes on"
+                f"{shown(self.place)} cannot be written: {hushed(reason, self.place)}. What is finished "
+                f"stays: {advice(self.place)}, and repeat the command, which then goes on"
             ) from reason
 
-    def _put(self, new: list[str], gone: set[str]) -> None:
+    def _put(self, new: list[str], gone: set[str], head: str) -> None:
         if self._repository:
-            self._repository.commit(self.folder, gone)
+            self._repository.commit(self.folder, gone, head)
             return
         if WITH_FOLDERS & set(_protocols(self._files)):
             self._files.makedirs(self._root, exist_ok=True)

@@ -26,9 +26,8 @@ from _bench import arguments, bundled, draw, write
 from annotate_scale import write_corpus
 
 from textlabel import Labeler, load_corpus
-from textlabel.engine.long_run import Texts, _texts_at
+from textlabel.engine.long_run import Texts, stage
 from textlabel.engine.shards import Objects, Shards
-from textlabel.engine.staged import Staged
 
 BEFORE = ("load", "hash", "stage")
 Made = TypeVar("Made")
@@ -51,23 +50,18 @@ def measure(folder: Path, labeler: Labeler, rows: int) -> dict[str, Any]:
     corpus = timed("load", lambda: load_corpus(folder / "corpus.parquet"))
     texts = timed("hash", lambda: Texts.of(corpus))
     labeler.predict(corpus, checkpoint=run, embeddings=False)
-    shards, staged = Shards.planned(Objects(run)), Staged(str(run))
+    shards = Shards.planned(Objects(run))
     assert shards is not None
-    column = corpus.select_columns("text").with_format("arrow")
-
-    def stage() -> None:
-        staged.put_model(labeler.bundle)
-        for number in range(len(shards)):
-            staged.put_texts(number, _texts_at(column, texts.first[slice(*shards.span(number))]))
-
-    timed("stage", stage)
+    everything = list(range(len(shards)))
+    timed("stage", lambda: stage(labeler.predictor, corpus, texts, shards, everything))
+    staged = size(run, "texts-*")  # which goes with the next run
     found = timed("assemble", lambda: labeler.predict(corpus, checkpoint=run, embeddings=False))
     seconds["assemble"] -= seconds["hash"]  # it hashes the corpus again
     labeled = timed("label", lambda: labeler.annotate(corpus, predictions=found))
     timed("export", lambda: labeler.export(labeled, folder / "out", "parquet"))
     lengths = {
         "corpus": (folder / "corpus.parquet").stat().st_size,
-        "staged": size(run, "texts-*"),
+        "staged": staged,
         "shards": size(run, "shard-*"),
         "predictions": sum(array.nbytes for array in found.arrays().values()),
     }

@@ -47,8 +47,13 @@ class Remote:
     def __truediv__(self, name: str) -> Remote:
         return Remote(self.files, f"{self.path.rstrip('/')}/{name}")
 
+    @property
+    def url(self) -> str:
+        """Its URL, with what gives access to it."""
+        return str(self.files.unstrip_protocol(self.path))
+
     def __str__(self) -> str:
-        return shown(str(self.files.unstrip_protocol(self.path)))
+        return shown(self.url)
 
 
 #: where a pattern begins
@@ -93,7 +98,7 @@ def reached(url: str, error: type[TextlabelError]) -> Iterator[None]:
     except TextlabelError:
         raise
     except Exception as reason:  # each store's client has errors of its own
-        raise error(f"{shown(url)}: cannot be reached: {_hushed(reason, url)}; {advice(url)}") from reason
+        raise error(f"{shown(url)}: cannot be reached: {hushed(reason, url)}; {advice(url)}") from reason
 
 
 def advice(url: str) -> str:
@@ -128,7 +133,7 @@ def file_system(url: str, error: type[TextlabelError]) -> tuple[Any, str]:
             hint = (
                 "; such as `pip install 'textlabel[s3]'` for s3://" if isinstance(reason, ImportError) else ""
             )
-            raise error(f"{shown(url)}: {_hushed(reason, url)}{hint}") from reason
+            raise error(f"{shown(url)}: {hushed(reason, url)}{hint}") from reason
     files.invalidate_cache()  # clients remember listings, and others write
     # the Hub's own names of models go without it, and listings are compared with the path
     return files, path.removeprefix("models/") if files.protocol == "hf" else path
@@ -191,6 +196,6 @@ def _hidden(relative: str) -> bool:
     return any(part.startswith((".", "_")) for part in relative.strip("/").split("/"))
 
 
-def _hushed(reason: Exception, url: str) -> str:
+def hushed(reason: Exception, url: str) -> str:
     """Return what an error says, without what gives access to the URL."""
     return str(reason).replace(url, shown(url))

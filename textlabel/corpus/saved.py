@@ -30,7 +30,7 @@ def read_saved(folder: Remote) -> tuple[pa.Table, dict[str, Any]]:
     import datasets
     import pyarrow as pa
 
-    with reached(str(folder), CorpusError):
+    with reached(folder.url, CorpusError):
         try:
             state, info = _json(folder / STATE), _json(folder / "dataset_info.json")
             features = datasets.Features.from_dict(info["features"])
@@ -48,7 +48,7 @@ def split_folders(folder: Remote) -> dict[str, Remote]:
     ------
     CorpusError : it cannot be reached, or is damaged.
     """
-    with reached(str(folder), CorpusError):
+    with reached(folder.url, CorpusError):
         try:
             return {split: folder / _inside(split) for split in _json(folder / SPLITS)["splits"]}
         except (ValueError, KeyError, TypeError) as error:

@@ -28,7 +28,7 @@ class Scratch:
 
     def __init__(self) -> None:
         # of this machine alone: some network file systems do not tell others of a lock
-        prefix = f"textlabel-scratch-{platform.node()}-"
+        prefix = f"textlabel-scratch-{platform.node()}~"  # no name of a machine has that sign
         for left in Path(scratch_folder()).glob(f"{escape(prefix)}*"):
             _remove_unused(left)
         self.folder, held = _made(prefix)

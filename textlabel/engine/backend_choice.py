@@ -71,48 +71,16 @@ def backend_to_fit(asked: str) -> str:
 def passes(first: BackendFit, kept: Iterable[BackendFit]) -> list[BackendFit]:
     """Return the backends that compute a row, in order, each only those that the one before leaves close.
 
-    The last is the reference, or one without a band. Between it and the first stands another that was kept,
-    if that is expected to take less time: one nearer to the reference, which settles most of the close rows.
-
     Parameters
     ----------
     first : the backend that computes every row.
-    kept : what `textlabel optimize` kept.
+    kept : what `textlabel optimize` kept, among which may be the one that it found to do so next.
     """
     if not first.band:
         return [first]
-    reference = BackendFit(REFERENCE)
-    ways = [[first, reference]]
-    finer = [fit for fit in kept if fit.band < first.band and _timed(fit) and _runs(fit)]
-    ways += [[first, fit, reference] if fit.band else [first, fit] for fit in finer]
-    return min(ways, key=seconds_a_text) if _timed(first) else ways[0]
-
-
-def seconds_a_text(order: list[BackendFit]) -> float:
-    """Return the seconds that a text is expected to take, as measured when the first backend was optimized.
-
-    Parameters
-    ----------
-    order : as `passes`.
-
-    Examples
-    --------
-    >>> speeds = {"texts_per_second_alone": 100, "reference_texts_per_second": 10, "computed_again": 0.1}
-    >>> seconds_a_text([BackendFit("fast", band=1.0, measured=speeds), BackendFit("torch")])
-    0.02
-    """
-    measured = order[0].measured
-    seconds, share = 0.0, 1.0
-    for fit in order:
-        alone = fit.measured.get("texts_per_second_alone", measured["reference_texts_per_second"])
-        seconds += share / alone
-        # what a finer backend leaves close, the one before did, too
-        share = fit.measured.get("computed_again", 0.0)
-    return seconds
-
-
-def _timed(fit: BackendFit) -> bool:
-    return "texts_per_second_alone" in fit.measured
+    finer = [fit for fit in kept if fit.backend == first.again_by and _runs(fit)]
+    settled = bool(finer) and not finer[0].band
+    return [first, *finer] if settled else [first, *finer, BackendFit(REFERENCE)]
 
 
 def _runs(fit: BackendFit) -> bool:

@@ -13,8 +13,8 @@ import socket
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -71,11 +71,7 @@ class Cluster:
             raise RecipeError(f"cpus = {self.cpus}: an actor needs a processor, or a part of one")
         if self.gpus < 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
             raise RecipeError(f"gpus = {self.gpus}: expected a part of one, or a whole number")
-        if self.address.startswith("ray://"):
-            raise RecipeError(
-                f"{self.address} is an address of Ray Client: start the command on a node of the cluster, by "
-                "hand or with `ray job submit`, and give the address of its head, host:6379"
-            )
+        _refuse_client(self.address)
 
     @property
     def threads(self) -> int:
@@ -108,7 +104,7 @@ class Cluster:
             _connect(self.address)
         try:
             with _watched(ray.get_runtime_context().gcs_address):
-                yield Workers(self, self._room(ray.nodes()), self._device())
+                yield Workers(self, self._room(ray.nodes()), self._hardware())
         finally:
             if ours:
                 ray.shutdown()
@@ -135,15 +131,15 @@ class Cluster:
         needs = {"CPU": self.cpus, "GPU": self.gpus}
         return min(int(node.get(name, 0) / share + 1e-9) for name, share in needs.items() if share)
 
-    def _device(self) -> str:
-        """Return on what kind of device an actor computes; this node may have no GPU."""
+    def _hardware(self) -> tuple[str, str]:
+        """Return on what kind of device an actor computes, and its processors; this node may be another."""
         import ray
 
-        from textlabel.engine.cluster_worker import device_here
+        from textlabel.engine.cluster_worker import hardware_here
 
-        asked = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(device_here).remote(self.threads)
+        asked = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(hardware_here).remote(self.threads)
         try:
-            found: str = ray.get(asked, timeout=STARTS)
+            found: tuple[str, str] = ray.get(asked, timeout=STARTS)
         except ray.exceptions.GetTimeoutError:
             raise ClusterError(
                 f"the cluster started no process of {self.cpus:g} CPUs and {self.gpus:g} GPUs within "
@@ -164,12 +160,12 @@ class Workers:
     Parameters
     ----------
     count : how many at once.
-    device : kind of device on which they compute.
+    hardware : kind of device on which they compute, and its processors.
     """
 
     cluster: Cluster
     count: int
-    device: str
+    hardware: tuple[str, str]
 
     def make(
         self, shards: Shards, numbers: Sequence[int], predictor: Predictor, embeddings: bool
@@ -199,13 +195,14 @@ class Workers:
         )
         by_node: Counter[str] = Counter()
         try:
-            for told in self._rows(job, numbers):
-                if told["fault"]:
-                    raise ClusterError(f"node {told['node']}: {told['fault']}") from RuntimeError(
-                        told["trace"]
-                    )
-                by_node[told["node"]] += 1
-                yield told["rows"], told["tokens"]
+            with closing(self._rows(job, numbers)) as rows:  # or actors would go on after an error
+                for told in rows:
+                    if told["fault"]:
+                        raise ClusterError(f"node {told['node']}: {told['fault']}") from RuntimeError(
+                            told["trace"]
+                        )
+                    by_node[told["node"]] += 1
+                    yield told["rows"], told["tokens"]
         except ray.exceptions.RayError as error:
             raise ClusterError(
                 f"the cluster cannot go on: {_last_line(error)}. What is finished stays: mend this and "
@@ -214,7 +211,7 @@ class Workers:
         each = ", ".join(f"{n} on {name}" for name, n in sorted(by_node.items()))
         log.info("%d shards were made by %d actors: %s", len(numbers), self._size(numbers), each)
 
-    def _rows(self, job: Job, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+    def _rows(self, job: Job, numbers: Sequence[int]) -> Generator[dict[str, Any]]:
         from ray.data import ActorPoolStrategy, DataContext, from_items
 
         from textlabel.engine.cluster_worker import Worker
@@ -243,6 +240,15 @@ class Workers:
         return min(self.count, len(numbers))
 
 
+def _refuse_client(address: str) -> None:
+    """Raise a `RecipeError` where an address is of Ray Client, which labels nothing."""
+    if address.startswith("ray://"):
+        raise RecipeError(
+            f"{address} is an address of Ray Client: start the command on a node of the cluster, by hand or "
+            "with `ray job submit`, and give the address of its head, host:6379"
+        )
+
+
 def _connect(address: str) -> None:
     """Connect this process to a cluster.
 
@@ -252,14 +258,16 @@ def _connect(address: str) -> None:
     """
     import ray
 
-    _require_answer(address or os.environ.get("RAY_ADDRESS", ""))
+    from_environment = os.environ.get("RAY_ADDRESS", "")
+    _refuse_client(address or from_environment)
+    _require_answer(address or from_environment)
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         with _silent():
             ray.init(
                 address or None, log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise ClusterError(
             f"the cluster cannot be used: {error}. If it wants a token, set RAY_AUTH_MODE=token and have its "
             "~/.ray/auth_token here"
@@ -290,7 +298,7 @@ def _watched(address: str) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(WATCHES):
-            if fault := _no_answer(address):
+            if _no_answer(address) and (fault := _no_answer(address)):
                 log.error(
                     "the head of the cluster, %s, does not answer (%s): if it is gone, Ray ends this process "
                     "within a minute; what is finished stays: repeat the command",
@@ -323,7 +331,10 @@ def _no_answer(address: str) -> str:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS) as line:
             line.sendall(PREFACE + SETTINGS)
-            same = line.recv(4)[3:] == SETTINGS[3:4]
+            begin = b""
+            while len(begin) < 4 and (more := line.recv(4 - len(begin))):
+                begin += more
+            same = begin[3:] == SETTINGS[3:4]
     except OSError as error:
         return str(error)
     return "" if same else "what listens there is not the head of a cluster"

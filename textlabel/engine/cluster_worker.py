@@ -13,7 +13,7 @@ from typing import Any
 from textlabel.corpus.remote import shown
 from textlabel.engine.long_run import arrays_of, facts_of
 from textlabel.engine.predictor import Predictor
-from textlabel.engine.process import accelerator
+from textlabel.engine.process import accelerator, processor
 from textlabel.engine.shards import Objects, Shards
 from textlabel.engine.staged import Staged
 from textlabel.errors import ClusterError, TextlabelError
@@ -43,11 +43,10 @@ class Job:
     threads: int
 
 
-def device_here(threads: int) -> str:
-    """Return the kind of device on which a process of these resources computes."""
+def hardware_here(threads: int) -> tuple[str, str]:
+    """Return the kind of device on which a process of these resources computes, and its processors."""
     use_threads(threads)
-    found: str = accelerator().device.type
-    return found
+    return accelerator().device.type, processor()
 
 
 def use_threads(number: int) -> None:
@@ -92,7 +91,7 @@ class Worker:
         if self._ready is None:
             self._ready = self._prepare()
         shards, predictor = self._ready
-        texts, before = Staged(self._job.checkpoint).texts(number), predictor.tokens
+        texts, before = Staged(self._job.checkpoint, self._job.plan).texts(number), predictor.tokens
         start, end = shards.span(number)
         if len(texts) != end - start:
             raise ClusterError(f"shard {number} has {len(texts)} texts, {end - start} were planned")
@@ -104,9 +103,9 @@ class Worker:
         shards = open_plan(job.checkpoint, job.plan)
         use_threads(job.threads)
         with TemporaryDirectory(prefix="textlabel-") as folder:
-            bundle = Staged(job.checkpoint).model(Path(folder) / "model")
+            bundle = Staged(job.checkpoint, job.plan).model(Path(folder) / "model")
             predictor = Predictor(bundle, job.backend, cascade=job.cascade)
-            require_same(shards.facts, facts_of(predictor, job.embeddings, accelerator().device.type))
+            require_same(shards.facts, facts_of(predictor, job.embeddings, *hardware_here(job.threads)))
         return shards, predictor
 
 

@@ -234,7 +234,7 @@ def feature_facts(classifier: Classifier, backend: str, folder: Path | None, dev
         "settings": _sha256(p for p in classifier.folder.iterdir() if p.suffix in _SETTINGS),
         "reading": [info.pooling, info.normalize, info.max_length],
         "backend": [backend, "" if folder is None else _sha256(folder.rglob("*")), device],
-        "processor": "" if backend == REFERENCE or device != "cpu" else processor(),
+        "processor": "" if backend == REFERENCE else processor(),
         "versions": [_version(name) for name in LIBRARIES],
     }
 

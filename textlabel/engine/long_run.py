@@ -21,9 +21,10 @@ import numpy as np
 from textlabel.batching import share
 from textlabel.corpus.remote import is_url
 from textlabel.engine.feature_cache import LIBRARIES, feature_facts, text_keys
-from textlabel.engine.process import accelerator
+from textlabel.engine.process import accelerator, processor
 from textlabel.engine.shards import Arrays, Objects, Shards
 from textlabel.engine.staged import Staged
+from textlabel.errors import ExportError
 from textlabel.models.windows import make_windows
 from textlabel.progress import meter
 from textlabel.types import IntArray, Predictions
@@ -70,14 +71,19 @@ def predict_in_shards(
     _refuse_long(predictor, corpus)
     with _workers(cluster) as workers:
         texts = Texts.of(corpus)
-        device = accelerator().device.type if workers is None else workers.device
-        facts = {**facts_of(predictor, embeddings, device), "corpus": texts.digest}
+        hardware = (accelerator().device.type, processor()) if workers is None else workers.hardware
+        facts = {**facts_of(predictor, embeddings, *hardware), "corpus": texts.digest}
         this = accelerator()
         with this.main_process_first():  # which plans, and the others read it
             cached = predictor.snapshot() if workers is None else []
             shards = Shards(Objects(_absolute(checkpoint)), len(texts.first), facts, cached)
+        if workers is not None and shards.cached:
+            raise ExportError(
+                f"{shards.objects.shown} holds an unfinished run that looks features up in the feature "
+                "cache, which no node has: finish it with the engine local, or start over with --fresh"
+            )
         predictor.pin(shards.cached)
-        with _told(shards):
+        with _told(shards), _cleared(shards):
             missing = shards.missing()
             this.wait_for_everyone()  # before one writes a shard that another has not looked for yet
             if len(missing) < len(shards):
@@ -158,12 +164,18 @@ def _different(keys: Keys) -> tuple[IntArray, IntArray]:
     return np.flatnonzero(stands_first), (np.cumsum(stands_first) - 1)[row]
 
 
-def facts_of(predictor: Predictor, embeddings: bool, device: str) -> dict[str, Any]:
-    """Return what decides the numbers beside the corpus."""
+def facts_of(predictor: Predictor, embeddings: bool, device: str, chip: str) -> dict[str, Any]:
+    """Return what decides the numbers beside the corpus.
+
+    Parameters
+    ----------
+    device, chip : kind of device that computes, and its processors (`textlabel.engine.process.processor`).
+    """
     bundle, fit = predictor.bundle, predictor.fit
     body = feature_facts(bundle.classifier, fit.backend, fit.folder, device)
     # told by themselves, and not as another model
-    versions, chip = dict(zip(LIBRARIES, body.pop("versions"), strict=True)), body.pop("processor")
+    versions = dict(zip(LIBRARIES, body.pop("versions"), strict=True))
+    del body["processor"]
     model = json.dumps([bundle.digest(), body], sort_keys=True)
     return {
         "long_texts": bundle.classifier.info.on_long,  # told before the model, whose digest holds it, too
@@ -190,7 +202,7 @@ def _write(
     """Make shards, in this process alone."""
     spans = [shards.span(number) for number in numbers]
     total, before = sum(end - start for start, end in spans), predictor.tokens
-    column, done = corpus.select_columns("text").with_format("arrow"), 0
+    column, done = _column(corpus), 0
     with meter("annotate", total) as update:
 
         def report(rows: int, _: int = 0) -> None:
@@ -225,18 +237,34 @@ def _let_write(
     """Let a cluster make shards."""
     if not numbers:
         return
-    column, staged = corpus.select_columns("text").with_format("arrow"), Staged(shards.objects.place)
     total, rows, tokens = sum(end - start for start, end in map(shards.span, numbers)), 0, 0
+    stage(predictor, corpus, texts, shards, numbers)
+    with meter("annotate", total) as update:
+        for more_rows, more_tokens in workers.make(shards, numbers, predictor, embeddings):
+            rows, tokens = rows + more_rows, tokens + more_tokens
+            update(rows, tokens)
+
+
+def stage(predictor: Predictor, corpus: Dataset, texts: Texts, shards: Shards, numbers: list[int]) -> None:
+    """Lay down what nodes need to make shards: the model, and their texts."""
+    staged, column = Staged(shards.objects.place, shards.digest), _column(corpus)
+    staged.put_model(predictor.bundle)
+    for number in numbers:
+        staged.put_texts(number, _texts_at(column, texts.first[slice(*shards.span(number))]))
+
+
+@contextmanager
+def _cleared(shards: Shards) -> Iterator[None]:
+    """Delete at the end, however it comes, what this run or one before it staged."""
     try:
-        staged.put_model(predictor.bundle)
-        for number in numbers:
-            staged.put_texts(number, _texts_at(column, texts.first[slice(*shards.span(number))]))
-        with meter("annotate", total) as update:
-            for more_rows, more_tokens in workers.make(shards, numbers, predictor, embeddings):
-                rows, tokens = rows + more_rows, tokens + more_tokens
-                update(rows, tokens)
+        yield
     finally:
-        staged.delete()
+        if accelerator().is_main_process:
+            Staged(shards.objects.place, shards.digest).discard()
+
+
+def _column(corpus: Dataset) -> Dataset:
+    return corpus.select_columns("text").with_format("arrow")
 
 
 def _texts_at(column: Dataset, rows: IntArray) -> pa.ChunkedArray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel import registry
-from textlabel.engine.backend_choice import passes, seconds_a_text
 from textlabel.engine.predict import Featurizer, Float32, head_logits
 from textlabel.engine.predictor import SMALLEST, lead
 from textlabel.engine.process import processor
@@ -28,23 +27,28 @@ from textlabel.errors import CorpusError
 from textlabel.models.backend_fit import REFERENCE, BackendFit
 from textlabel.models.bundle import Bundle
 from textlabel.models.student import Student
+from textlabel.types import IntArray
 
 log = logging.getLogger("textlabel")
 
 #: distinct texts that are compared at most and at least, and of those how many are timed, how often
 MOST, LEAST, TIMED, ROUNDS = 1000, 100, 200, 3
 #: a backend whose labels differ more often than this from the reference's is not kept: on the whole, after
-#: the close rows were computed again, and without that where the reference is sure
+#: the close rows were computed again, and without that where the reference is sure. One label may always
+#: differ, which among few texts tells nothing of so rare a thing
 AGREE, AGREE_WHERE_SURE, SURE = 0.998, 0.997, 0.6
 #: nor one whose probabilities differ more than this on average, or scores by more of their spread
 MEAN_DIFFERENCE, SCORE_DIFFERENCE = 0.025, 0.05
 #: share of all labels that may still differ, as expected, once the reference computed the rows in the band
 #: again; where another backend does so first, its own band may let through as many once more
-LEFT = 0.0005
+LEFT = 0.0002
+#: share of all leads that are taken to be spread evenly from 0 on
+SPREAD = 0.05
 #: characters told of why a backend failed
 MESSAGE = 160
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -94,15 +98,18 @@ def optimize(bundle: Bundle, texts: Sequence[str], workspace: Path, seed: int = 
     ready: dict[str, Featurizer] = {REFERENCE: reference}
     refused: list[Trial] = []
     fits: dict[str, BackendFit] = {}
+    found: dict[str, _Seen] = {}
     for name in registry.plugins("backend"):
         if name == REFERENCE:
             continue
         try:
-            ready[name], fits[name] = _compared(bundle, name, sample, expected, workspace / name)
+            ready[name], fits[name], found[name] = _compared(bundle, name, sample, expected, workspace / name)
         except _RefusedError as reason:
             refused.append(Trial(name, None, None, str(reason)))
     speeds = _speeds(ready, sample[:TIMED])
-    trials = _together([_judged(bundle, fits[name], speeds) for name in fits])
+    trials = [_judged(bundle, fits[name], speeds) for name in fits]
+    if bundle.calibrator is not None:
+        trials = _together(bundle, trials, expected, found)
     best_first = sorted(trials, key=lambda trial: -(trial.texts_per_second or 0))
     return [Trial(REFERENCE, speeds[REFERENCE], BackendFit(REFERENCE)), *best_first, *refused]
 
@@ -124,7 +131,7 @@ def _sample(texts: Sequence[str], seed: int) -> list[str]:
 
 def _compared(
     bundle: Bundle, name: str, sample: list[str], expected: _Seen, folder: Path
-) -> tuple[Featurizer, BackendFit]:
+) -> tuple[Featurizer, BackendFit, _Seen]:
     try:
         module = registry.load("backend", name)
         prepare: Callable[..., None] | None = getattr(module, "prepare", None)
@@ -137,8 +144,8 @@ def _compared(
         files = folder if prepare else None
         featurizer = Featurizer(bundle.classifier, name, folder=files)
         log.info("optimize: comparing %s", name)
-        fit = fit_backend(bundle, name, expected, _see(bundle, featurizer, sample))
-        return featurizer, replace(fit, folder=files)
+        found = _see(bundle, featurizer, sample)
+        return featurizer, replace(fit_backend(bundle, name, expected, found), folder=files), found
     except _RefusedError:
         raise
     except Exception as error:  # exporters raise whatever they like for a family they do not know
@@ -229,7 +236,8 @@ def fit_band(leads: Floats, errors: Floats) -> float:
 
     A label differs where its lead is overstated by more than itself. Leads and errors are taken to be
     independent, so each lead is held against the errors of all rows; and an error is as likely to overstate a
-    lead as to understate it.
+    lead as to understate it. Of few rows hardly one has a lead as small as the errors of a good backend, so
+    the smallest leads are spread evenly: next to 0 leads of either sign are equally dense.
 
     Parameters
     ----------
@@ -238,11 +246,13 @@ def fit_band(leads: Floats, errors: Floats) -> float:
     Examples
     --------
     >>> fit_band(np.arange(1000) / 1000, np.full(1000, 0.02))
-    0.019
+    0.0195
     >>> fit_band(np.arange(1000) / 1000, np.zeros(1000))
     0.0
     """
     rising, sizes = np.sort(leads), np.sort(errors)
+    few = max(round(SPREAD * len(rising)), 1)
+    rising[:few] = (np.arange(few) + 0.5) / few * rising[few]
     turned = 0.5 * (1 - np.searchsorted(sizes, rising, side="right") / len(sizes))
     outside = turned[::-1].cumsum()[::-1] / len(rising)  # with the band ending just below each lead
     enough = np.flatnonzero(outside <= LEFT)
@@ -264,28 +274,79 @@ def _errors(expected: Floats, found: Floats) -> Floats:
 def _judged(bundle: Bundle, fit: BackendFit, speeds: dict[str, float]) -> Trial:
     """Return whether a backend is kept, and how fast it is with the rows that are computed again."""
     alone, measured = speeds[fit.backend], dict(fit.measured)
+    speed = 1 / (1 / alone + measured.get("computed_again", 0.0) / speeds[REFERENCE])
     measured |= {
+        "texts_per_second": round(speed, 1),
         "texts_per_second_alone": round(alone, 1),
         "reference_texts_per_second": round(speeds[REFERENCE], 1),
         "processor": processor(),
     }
-    fit = replace(fit, measured=measured)
-    speed = 1 / seconds_a_text(passes(fit, []))
     why = too_far(measured) or ("" if speed > speeds[REFERENCE] else "slower than the reference")
-    return Trial(fit.backend, speed, None if why else fit, why)
+    return Trial(fit.backend, speed, None if why else replace(fit, measured=measured), why)
 
 
-def _together(trials: list[Trial]) -> list[Trial]:
-    """Return trials with the speeds that those kept have where each may ask the others about close rows."""
-    kept = [trial.fit for trial in trials if trial.fit]
-    return [_timed(trial, kept) if trial.fit else trial for trial in trials]
+def _together(bundle: Bundle, trials: list[Trial], expected: Any, found: Mapping[str, Any]) -> list[Trial]:
+    """Return trials in which each backend kept asks another one about close rows, if that is best.
+
+    Parameters
+    ----------
+    expected, found : logits of the reference, and of each backend.
+    """
+    odd = slice(1, None, 2)
+    right = _labels(bundle, BackendFit(REFERENCE), expected.logits[odd])[0]
+    said = {
+        trial.backend: _labels(bundle, trial.fit, found[trial.backend].logits[odd])
+        for trial in trials
+        if trial.fit
+    }
+    finer = [
+        trial.fit for trial in trials if trial.fit and registry.load("backend", trial.backend).BATCH_INVARIANT
+    ]
+
+    def best(trial: Trial) -> Trial:
+        if trial.fit is None:
+            return trial
+        ways = [trial, *(_asking(trial, fit, right, said) for fit in finer if fit.band < trial.fit.band)]
+        return max((way for way in ways if way.fit), key=lambda way: way.texts_per_second or 0)
+
+    return [best(trial) for trial in trials]
 
 
-def _timed(trial: Trial, kept: list[BackendFit]) -> Trial:
+def _asking(
+    trial: Trial, finer: BackendFit, right: IntArray, said: Mapping[str, tuple[IntArray, Bools]]
+) -> Trial:
+    """Return the trial of a backend that asks a finer one about close rows, refused where labels differ.
+
+    Parameters
+    ----------
+    right : labels of the reference.
+    said : labels of each backend, and which rows it leaves close.
+    """
     assert trial.fit is not None
-    speed = 1 / seconds_a_text(passes(trial.fit, kept))
-    measured = {**trial.fit.measured, "texts_per_second": round(speed, 1)}
-    return replace(trial, texts_per_second=speed, fit=replace(trial.fit, measured=measured))
+    (first, near), (second, still) = said[trial.backend], said[finer.backend]
+    still = near & still
+    agreement = float(np.mean(still | (np.where(near, second, first) == right)))
+    known = trial.fit.measured
+    seconds = (
+        1 / known["texts_per_second_alone"]
+        + near.mean() / finer.measured["texts_per_second_alone"]
+        + still.mean() / known["reference_texts_per_second"]
+    )
+    measured = {
+        **known,
+        "agreement_with_band": round(agreement, 4),
+        "computed_again_by_reference": round(float(still.mean()), 4),
+        "texts_per_second": round(1 / seconds, 1),
+    }
+    fit = replace(trial.fit, again_by=finer.backend, measured=measured)
+    return replace(trial, texts_per_second=1 / seconds, fit=None if too_far(measured) else fit)
+
+
+def _labels(bundle: Bundle, fit: BackendFit, logits: Float32) -> tuple[IntArray, Bools]:
+    """Return the labels (n,) that a backend gives, and which rows (n,) it leaves close."""
+    assert bundle.calibrator is not None
+    said = bundle.calibrator.apply(fit.logit_scale * logits.astype(np.float64))
+    return said.argmax(axis=1), lead(said) < fit.band
 
 
 def too_far(measured: dict[str, Any]) -> str:

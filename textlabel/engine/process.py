@@ -66,7 +66,7 @@ def multiplies_bf16() -> bool:
 
 @cache
 def processor() -> str:
-    """Return what of a processor decides how far numbers of another backend are from the reference's."""
+    """Return what of this machine's processors decides the last digits, and how far a backend is off."""
     import torch
 
     able = {
@@ -74,7 +74,9 @@ def processor() -> str:
         "BF16": torch.cpu._is_avx512_bf16_supported(),
         "AMX": torch.cpu._is_amx_tile_supported(),
     }
-    return " ".join([torch.backends.cpu.get_cpu_capability(), *(name for name in able if able[name])])
+    found = " ".join([torch.backends.cpu.get_cpu_capability(), *(name for name in able if able[name])])
+    on_gpu = accelerator().device.type == "cuda"
+    return f"{torch.cuda.get_device_name()}, {found}" if on_gpu else found
 
 
 def autocast(training: Training) -> AbstractContextManager[None]:

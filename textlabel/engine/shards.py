@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textlabel.corpus.remote import hushed, shown
 from textlabel.errors import ExportError
 
 log = logging.getLogger("textlabel")
@@ -54,6 +55,8 @@ class Objects:
 
         self.files, self.root = url_to_fs(str(place))
         self.place = str(place)
+        #: for messages: without what gives access to it
+        self.shown = shown(self.place)
 
     def put(self, name: str, content: bytes) -> None:
         """Write an object, whatever was there.
@@ -83,9 +86,9 @@ class Objects:
         try:
             yield
         except OSError as error:
-            reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+            reason = "the disk is full" if error.errno == errno.ENOSPC else hushed(error, self.place)
             raise ExportError(
-                f"{self.place}/{name} cannot be written: {reason}. What is finished stays: mend this and "
+                f"{self.shown}/{name} cannot be written: {reason}. What is finished stays: mend this and "
                 "repeat the command, which then goes on"
             ) from error
 
@@ -102,8 +105,8 @@ class Objects:
             return None
         except OSError as error:
             raise ExportError(
-                f"{self.place}/{name} cannot be read: {error}. Mend this and repeat the command, or delete "
-                "the object, which is then made again"
+                f"{self.shown}/{name} cannot be read: {hushed(error, self.place)}. Mend this and repeat the "
+                "command, or delete the object, which is then made again"
             ) from error
         return found
 
@@ -127,7 +130,9 @@ class Objects:
             if self.files.exists(self.root):
                 self.files.rm(self.root, recursive=True)
         except OSError as error:
-            raise ExportError(f"{self.place} cannot be deleted: {error}. Delete it by hand") from error
+            raise ExportError(
+                f"{self.shown} cannot be deleted: {hushed(error, self.place)}. Delete it by hand"
+            ) from error
 
 
 class Shards:
@@ -154,12 +159,15 @@ class Shards:
         content = objects.get(PLAN)
         saved = _parsed(content or b"")
         if saved:
-            _same_plan(saved, wanted, objects.place)
+            _same_plan(saved, wanted, objects.shown)
         else:
             if content:
-                log.warning("%s/%s is damaged and made again", objects.place, PLAN)
+                log.warning("%s/%s is damaged and made again", objects.shown, PLAN)
             saved = {**wanted, "cached": list(cached)}
             objects.put(PLAN, _json(saved))
+        self._take(objects, saved)
+
+    def _take(self, objects: Objects, saved: Mapping[str, Any]) -> None:
         self.objects, self.facts = objects, saved
         self.rows: int = saved["rows"]
         self.each: int = saved["rows_of_a_shard"]
@@ -173,7 +181,9 @@ class Shards:
         saved = _parsed(objects.get(PLAN) or b"")
         if not saved:
             return None
-        return cls(objects, saved["rows"], {name: saved[name] for name in saved if name != "cached"})
+        found = cls.__new__(cls)  # who reads a plan must never write one
+        found._take(objects, saved)
+        return found
 
     def __len__(self) -> int:
         return -(-self.rows // self.each)
@@ -213,7 +223,7 @@ class Shards:
             content = self._whole_content(number)
             if content is None:
                 raise ExportError(
-                    f"{self.objects.place}/{_name(number)} is missing or damaged; repeat the command, which "
+                    f"{self.objects.shown}/{_name(number)} is missing or damaged; repeat the command, which "
                     "makes it again"
                 )
             yield load(content)
@@ -226,7 +236,7 @@ class Shards:
         content = self.objects.get(_name(number))
         if content is not None and hashlib.sha256(content).hexdigest() == told.get("sha256"):
             return content
-        log.warning("%s/%s is damaged and made again", self.objects.place, _name(number))
+        log.warning("%s/%s is damaged and made again", self.objects.shown, _name(number))
         return None
 
 

@@ -1,12 +1,13 @@
 """What the nodes of a cluster need to make shards, laid down beside the shards: the model, and the texts.
 
 A piece of texts is one parquet object with checksums of its pages. All of it goes when the run ends; what a
-kill leaves is written again by the next attempt, and deleted with the folder.
+kill leaves goes with the next attempt, wherever that makes the shards.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from textlabel.models.bundle import Bundle
 
+log = logging.getLogger("textlabel")
+
 
 class Staged:
     """Model and texts for the nodes of a cluster.
@@ -27,11 +30,12 @@ class Staged:
     Parameters
     ----------
     checkpoint : place of the shards that are made of them, which all nodes reach.
+    plan : digest of their plan, so that no folder of anybody else is taken for this one.
     """
 
-    def __init__(self, checkpoint: str) -> None:
-        self._objects = Objects(f"{checkpoint}/staged")
-        self._model = Objects(f"{checkpoint}/staged/model")
+    def __init__(self, checkpoint: str, plan: str) -> None:
+        place = f"{checkpoint}/staged-{plan[:16]}"
+        self._objects, self._model = Objects(place), Objects(f"{place}/model")
 
     def put_model(self, bundle: Bundle) -> None:
         """Write the model with all that it reads, so that a node needs nothing of its own."""
@@ -71,7 +75,7 @@ class Staged:
         import pyarrow as pa
 
         content = self._objects.get(_name(number))
-        where = f"{self._objects.place}/{_name(number)}"
+        where = f"{self._objects.shown}/{_name(number)}"
         if content is None:
             raise ExportError(f"{where} is missing: repeat the command, which writes it again")
         try:
@@ -81,14 +85,12 @@ class Staged:
                 f"{where} is damaged ({error}): repeat the command, which writes it again"
             ) from error
 
-    def delete(self) -> None:
-        """Delete all of it.
-
-        Raises
-        ------
-        ExportError : it cannot be deleted.
-        """
-        self._objects.delete()
+    def discard(self) -> None:
+        """Delete all of it; where that fails, only warn, for the run has ended by then."""
+        try:
+            self._objects.delete()
+        except ExportError as error:
+            log.warning("%s", error)
 
 
 def _read(content: bytes) -> pa.Table:

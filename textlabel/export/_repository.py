@@ -38,8 +38,21 @@ class Repository:
         self._revision, self._folder = found.revision, found.path_in_repo
         self._api.auth_check(**self._repo, write=True)
 
-    def commit(self, folder: Path, gone: Iterable[str]) -> None:
-        """Put the files of a folder there, and delete those that are called as in ``gone``."""
+    def head(self) -> str:
+        """Return the last commit."""
+        return str(self._api.repo_info(**self._repo, revision=self._revision).sha)
+
+    def commit(self, folder: Path, gone: Iterable[str], head: str) -> None:
+        """Put the files of a folder there, and delete those that are called as in ``gone``.
+
+        Parameters
+        ----------
+        head : the last commit, as it was when somebody looked what is there.
+
+        Raises
+        ------
+        HfHubHTTPError : there is another one by now, or the Hub refuses.
+        """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         added = [CommitOperationAdd(self._there(path.name), path) for path in sorted(folder.iterdir())]
@@ -48,6 +61,7 @@ class Repository:
             operations=[*added, *deleted],
             commit_message="Annotations by textlabel",
             revision=self._revision,
+            parent_commit=head,
             **self._repo,
         )
 

@@ -32,7 +32,7 @@ FILE = "annotations.csv"
 #: separates the classes of a prediction set
 SEPARATOR = "|"
 #: bytes read at a time; more where a row needs them, up to the most
-BLOCK, MOST = 1 << 22, 1 << 30
+BLOCK, MOST = 1 << 22, 1 << 26
 
 
 def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:

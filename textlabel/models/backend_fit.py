@@ -39,6 +39,8 @@ class BackendFit:
         (`textlabel.engine.predictor.lead`).
     measured : agreement, texts/s and the like, for the record.
     folder : files that the backend needs, or None.
+    again_by : backend that computes the rows in the band again, and leaves to the reference those that are in
+        its own; "": the reference computes all of them.
     """
 
     backend: str
@@ -49,6 +51,7 @@ class BackendFit:
     measured: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     distance_scale: float = 1.0
+    again_by: str = ""
 
     def logits(self, raw: Float32) -> Float32:
         """Return logits (n, k) as the calibrator expects them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import subprocess
 import sys
@@ -56,7 +57,9 @@ def test_a_folder_goes_with_what_holds_it(place):
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(place):
-    (place / "textlabel-scratch-elsewhere-x").mkdir()  # of another machine that has the same disk
+    others = {place / "textlabel-scratch-elsewhere~x", place / f"textlabel-scratch-{platform.node()}-1~x"}
+    for other in others:  # of other machines that have the same disk
+        other.mkdir()
     (place / "mine").mkdir()
     living, its = another()
     killed, left = another()
@@ -67,7 +70,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(place):
         scratch_ = Scratch()
         assert not left.exists()
         assert (its / "rows").is_file()  # that one still runs
-        kept = {scratch_.folder, its, place / "mine", place / "textlabel-scratch-elsewhere-x"}
+        kept = {scratch_.folder, its, place / "mine", *others}
         assert set(place.iterdir()) == kept
     finally:
         ended(living, signal.SIGKILL)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tiny import snippets
 
 from textlabel import Labeler, registry
-from textlabel.engine.backend_choice import choose_backend, passes, seconds_a_text
+from textlabel.engine.backend_choice import choose_backend, passes
 from textlabel.engine.predictor import Predictor
 from textlabel.engine.process import processor
 from textlabel.errors import BundleError, PluginError, RecipeError
@@ -117,61 +119,33 @@ def test_an_unknown_one_is_a_plugin_error(two):
 
 # --- which ones compute close rows again ------------------------------------------------------------
 
-
-def fit_of(name, alone, again, band, reference=10.0):
-    speeds = {"texts_per_second_alone": alone, "reference_texts_per_second": reference}
-    return BackendFit(name, band=band, measured={**speeds, "computed_again": again})
+FIRST = BackendFit("openvino_int8", band=0.5, again_by=OTHER)
+FINER = BackendFit(OTHER, band=0.05)
 
 
 def names(first, *kept):
     return [fit.backend for fit in passes(first, [first, *kept])]
 
 
-def test_a_finer_backend_stands_between_where_that_saves_time(runs_here):
-    first = fit_of("openvino_int8", 100.0, 0.2, 0.5)
-    finer = fit_of(OTHER, 30.0, 0.02, 0.05)
-    assert names(first, finer) == ["openvino_int8", OTHER, "torch"]
-    assert seconds_a_text(passes(first, [finer])) == pytest.approx(1 / 100 + 0.2 / 30 + 0.02 / 10)
-    assert seconds_a_text(passes(first, [])) == pytest.approx(1 / 100 + 0.2 / 10)
-    assert names(first) == ["openvino_int8", "torch"]
-
-
-@pytest.mark.parametrize(
-    "finer",
-    [
-        fit_of(OTHER, 11.0, 0.15, 0.4),  # hardly faster than the reference, and leaves most rows close
-        fit_of(OTHER, 90.0, 0.0, 0.5),  # not nearer to the reference
-        BackendFit(OTHER, band=0.01),  # of unknown speed
-        fit_of("of_somebody_else", 90.0, 0.0, 0.01),
-    ],
-)
-def test_none_stands_between_that_saves_nothing_or_is_not_known(finer, runs_here):
-    assert names(fit_of("openvino_int8", 100.0, 0.2, 0.5), finer) == ["openvino_int8", "torch"]
-
-
-def test_none_stands_between_in_which_batch_mates_matter_or_that_does_not_run(runs_here, monkeypatch):
-    first, finer = fit_of("openvino_int8", 100.0, 0.2, 0.5), fit_of(OTHER, 30.0, 0.02, 0.05)
-    with monkeypatch.context() as patch:
-        patch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", False)
-        assert names(first, finer) == ["openvino_int8", "torch"]
-    monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "something")
-    assert names(first, finer) == ["openvino_int8", "torch"]
+def test_the_one_that_optimize_found_stands_between(runs_here):
+    assert names(FIRST, BackendFit("onnxruntime_int8", band=0.01), FINER) == [FIRST.backend, OTHER, "torch"]
+    assert names(replace(FIRST, again_by=""), FINER) == [FIRST.backend, "torch"]
+    assert names(FINER) == [OTHER, "torch"]
+    assert names(replace(FINER, band=0.0)) == [OTHER]
 
 
 def test_the_last_is_one_that_leaves_nothing_close(runs_here):
-    exact = fit_of(OTHER, 30.0, 0.0, 0.0)
-    assert names(fit_of("openvino_int8", 100.0, 0.2, 0.5), exact) == ["openvino_int8", OTHER]
-    assert names(exact, fit_of("openvino_int8", 100.0, 0.2, 0.5)) == [OTHER]
+    assert names(FIRST, replace(FINER, band=0.0)) == [FIRST.backend, OTHER]
 
 
-def test_of_several_the_one_that_saves_most(runs_here, monkeypatch):
-    for name in ("openvino_bf16", "openvino_int8"):
-        monkeypatch.setattr(registry.load("backend", name), "lacks", lambda: "")
-    first = fit_of("onnxruntime_int8", 100.0, 0.2, 0.5)
-    kept = [fit_of("openvino_int8", 40.0, 0.1, 0.3), fit_of("openvino_bf16", 30.0, 0.02, 0.05)]
-    assert names(first, *kept) == ["onnxruntime_int8", "openvino_bf16", "torch"]
-
-
-def test_one_of_unknown_speed_goes_to_the_reference_at_once(runs_here):
-    finer = fit_of(OTHER, 30.0, 0.02, 0.05)
-    assert names(BackendFit("openvino_int8", band=0.5), finer) == ["openvino_int8", "torch"]
+def test_one_that_is_not_there_any_more_is_left_out(runs_here, monkeypatch):
+    assert names(FIRST) == [FIRST.backend, "torch"]
+    gone = "of_somebody_else"
+    assert names(replace(FIRST, again_by=gone), BackendFit(gone, band=0.01)) == [FIRST.backend, "torch"]
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", False)
+        assert names(FIRST, FINER) == [FIRST.backend, "torch"]
+    elsewhere = replace(FINER, measured={"processor": "another"})
+    assert names(FIRST, elsewhere) == [FIRST.backend, "torch"]
+    monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "something")
+    assert names(FIRST, FINER) == [FIRST.backend, "torch"]

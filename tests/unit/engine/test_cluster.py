@@ -21,6 +21,8 @@ from textlabel.engine.staged import Staged
 from textlabel.errors import BundleError, ClusterError, ExportError, PluginError, RecipeError
 
 ROWS = [{"id": row["id"], "text": row["text"]} for row in snippets(30, seed=1)]
+#: digest of a plan
+PLAN = "0123456789abcdef"
 ROWS += [{"id": f"again{i}", "text": ROWS[i]["text"]} for i in (0, 17)]
 
 
@@ -151,20 +153,20 @@ def test_threads_are_the_processors_of_an_actor():
 
 
 def test_texts_come_back_and_go(place):
-    staged, texts = Staged(place), [["a", "b", ""], ["ünï\n\x00"]]
+    staged, texts = Staged(place, PLAN), [["a", "b", ""], ["ünï\n\x00"]]
     for number, some in enumerate(texts):
         staged.put_texts(number, pa.chunked_array([some]))
-    assert [Staged(place).texts(number) for number in range(2)] == texts
-    staged.delete()
+    assert [Staged(place, PLAN).texts(number) for number in range(2)] == texts
+    staged.discard()
     with pytest.raises(ExportError, match=r"texts-00000\.parquet is missing: repeat"):
         staged.texts(0)
     assert Objects(place).names() == []
 
 
 def test_damaged_texts_are_told(place):
-    staged = Staged(place)
+    staged = Staged(place, PLAN)
     staged.put_texts(0, pa.chunked_array([[f"text {i}" for i in range(50)]]))
-    objects = Objects(f"{place}/staged")
+    objects = Objects(f"{place}/staged-{PLAN}")
     content = objects.get("texts-00000.parquet")
     for damaged in (content[:-9], content[:40] + bytes([content[40] ^ 1]) + content[41:]):
         objects.put("texts-00000.parquet", damaged)
@@ -174,7 +176,7 @@ def test_damaged_texts_are_told(place):
 
 def test_a_model_comes_back_with_all_that_it_reads(models, place, tmp_path):
     for name, labeler in models.items():
-        staged = Staged(f"{place}-{name}")
+        staged = Staged(f"{place}-{name}", PLAN)
         staged.put_model(labeler.bundle)
         bundle = staged.model(tmp_path / name)
         assert bundle.classifier.folder.is_relative_to(tmp_path / name)
@@ -182,9 +184,9 @@ def test_a_model_comes_back_with_all_that_it_reads(models, place, tmp_path):
 
 
 def test_a_damaged_model_is_told(models, place, tmp_path):
-    staged = Staged(place)
+    staged = Staged(place, PLAN)
     staged.put_model(models["head"].bundle)
-    objects = Objects(f"{place}/staged/model")
+    objects = Objects(f"{place}/staged-{PLAN}/model")
     objects.put("head.safetensors", objects.get("head.safetensors") + b"x")
     with pytest.raises(BundleError, match=r"head\.safetensors was changed or damaged"):
         staged.model(tmp_path / "model")
@@ -213,7 +215,7 @@ def here(monkeypatch):
         def connected(self):
             from contextlib import nullcontext
 
-            return nullcontext(InThisProcess(self, 1, "cpu"))
+            return nullcontext(InThisProcess(self, 1, cluster_worker.hardware_here(0)))
 
     return Here()
 
@@ -232,7 +234,7 @@ def test_it_makes_the_shards_of_this_machine(models, here, name, place, caplog):
     expected = labeler.predict(ROWS, checkpoint=f"{place}-local")
     assert objects(place) == objects(f"{place}-local")
     assert len(objects(place)) == 9
-    assert not Objects(f"{place}/staged").names()
+    assert not [name for name in Objects(place).names() if "." not in name]  # nothing staged is left
     assert found.ids == expected.ids
     np.testing.assert_array_equal(found.logits, expected.logits)
 
@@ -278,6 +280,62 @@ def test_the_feature_cache_is_left_alone(tiny_backbone, here, tmp_path):
     assert labeler.predictor.from_cache == len(ROWS)
 
 
+def test_an_unfinished_run_with_a_feature_cache_does_not_go_on_there(
+    tiny_backbone, here, tmp_path, monkeypatch
+):
+    """Nodes would compute what the run was to look up, so its last digits and counts would be others."""
+    labeler, put = Labeler(tiny_backbone, cache=tmp_path / "cache").fit(snippets(40)), Objects.put
+    labeler.predict(ROWS)
+
+    def stopping(self, name, content):
+        if name == "shard-00002.safetensors":
+            raise KeyboardInterrupt
+        put(self, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "put", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            labeler.predict(ROWS, checkpoint=tmp_path / "run")
+    with pytest.raises(
+        ExportError, match="looks features up in the feature cache, which no node has: finish"
+    ):
+        labeler.predict(ROWS, checkpoint=tmp_path / "run", cluster=here)
+    assert labeler.predict(ROWS, checkpoint=tmp_path / "run").from_cache.all()
+
+
+def test_a_folder_of_somebody_else_stays(models, here, tmp_path):
+    (tmp_path / "run" / "staged").mkdir(parents=True)
+    (tmp_path / "run" / "staged" / "mine").write_text("of somebody")
+    models["head"].predict(ROWS, checkpoint=tmp_path / "run", cluster=here)
+    assert [
+        path.name for path in (tmp_path / "run").rglob("*") if path.suffix not in (".json", ".safetensors")
+    ] == ["staged", "mine"]
+
+
+def test_what_a_killed_run_staged_goes_with_the_next_on_this_machine(models, here, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Staged, "discard", lambda self: None)
+        patch.setattr(cluster_worker, "arrays_of", lambda *_: 1 / 0)
+        with pytest.raises(ClusterError):
+            models["head"].predict(ROWS, checkpoint=tmp_path, cluster=here)
+    assert list(tmp_path.glob("staged-*"))
+    models["head"].predict(ROWS, checkpoint=tmp_path)
+    assert not list(tmp_path.glob("staged-*"))
+
+
+def test_a_fault_is_told_even_where_what_is_staged_cannot_be_deleted(
+    models, here, tmp_path, monkeypatch, caplog
+):
+    def refuse(self):
+        raise ExportError("the login ended")
+
+    monkeypatch.setattr(Objects, "delete", refuse)
+    monkeypatch.setattr(cluster_worker, "arrays_of", lambda *_: 1 / 0)
+    with pytest.raises(ClusterError, match="division by zero"):
+        models["head"].predict(ROWS, checkpoint=tmp_path, cluster=here)
+    assert "the login ended" in caplog.text
+
+
 FAULTS = {
     "texts": r"node here: .*texts-00001\.parquet is damaged",
     "few": "node here: shard 1 has 3 texts, 8 were planned",
@@ -308,7 +366,7 @@ def test_what_a_worker_cannot_do_ends_the_run(models, here, tmp_path, monkeypatc
     with pytest.raises(ClusterError, match=FAULTS[fault]) as raised:
         models["head"].predict(ROWS, checkpoint=tmp_path / "run", cluster=here)
     assert "Traceback" in str(raised.value.__cause__)
-    assert not (tmp_path / "run" / "staged").exists()
+    assert not list((tmp_path / "run").glob("staged*"))
     assert (tmp_path / "run" / "shard-00000.json").exists() == (fault in ("texts", "few"))
 
 

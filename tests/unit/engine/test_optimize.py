@@ -170,9 +170,9 @@ def test_a_backend_may_ask_a_finer_one_about_close_rows(bundle, plugins, speeds,
         found.append(1 / trials[1].texts_per_second - 1 / 4000)
         assert measured["texts_per_second"] == round(trials[1].texts_per_second, 1)
     share, still = measured["computed_again"], trials[2].fit.measured["computed_again"]
-    assert share > 2 * still
+    assert share > 1.5 * still
     assert found == pytest.approx([min(share / 100, share / 101 + still / 100), share / 400 + still / 100])
-    assert found[1] < 0.7 * found[0]
+    assert found[1] < found[0]
 
 
 def test_scores_too(tiny_backbone, plugins, speeds, tmp_path):

@@ -85,9 +85,8 @@ def test_what_a_finer_backend_leaves_close_the_reference_computes(two, runs_here
     logits = head_logits(two.classifier, fast)
     leads = lead(two.calibrator.apply(logits.astype(np.float64)))
     wide, narrow = np.quantile(leads, [0.7, 0.3])
-    speed = {"texts_per_second_alone": 100.0, "reference_texts_per_second": 10.0}
-    first = BackendFit("torch_bf16", band=float(wide), measured={**speed, "computed_again": 0.7})
-    finer = BackendFit(FINER, 1.25, 2.0, 3.0, float(narrow), {**speed, "computed_again": 0.2}, None, 0.5)
+    first = BackendFit(OTHER, band=float(wide), again_by=FINER)
+    finer = BackendFit(FINER, 1.25, 2.0, 3.0, float(narrow), distance_scale=0.5)
     found = (predictor := Predictor(with_backends(two, first, finer), OTHER))(IDS, TEXTS)
     assert predictor.to_json()["recomputed_by"] == [FINER, "torch"]
     near = leads < wide
