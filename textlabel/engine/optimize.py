@@ -246,7 +246,7 @@ def fit_band(leads: Floats, errors: Floats) -> float:
     Examples
     --------
     >>> fit_band(np.arange(1000) / 1000, np.full(1000, 0.02))
-    0.0195
+    0.0205
     >>> fit_band(np.arange(1000) / 1000, np.zeros(1000))
     0.0
     """
