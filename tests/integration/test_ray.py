@@ -338,17 +338,17 @@ def test_a_store_is_a_place_that_all_nodes_reach(home, tmp_path):
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     store = s3fs.S3FileSystem(endpoint_url=address, key="nobody", secret="nothing", use_listings_cache=False)
-    store.mkdir("bucket")
+    store.mkdir("nodes")  # moto's stores of one process share their buckets
     Labeler(write_static(tmp_path / "static"), cache=False).fit(snippets(40)).save(tmp_path / "model")
     model = str(tmp_path / "model")
     try:
         code, _, err = finish(start(home, "--out", str(tmp_path / "here"), model=model))
         assert code == 0, err
         with cluster(**login) as found:
-            there = "s3://bucket/labeled"
+            there = "s3://nodes/labeled"
             code, _, err = finish(start(home, "--out", there, *on(found), model=model, **login))
         assert code == 0, err
-        made = {path.rpartition("/")[2]: store.cat_file(path) for path in store.find("bucket")}
+        made = {path.rpartition("/")[2]: store.cat_file(path) for path in store.find("nodes")}
         assert made == content(tmp_path / "here")
     finally:
         server.stop()
