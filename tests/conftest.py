@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from tiny import write_backbone
 
@@ -16,6 +17,15 @@ ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer BERT with its tokenizer, on disk."""
     return write_backbone(tmp_path_factory.mktemp("tiny-bert"))
+
+
+@pytest.fixture
+def store():
+    """Return a store in memory, and empty it."""
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    yield files
+    files.store.clear()
 
 
 # In CI a skipped test is a test that nobody runs: it fails, unless tests/allowed_skips.txt says why not.

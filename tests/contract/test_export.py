@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import datasets
-import fsspec
 import numpy as np
 import pytest
 import yaml
@@ -98,15 +97,6 @@ def test_what_goes_in_comes_out(plugin, annotated, tmp_path):
     assert again.column_names == annotated.column_names
     for name in annotated.column_names:
         assert again[name][:] == annotated[name][:], name
-
-
-@pytest.fixture
-def store():
-    """Return a store in memory, and empty it."""
-    files = fsspec.filesystem("memory")
-    files.store.clear()
-    yield files
-    files.store.clear()
 
 
 def test_a_store_gives_the_rows_of_a_disk(plugin, annotated, tmp_path, store, monkeypatch):

@@ -17,15 +17,6 @@ from textlabel.errors import BundleError, CorpusError
 ROWS = [{"id": f"r{i}", "text": f"text {i}"} for i in range(7)]
 
 
-@pytest.fixture
-def store():
-    """Return a store in memory, and empty it."""
-    files = fsspec.filesystem("memory")
-    files.store.clear()
-    yield files
-    files.store.clear()
-
-
 def lines(rows: list[dict[str, str]]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 

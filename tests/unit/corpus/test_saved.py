@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import fsspec
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
@@ -16,15 +15,6 @@ FEATURES = Features({"id": Value("string"), "text": Value("string"), "stars": Cl
 ROWS = Dataset.from_list(
     [{"id": f"r{i}", "text": f"text {i}", "stars": i % 2} for i in range(50)], features=FEATURES
 )
-
-
-@pytest.fixture
-def store():
-    """Return a store in memory, and empty it."""
-    files = fsspec.filesystem("memory")
-    files.store.clear()
-    yield files
-    files.store.clear()
 
 
 def fails(url: str, **options: str) -> str:

@@ -15,34 +15,8 @@ from textlabel.errors import BundleError, PluginError, RecipeError
 from textlabel.models.backend_fit import BackendFit
 from textlabel.models.bundle import Bundle
 
-TEXTS = [row["text"] for row in snippets(60, seed=1)]
-IDS = [str(number) for number in range(len(TEXTS))]
 #: the plugin whose features differ from the reference's, and that needs no files
 OTHER = "torch_bf16"
-
-
-@pytest.fixture(scope="module")
-def two(tiny_backbone):
-    return Labeler(tiny_backbone).fit(snippets(80)).bundle
-
-
-@pytest.fixture(scope="module")
-def five(tiny_backbone):
-    rows = [{**row, "label": "abcde"[number % 5]} for number, row in enumerate(snippets(100))]
-    return Labeler(tiny_backbone).fit(rows).bundle
-
-
-@pytest.fixture(scope="module")
-def score(tiny_backbone):
-    rows = [{"text": row["text"], "label": float(row["stars"])} for row in snippets(80)]
-    return Labeler(tiny_backbone, "regression").fit(rows).bundle
-
-
-@pytest.fixture
-def runs_here(monkeypatch):
-    """Let torch_bf16 run whatever the processor, slowly, maybe, but rightly, and be taken by "auto"."""
-    monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "")
-    monkeypatch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", True)
 
 
 def with_backends(bundle, *fits):

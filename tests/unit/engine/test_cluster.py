@@ -6,7 +6,6 @@ import http.server
 import socket
 import threading
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -29,16 +28,6 @@ ROWS += [{"id": f"again{i}", "text": ROWS[i]["text"]} for i in (0, 17)]
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch):
     monkeypatch.setattr(shards, "LEAST_ROWS", 8)
-
-
-@pytest.fixture(params=["disk", "memory"])
-def place(request, tmp_path):
-    """A folder on a disk, and one in an object store."""
-    if request.param == "disk":
-        yield str(tmp_path / "run")
-        return
-    yield f"memory://{tmp_path.name}/run"
-    fsspec.filesystem("memory").store.clear()
 
 
 @pytest.fixture(scope="module")

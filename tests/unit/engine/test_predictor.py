@@ -21,11 +21,6 @@ FINER = "openvino_bf16"
 
 
 @pytest.fixture(scope="module")
-def two(tiny_backbone):
-    return Labeler(tiny_backbone).fit(snippets(80)).bundle
-
-
-@pytest.fixture(scope="module")
 def five(tiny_backbone):
     rows = [{**row, "label": "abcde"[number % 5]} for number, row in enumerate(snippets(100))]
     return Labeler(tiny_backbone).fit(rows).bundle
@@ -38,10 +33,8 @@ def score(tiny_backbone):
 
 
 @pytest.fixture
-def runs_here(monkeypatch):
-    """Let torch_bf16 run whatever the processor, slowly, maybe, but rightly, and be taken by "auto"."""
-    monkeypatch.setattr(registry.load("backend", OTHER), "lacks", lambda: "")
-    monkeypatch.setattr(registry.load("backend", OTHER), "BATCH_INVARIANT", True)
+def exact(monkeypatch):
+    """Let another plugin give the reference's own features."""
     reference, finer = registry.load("backend", "torch").Backend, registry.load("backend", FINER)
     monkeypatch.setattr(finer, "Backend", reference)
     monkeypatch.setattr(finer, "lacks", lambda: "")
@@ -79,7 +72,7 @@ def test_close_rows_are_the_references_and_others_are_corrected(name, request, r
     assert list(found.ids) == IDS
 
 
-def test_what_a_finer_backend_leaves_close_the_reference_computes(two, runs_here):
+def test_what_a_finer_backend_leaves_close_the_reference_computes(two, runs_here, exact):
     """Rows of the wide band go to the finer backend, and of those the ones of its narrow band on."""
     fast = Featurizer(two.classifier, OTHER).features(TEXTS)
     logits = head_logits(two.classifier, fast)
@@ -92,18 +85,18 @@ def test_what_a_finer_backend_leaves_close_the_reference_computes(two, runs_here
     near = leads < wide
     np.testing.assert_array_equal(found.recomputed, near)
     np.testing.assert_array_equal(found.logits[~near], logits[~near])
-    exact = Featurizer(two.classifier).features(TEXTS)  # of which toy features are a copy, here
-    scaled = np.float32(1.25) * head_logits(two.classifier, exact)
+    right = Featurizer(two.classifier).features(TEXTS)  # of which toy features are a copy, here
+    scaled = np.float32(1.25) * head_logits(two.classifier, right)
     still = near & (lead(two.calibrator.apply(scaled.astype(np.float64))) < narrow)
     assert 0 < still.sum() < near.sum() < len(TEXTS)
     settled = near & ~still
     np.testing.assert_allclose(found.logits[settled], scaled[settled], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.logits[still], scaled[still] / 1.25, rtol=1e-4, atol=1e-6)
-    score = two.scope.score(scaled, exact)
+    score = two.scope.score(scaled, right)
     np.testing.assert_allclose(found.ood_score[settled], 2 * score[settled] + 3, rtol=1e-4)
-    score = two.scope.score(scaled / np.float32(1.25), exact)
+    score = two.scope.score(scaled / np.float32(1.25), right)
     np.testing.assert_allclose(found.ood_score[still], score[still], rtol=1e-4)
-    distances = two.against_source(exact)[1]
+    distances = two.against_source(right)[1]
     np.testing.assert_allclose(found.distances[settled], 0.5 * distances[settled], rtol=1e-4)
     np.testing.assert_allclose(found.distances[still], distances[still], rtol=1e-4)
 

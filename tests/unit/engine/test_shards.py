@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 
-import fsspec
 import numpy as np
 import pytest
 
@@ -14,16 +13,6 @@ from textlabel.engine.shards import Objects, Shards
 from textlabel.errors import ExportError
 
 FACTS = {"model": "a" * 64, "torch_version": "1.0", "corpus": "c"}
-
-
-@pytest.fixture(params=["disk", "memory"])
-def place(request, tmp_path):
-    """A folder on a disk, and one in an object store."""
-    if request.param == "disk":
-        yield str(tmp_path / "run")
-        return
-    yield f"memory://{tmp_path.name}/run"
-    fsspec.filesystem("memory").store.clear()
 
 
 @pytest.fixture(autouse=True)
