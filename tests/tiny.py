@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+from functools import cache
 from pathlib import Path
 
 WORDS = [
@@ -61,6 +64,80 @@ ARCHITECTURES = {
     ),
 }
 
+PIECES = 300
+DEBERTA_PIECES = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3, "pad_piece": "[PAD]"}
+DEBERTA_PIECES |= {"bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+#: name -> (config class, settings, the file that its tokenizer is made of, how SentencePiece numbers pieces)
+SENTENCE_PIECE = {
+    "albert": (
+        "AlbertConfig",
+        {**SMALL, "vocab_size": PIECES, "embedding_size": 8},
+        "spiece.model",
+        {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"},
+    ),
+    "xlm_roberta": (
+        "XLMRobertaConfig",
+        {
+            **SMALL,
+            "vocab_size": PIECES + 2,
+            "pad_token_id": 1,
+            "bos_token_id": 0,
+            "cls_token_id": 0,
+            "eos_token_id": 2,
+            "sep_token_id": 2,
+            "type_vocab_size": 1,
+        },
+        "sentencepiece.bpe.model",
+        {"unk_id": 0, "bos_id": 1, "eos_id": 2},
+    ),
+    "deberta_v3": (
+        "DebertaV2Config",
+        {
+            **SMALL,
+            "vocab_size": PIECES + 20,  # the real one has more rows than its tokenizer has pieces, too
+            "relative_attention": True,
+            "position_buckets": 8,
+            "max_relative_positions": -1,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "type_vocab_size": 0,
+        },
+        "spm.model",
+        DEBERTA_PIECES,
+    ),
+}
+
+
+@cache
+def sentence_piece(family: str) -> bytes:
+    """Return a SentencePiece model trained on the bundled reviews, as that family numbers its pieces."""
+    import sentencepiece
+
+    from textlabel.resources import resource
+
+    with resource("data/reviews/product.jsonl").open(encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line, _ in zip(file, range(400), strict=False)]
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=made,
+        vocab_size=PIECES,
+        num_threads=1,
+        minloglevel=2,
+        **SENTENCE_PIECE[family][3],
+    )
+    return made.getvalue()
+
+
+def write_sentence_piece(folder: Path, family: str, seed: int = 0) -> Path:
+    """Write a random checkpoint whose tokenizer is a SentencePiece model alone, as many are published."""
+    config, settings, name, _ = SENTENCE_PIECE[family]
+    write_weights(folder, config, settings, masked=True, seed=seed)
+    (folder / name).write_bytes(sentence_piece(family))
+    return folder
+
 
 def write_tokenizer(folder: Path) -> None:
     """Write a word-level fast tokenizer over `WORDS`."""
@@ -81,10 +158,18 @@ def write_tokenizer(folder: Path) -> None:
 
 def write_backbone(folder: Path, architecture: str = "bert", seed: int = 0) -> Path:
     """Write a random checkpoint with its tokenizer and return the folder."""
+    write_weights(folder, *ARCHITECTURES[architecture], seed=seed)
+    write_tokenizer(folder)
+    return folder
+
+
+def write_weights(
+    folder: Path, config_name: str, settings: dict[str, object], masked: bool, seed: int
+) -> None:
+    """Write random weights and their configuration."""
     import torch
     import transformers
 
-    config_name, settings, masked = ARCHITECTURES[architecture]
     config = getattr(transformers, config_name)(**settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -94,8 +179,6 @@ def write_backbone(folder: Path, architecture: str = "bert", seed: int = 0) -> P
             if parameter.ndim > 1:
                 parameter.data.normal_(0, 0.3)
     model.save_pretrained(folder)
-    write_tokenizer(folder)
-    return folder
 
 
 def write_static(folder: Path, seed: int = 0) -> Path:

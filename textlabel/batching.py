@@ -78,6 +78,35 @@ def shuffled(lengths: IntArray, size: int, rng: np.random.Generator) -> Iterator
         yield batches[number]
 
 
+def class_batches(targets: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
+    """Return one epoch of batches in which classes are equally frequent, with two rows a class or more.
+
+    No row is twice in a batch. Every row is read at least once, and rows of rarer classes again, until each
+    class was read as often as the most frequent one. With more classes than half of ``size`` each batch holds
+    some of them. A class of a single row is met by the others, but has no mate.
+
+    Parameters
+    ----------
+    targets : (n,) class of each row.
+    size : at most so many rows a batch; below 6 it counts as 6.
+
+    Examples
+    --------
+    >>> [b.tolist() for b in class_batches(np.array([0, 0, 0, 1]), 4, np.random.default_rng(0))]
+    [[3, 2, 0], [1, 2, 3]]
+    """
+    order = rng.permutation(len(targets))
+    order = order[np.argsort(targets[order], kind="stable")]
+    rows = np.split(order, np.flatnonzero(np.diff(targets[order])) + 1)
+    each = max(size // len(rows), 2)
+    together = max(size // each, 3)  # so that an odd one out is never alone
+    for start in range(0, max(map(len, rows)), each):
+        drawn = [some[(start + np.arange(min(each, len(some)))) % len(some)] for some in rows]
+        classes = rng.permutation(len(drawn))
+        for part in np.array_split(classes, -(-len(classes) // together)):
+            yield np.concatenate([drawn[number] for number in part])
+
+
 def share(index: IntArray, rank: int, world: int) -> IntArray:
     """Return the part of a global batch that process ``rank`` of ``world`` computes.
 

@@ -46,6 +46,7 @@ _SOURCES = {
     "model",
     "backbone",
     "recipe",
+    "descriptions",
     "annotations",
 }
 #: a section's key that by default is what an earlier section wrote

@@ -47,9 +47,17 @@ class Labeler(Fitted):
     sets : prediction sets by "lac", "aps", "raps" or "class" (`textlabel.trust.set_rule`); scores have an
         interval instead.
     set_alpha : share of the sets that may miss the true label.
+    noisy_labels : what to do with training rows whose label is likely wrong (`textlabel check-labels`):
+        "keep" them, "prune" them, or give them "soft" labels, which are what other rows say of them.
     cache : where features of texts are kept for the next model on the same body: True, the user's cache
         folder (`textlabel cache`), False, nowhere, or a folder.
     pooling, normalize, max_length : how features are read; None: as the backbone says of itself.
+    layers : how many layers give features, counted from the top, laid side by side; None: the last one alone,
+        or what recipe "auto" finds best.
+    descriptions : {class: what it is, in words}, for recipes that read the names of classes, as "auto" does;
+        None: the names say it.
+    budget : time in which recipe "auto" may try recipes that train the backbone, in seconds or as "10m"; 0:
+        none of them. What is tried within a time depends on the machine.
     on_long : what is done with longer texts: "truncate" (None) reads their first max_length tokens, "window"
         all of them in windows that overlap, "fail" refuses them.
     window_pooling : how windows become one row: "mean" (None), "weighted" by their tokens, or "max".
@@ -75,12 +83,16 @@ class Labeler(Fitted):
         keep_reference: bool = False,
         sets: str = DEFAULT_SETS,
         set_alpha: float = DEFAULT_ALPHA,
+        noisy_labels: str = "keep",
         cache: bool | str | Path = True,
         pooling: str | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
         on_long: str | None = None,
         window_pooling: str | None = None,
+        layers: int | None = None,
+        descriptions: Mapping[str, str] | None = None,
+        budget: str | float = "60s",
     ) -> None:
         self.backbone = backbone
         self._recipe: Recipe | dict[str, Any] = Recipe.load(recipe)
@@ -90,12 +102,16 @@ class Labeler(Fitted):
         self.off_map = off_map
         self.keep_reference = keep_reference
         self.sets = SetPlan(sets, set_alpha)
+        self.noisy_labels = noisy_labels
+        self.descriptions = descriptions
+        self.budget = budget
         self._reading = {
             "pooling": pooling,
             "normalize": normalize,
             "max_length": max_length,
             "on_long": on_long,
             "window_pooling": window_pooling,
+            "layers": layers,
         }
 
     @property
@@ -135,6 +151,7 @@ class Labeler(Fitted):
         CorpusError, RecipeError, BackboneError, TrainingError
         """
         from textlabel.engine.adapt import adapt
+        from textlabel.engine.auto import seconds_of
         from textlabel.engine.backend_choice import backend_to_fit
         from textlabel.engine.feature_cache import cache_folder
         from textlabel.engine.scope import ScopePlan
@@ -151,6 +168,7 @@ class Labeler(Fitted):
             label_column=label_column,
             on_bad_row=on_bad_row,
             reject_file=reject_file,
+            descriptions=self.descriptions,
             **loading,
         )
         backbone = load_backbone(self.backbone, **self._reading)
@@ -163,6 +181,8 @@ class Labeler(Fitted):
             calibrator=self.calibrator,
             scope=ScopePlan(self.off_map, self.keep_reference),
             sets=self.sets,
+            noisy_labels=self.noisy_labels,
+            budget=seconds_of(self.budget),
             backend=backend_to_fit(self.backend),
             cache=cache_folder(self.cache),
             checkpoint=None if checkpoint is None else Path(checkpoint),
@@ -299,6 +319,7 @@ class Labeler(Fitted):
             max_length=info.max_length,
             on_long=info.on_long,
             window_pooling=info.window_pooling,
+            layers=info.layers,
         )
         labeler._recipe = bundle.record["recipe"]  # read when somebody fits again: its plugins may be absent
         labeler._bundle = bundle

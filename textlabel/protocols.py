@@ -52,6 +52,12 @@ class Rows:
         """Tokens of each row (n,)."""
         return np.array([len(row) for row in self.tokens], dtype=np.int64)
 
+    @cached_property
+    def groups(self) -> IntArray:
+        """Equal numbers (n,) for equal rows of tokens: to a model these are one text."""
+        numbers: dict[tuple[int, ...], int] = {}
+        return np.array([numbers.setdefault(tuple(row), len(numbers)) for row in self.tokens], dtype=np.int64)
+
     def take(self, index: IntArray) -> Rows:
         """Return the rows at ``index``, in that order."""
         targets = None if self.targets is None else np.asarray(self.targets)[index]

@@ -39,6 +39,9 @@ class Training:
     learning_rate : peak rate of the topmost trained layer.
     head_learning_rate : peak rate of the head; 0: the same as ``learning_rate``.
     layer_decay : factor in (0, 1] per layer downwards (ULMFiT, Howard & Ruder 2018, arXiv 1801.06146).
+    unfreeze : "all" layers that the tune trains from the start, or "gradual": the topmost in the first epoch,
+        and one more in each that follows (ULMFiT, too). Needs more epochs than the backbone has layers, or
+        the lowest never train.
     weight_decay : decoupled decay, not applied to biases and norms.
     warmup : share of the steps with a rising rate, in [0, 1); it then falls linearly to 0.
     optimizer : "adamw" or "sgd" (momentum 0.9).
@@ -54,6 +57,7 @@ class Training:
     learning_rate: float = 2e-4
     head_learning_rate: float = 0.0
     layer_decay: float = 1.0
+    unfreeze: str = "all"
     weight_decay: float = 0.01
     warmup: float = 0.1
     optimizer: str = "adamw"
@@ -70,6 +74,7 @@ class Training:
             "learning_rate": self.learning_rate > 0,
             "head_learning_rate": self.head_learning_rate >= 0,
             "layer_decay": 0 < self.layer_decay <= 1,
+            "unfreeze": self.unfreeze in ("all", "gradual"),
             "weight_decay": self.weight_decay >= 0,
             "warmup": 0 <= self.warmup < 1,
             "optimizer": self.optimizer in ("adamw", "sgd"),
@@ -103,6 +108,8 @@ class Stage:
     objective : what is minimized: a name, a table with ``name``, options and ``weight``, or a list of
         them, which are summed.
     rows : which rows it reads: labeled, unlabeled or both.
+    augment : changed copies of the labeled rows that it also trains on: a name, a table with ``name`` and its
+        options, or a list of them.
     training : the numbers of the gradient loop.
 
     Examples
@@ -115,6 +122,7 @@ class Stage:
     objective: tuple[Plugin, ...]
     rows: str = "labeled"
     training: Training = field(default_factory=Training)
+    augment: tuple[Plugin, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rows not in ROWS:
@@ -122,8 +130,8 @@ class Stage:
         if not self.objective:
             raise RecipeError("a stage needs at least one objective")
         tune = registry.load("tune", self.tune.name)
-        options_of("tune", self.tune)
-        read: frozenset[str] = frozenset()
+        options = options_of("tune", self.tune)
+        read: frozenset[str] = tune.roles(options) if hasattr(tune, "roles") else frozenset()
         for chosen in self.objective:
             objective = registry.load("objective", chosen.name)
             options_of("objective", chosen)
@@ -135,13 +143,29 @@ class Stage:
             read |= objective.ROLES
         expected = "both" if len(read) == 2 else "".join(read)
         if self.rows != expected:
-            raise RecipeError(f"rows = {self.rows!r}, but its objectives read rows = {expected!r}")
+            raise RecipeError(f"rows = {self.rows!r}, but the stage reads rows = {expected!r}")
+        for change in self.augment:
+            options_of("augment", change)
+        if self.augment and "labeled" not in read:
+            raise RecipeError("augment changes labeled rows, and its objectives read none; leave it out")
+        if self.training.patience and not self.trains_head:
+            raise RecipeError(
+                f"patience = {self.training.patience} looks at what the head says, and none of its "
+                "objectives trains the head; leave patience out"
+            )
 
     @classmethod
-    def of(cls, tune: Any, objective: Any, rows: str = "labeled", **training: Any) -> Stage:
+    def of(
+        cls, tune: Any, objective: Any, rows: str = "labeled", augment: Any = (), **training: Any
+    ) -> Stage:
         """Return a stage from plain values: names, tables with a ``name``, or lists of them."""
-        objectives = objective if isinstance(objective, list | tuple) else [objective]
-        return cls(_plugin(tune), tuple(map(_plugin, objectives)), rows, build(Training, training, "stage"))
+        loop = build(Training, training, "stage")
+        return cls(_plugin(tune), _plugins(objective), rows, loop, _plugins(augment))
+
+    @property
+    def trains_head(self) -> bool:
+        """Whether what the stage minimizes depends on the head."""
+        return any("head" in registry.load("objective", chosen.name).NEEDS_PARTS for chosen in self.objective)
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -163,14 +187,24 @@ class Recipe:
     name: str
     stages: tuple[Stage, ...]
     description: str = ""
+    #: recipes that are tried after these stages, in order of cost, where labels speak for them
+    alternatives: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise RecipeError(f"recipe {self.name!r} has no [[stage]]; expected at least one")
         if not self.kinds:
             raise RecipeError(f"recipe {self.name!r}: its stages learn from different kinds of labels")
-        if not any("head" in registry.load("tune", stage.tune.name).PARTS for stage in self.stages):
+        if not any(stage.trains_head for stage in self.stages):
             raise RecipeError(f"recipe {self.name!r}: no stage trains the head")
+        if self.alternatives and (len(self.stages) > 1 or self.stages[0].tune.name != "head"):
+            raise RecipeError(
+                f"recipe {self.name!r} has alternatives: expected one stage with tune = 'head' beside them, "
+                "which is tried first"
+            )
+        for name in self.alternatives:
+            if Recipe.load(name).alternatives:
+                raise RecipeError(f"recipe {self.name!r}: alternative {name!r} has alternatives of its own")
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -206,12 +240,13 @@ class Recipe:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Recipe:
         """Return a recipe from parsed TOML or JSON; ``where`` names its origin in errors."""
-        unknown_keys(data, {"name", "description", "stage"}, where)
+        unknown_keys(data, {"name", "description", "alternatives", "stage"}, where)
         if not isinstance(data.get("stage", []), list):
             raise RecipeError(f"{where}: expected [[stage]], a list of stages, not [stage]")
         try:
             stages = tuple(Stage.of(**_stage_keys(table, where)) for table in data.get("stage", ()))
-            return cls(str(data.get("name", Path(where).stem)), stages, str(data.get("description", "")))
+            name, description = str(data.get("name", Path(where).stem)), str(data.get("description", ""))
+            return cls(name, stages, description, tuple(map(str, data.get("alternatives", ()))))
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
 
@@ -220,11 +255,13 @@ class Recipe:
         return {
             "name": self.name,
             "description": self.description,
+            "alternatives": list(self.alternatives),
             "stage": [
                 {
                     "tune": {"name": s.tune.name, **s.tune.options},
                     "objective": [{"name": o.name, "weight": o.weight, **o.options} for o in s.objective],
                     "rows": s.rows,
+                    "augment": [{"name": a.name, **a.options} for a in s.augment],
                     **asdict(s.training),
                 }
                 for s in self.stages
@@ -303,8 +340,12 @@ def _plugin(value: Any) -> Plugin:
     raise RecipeError(f"expected a plugin name or a table with a name, got {value!r}")
 
 
+def _plugins(value: Any) -> tuple[Plugin, ...]:
+    return tuple(map(_plugin, value if isinstance(value, list | tuple) else [value]))
+
+
 def _stage_keys(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    known: Sequence[str] = ["tune", "objective", "rows", *(f.name for f in fields(Training))]
+    known: Sequence[str] = ["tune", "objective", "rows", "augment", *(f.name for f in fields(Training))]
     unknown_keys(table, set(known), f"{where}: [[stage]]")
     for key in ("tune", "objective"):
         if key not in table:

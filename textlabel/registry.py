@@ -20,6 +20,7 @@ from textlabel.errors import PluginError, nearest
 KINDS: dict[str, str] = {
     "tune": "textlabel.tune",
     "objective": "textlabel.objective",
+    "augment": "textlabel.augment",
     "backend": "textlabel.engine.backends",
     "calibrator": "textlabel.trust.calibrators",
     "score": "textlabel.trust.scores",

@@ -58,12 +58,19 @@ class Fit:
     sets : kind of the prediction sets: lac (the smallest), aps or raps (larger where a row is hard), or class
         (a promise for each class); scores have an interval instead.
     set_alpha : share of the prediction sets that may miss the true label.
+    noisy_labels : what to do with training rows whose label is likely wrong (`textlabel check-labels`): keep
+        them, prune them, or give them soft labels, which are what other rows say of them.
     forget_rows : put nothing into the model that gives away features of a training row, and cache none: no
         reference, no heads of folds (orders ensemble and mutual_information need them) and no twins
         (estimates of accuracy are then without GDE).
     backend : what runs the forward pass (`textlabel plugins backend`).
     cache : look features of labeled rows up in the feature cache (`textlabel cache`), and keep them there.
     pooling : mean or cls; by default what the backbone says of itself.
+    layers : how many layers give features, counted from the top, laid side by side; 0: the last one alone, or
+        what recipe auto finds best.
+    descriptions : JSON file of {class: what it is, in words}, for recipes that read the names of classes, as
+        auto does; by default the names say it.
+    budget : time in which recipe auto may try recipes that train the backbone, such as 10m; 0: none of them.
     max_length : tokens kept of a text; 0: what the backbone says of itself.
     on_long : what is done with longer texts: truncate reads their first tokens, window all of them in windows
         that overlap, fail refuses them. Labeling does the same. A recipe that trains the body trains it on
@@ -90,10 +97,14 @@ class Fit:
     keep_reference: bool = False
     sets: str = DEFAULT_SETS
     set_alpha: float = DEFAULT_ALPHA
+    noisy_labels: str = "keep"
     forget_rows: bool = False
     backend: str = "torch"
     cache: bool = True
     pooling: str = ""
+    layers: int = 0
+    descriptions: str = ""
+    budget: str = "60s"
     max_length: int = 0
     on_long: str = "truncate"
     window_pooling: str = "mean"
@@ -104,6 +115,7 @@ class Fit:
     def run(self) -> Summary:
         """Train, save, and return what there is to tell. A killed run goes on when it is repeated."""
         from textlabel.engine.process import accelerator
+        from textlabel.engine.task import read_descriptions
 
         if self.forget_rows and self.keep_reference:
             raise RecipeError(
@@ -124,8 +136,12 @@ class Fit:
             keep_reference=self.keep_reference,
             sets=self.sets,
             set_alpha=self.set_alpha,
+            noisy_labels=self.noisy_labels,
             cache=self.cache and not self.forget_rows,
             pooling=self.pooling or None,
+            layers=self.layers or None,
+            descriptions=read_descriptions(self.descriptions) if self.descriptions else None,
+            budget=self.budget,
             max_length=self.max_length or None,
             on_long=self.on_long,
             window_pooling=self.window_pooling,
@@ -153,6 +169,7 @@ class Fit:
             "backbone": self.backbone,
             "classes": list(labeler.schema.names),
             "labels": record["labels"],
+            "tried": record.get("tried", []),
             "calibrator": record["calibrator"],
             "processes": accelerator().num_processes,
             "seconds": round(time.monotonic() - start, 1),

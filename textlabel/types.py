@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from textlabel.errors import CorpusError, nearest
+
+#: what parts the words of a class name
+_SEPARATORS = str.maketrans("_./|", "    ")
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -42,10 +45,12 @@ class LabelSchema:
     ----------
     kind : "single" or "score"
     names : class names in the order of every logit and probability column; empty for scores.
+    descriptions : what each class is, in words, in that order; empty: the names say it. Schemas that differ
+        in nothing else are equal.
 
     Raises
     ------
-    CorpusError : fewer than two classes, or a class named twice.
+    CorpusError : fewer than two classes, a class named twice, or not one description a class.
 
     Examples
     --------
@@ -58,8 +63,13 @@ class LabelSchema:
 
     kind: LabelKind
     names: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        if self.descriptions and len(self.descriptions) != len(self.names):
+            raise CorpusError(
+                f"{len(self.descriptions)} descriptions of {len(self.names)} classes; expected one of each"
+            )
         if self.kind == "score":
             if self.names:
                 raise CorpusError("a score has no class names; expected names=()")
@@ -83,14 +93,27 @@ class LabelSchema:
             raise CorpusError(f"unknown label {name!r}: {nearest(name, self.names)}")
         return self.names.index(name)
 
+    def in_words(self) -> list[str]:
+        """Return a text for each class, as a model can read it.
+
+        Examples
+        --------
+        >>> LabelSchema("single", ("sci.space", "card_lost")).in_words()
+        ['sci space', 'card lost']
+        """
+        if self.descriptions:
+            return list(self.descriptions)
+        return [" ".join(name.translate(_SEPARATORS).split()) or name for name in self.names]
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
-        return {"kind": self.kind, "names": list(self.names)}
+        found: dict[str, Any] = {"kind": self.kind, "names": list(self.names)}
+        return found | ({"descriptions": list(self.descriptions)} if self.descriptions else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> LabelSchema:
         """Return the schema that `to_json` wrote."""
-        return cls(data["kind"], tuple(data["names"]))
+        return cls(data["kind"], tuple(data["names"]), tuple(data.get("descriptions", ())))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,17 @@ SETS = {
     "news_topics": ("sib200", "eng_Latn"),
     "arxiv_fields": ("arxiv_cs_math", "labelled"),
 }
+#: more sets, for few labels: emotions, many classes, Chinese and African languages
+MORE_SETS = {
+    "emotions": ("goemotions_single", None),
+    "bank_intents": ("banking77", None),
+    "newsgroups": ("news20", "t*"),
+    "news_topics_swahili": ("sib200", "swh_Latn"),
+    "news_topics_chinese": ("sib200", "zho_Hans"),
+    "tweets_hausa": ("afrisenti_votes", "hausa"),
+    "titles_chinese": ("csl_zh_titles", "t*"),
+    "shopping_chinese": ("zh_shopping_dev", None),
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,7 @@ def _split(name: str, rows: list[dict[str, Any]], test: list[bool], cap: tuple[i
 
 def public(name: str, data: Path, cap: tuple[int, int] = (2000, 1000)) -> Split | None:
     """Return one public set, or None with a message where its files are absent."""
-    folder, stem = SETS[name]
+    folder, stem = {**SETS, **MORE_SETS}[name]
     files = sorted((data / folder).glob(f"{stem or '*'}.jsonl.gz"))
     if not files:
         print(f"skipped {name}: no {data / folder}")

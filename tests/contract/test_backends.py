@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from tiny import WORDS, snippets, write_backbone
+from tiny import SENTENCE_PIECE, WORDS, snippets, write_backbone, write_sentence_piece
 
 from textlabel import registry
 from textlabel.batching import pad
@@ -269,6 +269,17 @@ def test_roberta_too(name, pooling, tmp_path):
     classifier = Classifier(
         load_backbone(folder, pooling=pooling, normalize=True), LabelSchema("score")
     ).eval()
+    expected = Featurizer(classifier).features(TEXTS)
+    found = made(name, classifier, TEXTS, tmp_path / "files").features(TEXTS)
+    assert cosines(found, expected).min() > 0.98
+    assert cosines(found, expected).mean() > 0.995
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("family", sorted(SENTENCE_PIECE))
+def test_sentence_piece_families_too(name, family, tmp_path):
+    folder = write_sentence_piece(tmp_path / family, family, seed=1)
+    classifier = Classifier(load_backbone(folder, normalize=True), LabelSchema("score")).eval()
     expected = Featurizer(classifier).features(TEXTS)
     found = made(name, classifier, TEXTS, tmp_path / "files").features(TEXTS)
     assert cosines(found, expected).min() > 0.98

@@ -8,10 +8,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tiny import snippets
+from tiny import snippets, write_backbone
 
 from textlabel import registry
 from textlabel.engine.head import risk
+from textlabel.errors import RecipeError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear
@@ -40,7 +41,9 @@ def make_context(backbone, schema, n=11):
     return Context(rows, schema, classifier, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("module", [*plugins("tune"), *plugins("objective")], ids=by_name)
+@pytest.mark.parametrize(
+    "module", [*plugins("tune"), *plugins("objective"), *plugins("augment")], ids=by_name
+)
 def test_options_are_frozen_with_defaults_and_a_docstring(module):
     assert dataclasses.is_dataclass(module.Options)
     options = module.Options()
@@ -91,11 +94,15 @@ def test_an_objective_says_what_it_needs(module, kind):
 
 
 @pytest.mark.parametrize(("module", "kind"), CASES)
-def test_an_epoch_reads_every_labeled_row_once(module, kind, tiny_backbone):
+def test_an_epoch_reads_every_labeled_row(module, kind, tiny_backbone):
+    """Each of them once, unless rows meet each other: then rows of rare classes may be read again."""
     objective = module.Objective(module.Options(), make_context(tiny_backbone, SCHEMAS[kind]))
     batches = list(objective.batches(4, np.random.default_rng(0)))
     again = list(objective.batches(4, np.random.default_rng(0)))
-    assert sorted(np.concatenate([b["labeled"] for b in batches]).tolist()) == list(range(11))
+    read = np.concatenate([b["labeled"] for b in batches]).tolist()
+    assert set(read) == set(range(11))
+    assert len(read) == 11 or not objective.splits
+    assert len(list(objective.batches(4, np.random.default_rng(1)))) == len(batches)
     assert all((a["labeled"] == b["labeled"]).all() for a, b in zip(batches, again, strict=True))
 
 
@@ -120,12 +127,22 @@ def test_the_loss_falls_along_its_own_gradient(module, kind, tiny_backbone):
     objective = module.Objective(module.Options(), context)
     rows = next(iter(objective.batches(11, np.random.default_rng(1))))
     batch = Batch(rows, {role: len(index) for role, index in rows.items()})
-    head = context.classifier.head
-    loss = objective.loss("model", batch)
-    (gradient,) = torch.autograd.grad(loss, [head.weight])
+    part = context.classifier.head if "head" in module.NEEDS_PARTS else context.classifier.body
+
+    def loss():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return objective.loss("model", batch)
+
+    before = loss()
+    before.backward()
+    moved = [p for p in part.parameters() if p.grad is not None]
+    norm = torch.stack([p.grad.norm() for p in moved]).norm()
+    assert norm > 0
     with torch.no_grad():
-        head.weight -= 1e-2 * gradient
-    assert objective.loss("model", batch) < loss
+        for parameter in moved:
+            parameter -= 1e-3 / norm * parameter.grad
+    assert loss() < before
 
 
 @pytest.mark.parametrize(("module", "kind"), SOLVED)
@@ -139,3 +156,50 @@ def test_a_solved_head_is_where_the_gradient_of_its_risk_vanishes(module, kind):
         moved = copy.deepcopy(head)
         moved = Linear(moved.weight + 0.05 * rng.normal(size=moved.weight.shape), moved.bias)
         assert risk(moved(x), y) > best
+
+
+TEXTS = [row["text"] for row in snippets(30)]
+ODD = [
+    "film",
+    "!",
+    "Good",
+    "a b",
+    "GREAT phone screen",
+    "\u624b\u673a\u5f88\u597d\u7528",
+    "12345 6",
+    "plot\n\nscreen  ",
+    " \u2603 ",
+    "[MASK] good film",
+]
+
+
+@pytest.fixture(scope="module")
+def with_a_masked_head(tmp_path_factory):
+    return load_backbone(write_backbone(tmp_path_factory.mktemp("masked") / "bert", "bert_without_pooler"))
+
+
+@pytest.mark.parametrize("module", plugins("augment"), ids=by_name)
+def test_a_change_gives_a_text_for_each_never_an_empty_one_and_the_same_for_a_seed(
+    module, with_a_masked_head
+):
+    def changed(texts, seed, **options):
+        rng = np.random.default_rng(seed)
+        return module.augment(texts, rng, with_a_masked_head, module.Options(**options))
+
+    texts = [*TEXTS, *ODD]
+    given = list(texts)
+    found = changed(texts, 0)
+    assert texts == given
+    assert len(found) == len(texts)
+    assert all(isinstance(text, str) and text.strip() for text in found)
+    assert found == changed(texts, 0)
+    assert found != changed(texts, 1)
+    assert sum(a != b for a, b in zip(found[:30], TEXTS, strict=True)) > 20
+    assert changed([], 0) == []
+
+
+@pytest.mark.parametrize("module", plugins("augment"), ids=by_name)
+def test_a_change_says_how_many_copies_it_makes(module):
+    assert module.Options().copies == 1
+    with pytest.raises(RecipeError, match="copies = 0"):
+        module.Options(copies=0)

@@ -12,6 +12,7 @@ import pytest
 from tiny import snippets
 from typer.testing import CliRunner
 
+from textlabel import registry
 from textlabel.cli.app import app
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
@@ -51,15 +52,18 @@ def test_the_commands_on_your_own_csv(folder, tiny_backbone):
 
 
 def test_the_plugin_of_one_file(tiny_backbone):
-    plugin = types.ModuleType("bitfit")
-    sys.modules["bitfit"] = plugin  # where a dataclass looks for its annotations
+    plugin = types.ModuleType("norms")
+    sys.modules["norms"] = plugin  # where a dataclass looks for its annotations
     exec(PYTHON[1], plugin.__dict__)
-    del sys.modules["bitfit"]
+    del sys.modules["norms"]
+    assert plugin.NAME not in registry.plugins("tune")  # an example of what is not there yet
     classifier = Classifier(load_backbone(tiny_backbone), LabelSchema("single", ("a", "b")))
     plugin.apply(classifier, plugin.Options())
     trained = {name for name, p in classifier.named_parameters() if p.requires_grad}
-    assert trained - {"head.weight"}
-    assert all(name.endswith("bias") for name in trained - {"head.weight"})
+    assert {"head.weight", "head.bias"} <= trained
+    norms = trained - {"head.weight", "head.bias"}
+    assert len(norms) == 2 * (1 + 2 * 2)
+    assert all("LayerNorm" in name for name in norms)
 
 
 def test_every_file_it_points_to_is_there():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from textlabel.batching import by_length, pad, share, shuffled
+from textlabel.batching import by_length, class_batches, pad, share, shuffled
 
 
 def test_every_row_is_in_exactly_one_batch_within_the_budget():
@@ -73,3 +73,40 @@ def test_no_tokens_at_all_still_makes_a_column():
     ids, mask = pad([[]], pad_id=0)
     assert ids.shape == mask.shape == (1, 1)
     assert mask.sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "size"),
+    [
+        ((8, 8), 16),
+        ((8, 8), 6),
+        ((3, 40), 16),
+        ((1, 9, 4), 16),
+        ((5,) * 30, 8),
+        ((1,) * 7, 4),
+        ((6,), 4),
+        ((3, 3), 1),
+    ],
+)
+def test_class_batches(counts, size):
+    targets = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    epochs = [list(class_batches(targets, size, np.random.default_rng(seed))) for seed in (0, 0, 1)]
+    assert all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[1], strict=True))
+    assert len(epochs[2]) == len(epochs[0])  # as many batches in every epoch
+    assert not all(np.array_equal(a, b) for a, b in zip(epochs[0], epochs[2], strict=True))
+    batches = epochs[0]
+    assert max(map(len, batches)) <= max(size, 6)
+    read = np.bincount(np.concatenate(batches), minlength=len(targets))
+    assert read.min() >= 1
+    for batch in batches:
+        assert len(set(batch.tolist())) == len(batch)
+        found = np.bincount(targets[batch], minlength=len(counts))
+        drawn = found[found > 0]
+        # equally frequent, but for classes of fewer rows; and everybody has a mate who can have one
+        each = max(size // len(counts), 2)
+        assert [int(n) for n in drawn] == [min(each, counts[c]) for c in np.flatnonzero(found)]
+        if len(counts) > 1:
+            assert len(drawn) > 1
+    rows_read = np.array([read[targets == c].sum() for c in range(len(counts))])
+    able = np.array(counts) >= max(size // len(counts), 2)
+    assert len(set(rows_read[able].tolist())) <= 1

@@ -27,7 +27,7 @@ def _one(**stage):
         (_one(tune={"name": "lora", "rnk": 4}), "tune 'lora': unknown key 'rnk': did you mean 'rank'?"),
         (_one(tune={"name": "lora", "rank": 0}), "rank 0"),
         (_one(tune={"rank": 4}), "a table with a name"),
-        (_one(rows="unlabeled"), "rows = 'unlabeled', but its objectives read rows = 'labeled'"),
+        (_one(rows="unlabeled"), "rows = 'unlabeled', but the stage reads rows = 'labeled'"),
         (
             _one(objective={"name": "cross_entropy", "weight": "a"}),
             "weight = 'a'; expected a positive number",

@@ -237,10 +237,15 @@ def check_sheet(path: Path) -> None:
         raise ExportError(f"{path} is there already, perhaps with answers: choose another --out")
 
 
-def write_sheet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write a sheet as csv or jsonl; an `ExportError` if it would replace one, or cannot be written."""
+def write_sheet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] = SHEET) -> None:
+    """Write a sheet as csv or jsonl; an `ExportError` if it would replace one, or cannot be written.
+
+    Parameters
+    ----------
+    columns : of a sheet without rows.
+    """
     check_sheet(path)
-    names = list(rows[0]) if rows else list(SHEET)
+    names = list(rows[0] if rows else columns)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="") as file:

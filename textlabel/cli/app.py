@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
-from textlabel.cli import audit, backbones, cache
+from textlabel.cli import audit, backbones, cache, choose
 from textlabel.cli.annotate import annotate
 from textlabel.cli.certify import certify, finish, plan, shares, todo
+from textlabel.cli.check_labels import check_labels
 from textlabel.cli.demo import demo
 from textlabel.cli.evaluate import evaluate
 from textlabel.cli.fit import fit
 from textlabel.cli.gap import gap
-from textlabel.cli.group import Commands
+from textlabel.cli.group import Commands, Several
 from textlabel.cli.listing import plugins, recipes
 from textlabel.cli.optimize import optimize
 from textlabel.cli.output import log_to_stderr, pairs, say
@@ -74,9 +75,11 @@ def start(
 
 for command in (
     *(fit, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap),
-    *(run, demo, recipes, plugins),
+    *(check_labels, run, demo, recipes, plugins),
 ):
     app.command()(command)
+app.command("choose-backbone", cls=Several)(choose.backbone)
+app.command("choose-source", cls=Several)(choose.source)
 app.add_typer(audit.app, name="audit")
 app.add_typer(audit.answers, name="answers")
 app.add_typer(backbones.app, name="backbones")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from textlabel.cli.keys import meanings
-from textlabel.cli.output import pairs, say, say_json
+from textlabel.cli.output import pairs, say, say_json, table
 from textlabel.steps import Fit, Summary
 
 _HELP = meanings(Fit)
@@ -32,10 +33,16 @@ def fit(
     keep_reference: Annotated[bool, typer.Option("--keep-reference", help=_HELP["keep_reference"])] = False,
     sets: Annotated[str, typer.Option(metavar="lac|aps|raps|class", help=_HELP["sets"])] = Fit.sets,
     set_alpha: Annotated[float, typer.Option(min=0, max=1, help=_HELP["set_alpha"])] = Fit.set_alpha,
+    noisy_labels: Annotated[
+        str, typer.Option(metavar="keep|prune|soft", help=_HELP["noisy_labels"])
+    ] = Fit.noisy_labels,
     forget_rows: Annotated[bool, typer.Option("--forget-rows", help=_HELP["forget_rows"])] = False,
     backend: Annotated[str, typer.Option(help=_HELP["backend"])] = Fit.backend,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_HELP["cache"])] = True,
     pooling: Annotated[str, typer.Option(help=_HELP["pooling"])] = "",
+    layers: Annotated[int, typer.Option(min=0, help=_HELP["layers"])] = Fit.layers,
+    descriptions: Annotated[str, typer.Option(metavar="FILE", help=_HELP["descriptions"])] = "",
+    budget: Annotated[str, typer.Option(metavar="TIME", help=_HELP["budget"])] = Fit.budget,
     max_length: Annotated[int, typer.Option(min=0, help=_HELP["max_length"])] = Fit.max_length,
     on_long: Annotated[
         str, typer.Option(metavar="truncate|window|fail", help=_HELP["on_long"])
@@ -75,10 +82,14 @@ def fit(
         keep_reference=keep_reference,
         sets=sets,
         set_alpha=set_alpha,
+        noisy_labels=noisy_labels,
         forget_rows=forget_rows,
         backend=backend,
         cache=cache,
         pooling=pooling,
+        layers=layers,
+        descriptions=descriptions,
+        budget=budget,
         max_length=max_length,
         on_long=on_long,
         window_pooling=window_pooling,
@@ -96,4 +107,24 @@ def fit(
 def render(summary: Summary) -> str:
     """Return the summary of a fit for people."""
     calibrator = summary["calibrator"] or {}
-    return pairs({**summary, "calibrator": list(calibrator.values())})
+    told = pairs({**summary, "calibrator": list(calibrator.values()), "tried": None})
+    return f"{told}\n\n{trials(summary['tried'])}" if summary["tried"] else told
+
+
+def trials(tried: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of what `auto` tried."""
+
+    def cells(trial: Mapping[str, Any]) -> list[str]:
+        scores = ["", ""]
+        if trial["accuracy"] is not None:
+            half = 1.96 * trial["error"]
+            scores = [f"{trial['accuracy']:.3f} ± {half:.3f}", f"{trial['nll']:.3f}"]
+        return [
+            trial["name"],
+            str(trial["layers"] or ""),
+            *scores,
+            f"{trial['seconds']:.1f}",
+            trial["verdict"],
+        ]
+
+    return table([["tried", "layers", "right", "loss", "seconds", ""], *map(cells, tried)])

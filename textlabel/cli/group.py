@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from textlabel.cli.output import complain
 from textlabel.errors import TextlabelError
@@ -49,6 +50,35 @@ class Commands(TyperGroup):
                 "This is a fault in textlabel or in a library it uses: repeat with --debug and report it."
             )
             raise typer.Exit(1) from None
+
+
+class Several(TyperCommand):
+    """A command whose ``--candidates`` or ``--sources`` takes all the words up to the next option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its words, as click wants it."""
+        return super().parse_args(ctx, repeated(args, ("--candidates", "--sources")))
+
+
+def repeated(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return a command line in which each word of a list option has the option before it.
+
+    Examples
+    --------
+    >>> repeated(["t.csv", "--sources", "a", "b", "--json"], ["--sources"])
+    ['t.csv', '--sources', 'a', '--sources', 'b', '--json']
+    """
+    found: list[str] = []
+    option, fresh = "", False
+    for word in words:
+        if word.startswith("-"):
+            option, fresh = word if word in options else "", True
+        elif option and not fresh:
+            found.append(option)
+        else:
+            fresh = False
+        found.append(word)
+    return found
 
 
 def _unless_debug(ctx: Any, error: Exception) -> None:

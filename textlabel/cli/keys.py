@@ -33,8 +33,8 @@ def keys(cls: type[Any]) -> list[Key]:
     return [Key(f.name, _default(f.default), told.get(f.name, only)) for f in fields(cls)]
 
 
-def meanings(cls: type[Any]) -> dict[str, str]:
-    """Return ``{key: meaning}`` from the Parameters section of a numpy docstring.
+def meanings(thing: Any) -> dict[str, str]:
+    """Return ``{key: meaning}`` from the Parameters section of a numpy docstring, of a class or function.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def meanings(cls: type[Any]) -> dict[str, str]:
     >>> meanings(Toy)
     {'a': 'numbers of any size.', 'b': 'numbers of any size.'}
     """
-    _, _, section = (inspect.getdoc(cls) or "").replace("``", "`").partition("Parameters\n----------\n")
+    _, _, section = (inspect.getdoc(thing) or "").replace("``", "`").partition("Parameters\n----------\n")
     found: dict[str, str] = {}
     names: list[str] = []
     for line in section.split("\n\n")[0].splitlines():

@@ -12,6 +12,9 @@ from textlabel.cli.keys import Key, first_line, keys
 from textlabel.cli.output import say, say_json, table
 from textlabel.errors import RecipeError, nearest
 
+#: kinds of plugins that a stage of a recipe chooses
+_OF_A_STAGE = ("tune", "objective", "augment")
+
 
 def recipes(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Print this recipe's TOML.")] = "",
@@ -78,12 +81,12 @@ def _shipped(name: str) -> Any:
 
 
 def _all_keys() -> dict[str, dict[str, Any]]:
-    """Return {"stage": {"stage": keys}, "tune": {plugin: keys}, "objective": {plugin: keys}}."""
+    """Return {"stage": keys, "tune": {plugin: keys}, "objective": {...}, "augment": {...}}."""
     from textlabel.recipe import Stage, Training
 
     stage = [key for key in keys(Stage) if key.name != "training"] + keys(Training)
     told: dict[str, dict[str, Any]] = {"stage": _entry(Stage, stage)}
-    for kind in ("tune", "objective"):
+    for kind in _OF_A_STAGE:
         told[kind] = {}
         for name in registry.plugins(kind):
             module = registry.load(kind, name)
@@ -97,7 +100,7 @@ def _entry(thing: Any, found: list[Key]) -> dict[str, Any]:
 
 def _render_keys(told: dict[str, dict[str, Any]]) -> str:
     parts = [_section("[[stage]]", told["stage"])]
-    for kind in ("tune", "objective"):
+    for kind in _OF_A_STAGE:
         for name, entry in told[kind].items():
             parts.append(_section(f'{kind} = {{ name = "{name}", ... }}', entry))
     return "\n\n".join(parts)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from textlabel.corpus.spool import pieces
 from textlabel.errors import CorpusError, nearest
-from textlabel.types import LabelKind, LabelSchema
+from textlabel.types import IntArray, LabelKind, LabelSchema
 
 if TYPE_CHECKING:
     import datasets
@@ -251,21 +250,29 @@ def infer_schema(dataset: datasets.Dataset, label_kind: LabelKind) -> LabelSchem
     return LabelSchema("single", tuple(names))
 
 
-def require_rows_per_class(labels: Sequence[str], schema: LabelSchema, folds: int) -> None:
-    """Raise a `CorpusError` if a class of ``schema`` has fewer rows than ``folds``.
+def require_rows_per_class(labels: IntArray, groups: IntArray, schema: LabelSchema) -> None:
+    """Raise a `CorpusError` if a class of ``schema`` has fewer than two distinct texts.
+
+    Parameters
+    ----------
+    labels : (n,) class numbers.
+    groups : (n,) equal for equal texts, see `textlabel.corpus.dedup.groups`.
 
     Examples
     --------
     >>> schema = LabelSchema("single", ("bad", "good"))
-    >>> require_rows_per_class(["good", "bad", "good"], schema, folds=2)  # doctest: +ELLIPSIS
+    >>> require_rows_per_class(np.array([1, 0, 1]), np.arange(3), schema)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    textlabel.errors.CorpusError: class 'bad' has 1 row, 2 folds need at least 2: label more rows of it...
+    textlabel.errors.CorpusError: class 'bad' has 1 row, expected 2 or more with different texts: ...
     """
-    counts: Mapping[str, int] = Counter(labels)
-    for name in schema.names:
-        if counts[name] < folds:
-            raise CorpusError(
-                f"class {name!r} has {counts[name]} row{'' if counts[name] == 1 else 's'}, "
-                f"{folds} folds need at least {folds}: label more rows of it, use fewer folds, "
-                "or leave the class out"
-            )
+    pairs = np.unique(np.stack([labels, groups]), axis=1)[0]
+    rows, texts = (np.bincount(of, minlength=len(schema.names)) for of in (labels, pairs))
+    few = np.flatnonzero(texts < 2)
+    if not len(few):
+        return
+    name, count = schema.names[few[0]], int(rows[few[0]])
+    more = f"; {len(few)} classes have too few" if len(few) > 1 else ""
+    raise CorpusError(
+        f"class {name!r} has {count} row{'' if count == 1 else 's'}, expected 2 or more with different "
+        f"texts: one to learn from, one to be judged by{more}. Label more rows of it, or leave the class out"
+    )

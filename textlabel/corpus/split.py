@@ -64,6 +64,24 @@ def holdout(labels: Labels, groups: IntArray, fraction: float, seed: int) -> npt
     return np.asarray(_split(labels, groups, np.array([1 - fraction, fraction]), seed) == 1)
 
 
+def splittable(labels: Labels, groups: IntArray) -> npt.NDArray[np.bool_]:
+    """Return (n,) whether a row's class has two distinct texts, so that one can be held out; of scores all.
+
+    Examples
+    --------
+    >>> splittable(["a", "a", "b", "b"], np.array([0, 1, 2, 2])).tolist()
+    [True, True, False, False]
+    """
+    given = np.asarray(labels)
+    if given.dtype.kind == "f":
+        return np.ones(len(given), np.bool_)
+    codes = np.unique(given, return_inverse=True)[1]
+    distinct = np.bincount(
+        np.unique(np.stack([codes, groups]), axis=1)[0], minlength=codes.max(initial=-1) + 1
+    )
+    return np.asarray(distinct[codes] > 1)
+
+
 def _split(labels: Labels, groups: IntArray, shares: FloatArray, seed: int) -> IntArray:
     """Return (n,) bin numbers, one bin for each of ``shares``."""
     member = np.unique(groups, return_inverse=True)[1]

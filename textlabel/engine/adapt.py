@@ -14,8 +14,10 @@ import numpy as np
 from textlabel import registry
 from textlabel.corpus.check import require_rows_per_class
 from textlabel.corpus.split import holdout
+from textlabel.engine.auto import choose_recipe
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
 from textlabel.engine.head import solver, twin_heads
+from textlabel.engine.noise import check_noisy_labels
 from textlabel.engine.process import accelerator
 from textlabel.engine.run import Run, Task
 from textlabel.engine.scope import ScopePlan
@@ -38,6 +40,8 @@ log = logging.getLogger("textlabel")
 #: from this many labels in the rarest class, a fifth of the rows is held out for calibration
 HOLDOUT_FROM = 50
 HOLDOUT_SHARE = 0.2
+#: seconds in which alternatives of a recipe may be tried
+BUDGET = 60.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ def adapt(
     calibrator: str = "auto",
     scope: ScopePlan = ScopePlan(),  # noqa: B008 - frozen
     sets: SetPlan = SetPlan(),  # noqa: B008 - frozen
+    noisy_labels: str = "keep",
+    budget: float = BUDGET,
     backend: str = "torch",
     cache: Path | None = None,
     checkpoint: Path | None = None,
@@ -120,6 +126,10 @@ def adapt(
     calibrator : plugin, or "auto": the simplest that those rows do not speak against.
     scope : which score tells texts off the map, and whether features of training rows are kept.
     sets : which prediction sets, and at which level.
+    noisy_labels : "keep" trains on all labels as given, "prune" leaves rows out whose label is likely wrong,
+        "soft" takes what heads that did not train on such a row say of it instead. Which rows these are is
+        found among the rows that train; those that calibrate keep their labels.
+    budget : seconds in which a recipe that has alternatives may try them; 0: only its own stages are tried.
     cache : folder of the feature cache, where features of labeled rows are looked up and kept; None: without.
     checkpoint : folder in which training can be resumed after a kill; None: start over.
     checkpoint_seconds : how often it is written.
@@ -127,21 +137,41 @@ def adapt(
     Raises
     ------
     RecipeError : the recipe cannot learn from this kind of label, or a calibrator has no rows to learn from.
-    CorpusError : a class has fewer rows than folds.
+    CorpusError : a class has fewer than two distinct texts.
     """
     _check(task, recipe)
+    check_noisy_labels(noisy_labels, task.schema.kind, all(map(solver, recipe.stages)))
     scope.check(task.schema.kind)
     sets.check(task.schema.kind)
+    _check_calibrator(calibrator, Calibration.plan(calibration, recipe, task), task)
+
+    def start(backbone: Backbone, recipe: Recipe) -> Run:
+        facts = {**_fingerprint(backbone, task, recipe, seed, calibration), "noisy_labels": noisy_labels}
+        saved: Checkpoint | NoCheckpoint = NoCheckpoint()
+        if checkpoint is not None:
+            folder = checkpoint / recipe.name if choosing else checkpoint
+            saved = Checkpoint(folder, facts, checkpoint_seconds)
+        return Run(backbone, task, recipe, seed, backend, saved, cache=cache, noisy_labels=noisy_labels)
+
+    choosing, tried = bool(recipe.alternatives), None
+    if choosing:
+        plan = Calibration.plan(calibration, recipe, task)
+        run, tried = choose_recipe(
+            backbone, task, recipe, budget, start, lambda run, folds: _by_folds(run, folds, scope).logits
+        )
+        recipe, backbone = run.recipe, run.backbone
     plan = Calibration.plan(calibration, recipe, task)
-    _check_calibrator(calibrator, plan, task)
     plan.announce(len(task.targets))
     if plan.mode == "out-of-fold":
         recipe = _with_folds(recipe, plan.folds)
-    _check_folds(task, recipe)
-    facts = _fingerprint(backbone, task, recipe, seed, calibration)
-    saved = NoCheckpoint() if checkpoint is None else Checkpoint(checkpoint, facts, checkpoint_seconds)
-    run = Run(backbone, task, recipe, seed, backend, saved, cache=cache)
-    return _bundle(run, plan, scope, sets, calibrator, _fit(run, plan, scope))
+    if not choosing:
+        run = start(backbone, recipe)
+    run.recipe = recipe
+    _check_classes(run, plan.folds)
+    bundle = _bundle(run, plan, scope, sets, calibrator, _fit(run, plan, scope))
+    if tried is not None:
+        bundle.record["tried"] = [trial.to_json() for trial in tried]
+    return bundle
 
 
 def _check(task: Task, recipe: Recipe) -> None:
@@ -150,6 +180,8 @@ def _check(task: Task, recipe: Recipe) -> None:
             f"recipe {recipe.name!r} learns from {' or '.join(sorted(recipe.kinds))} labels, these are "
             f"{task.schema.kind} labels; `textlabel recipes` lists what fits"
         )
+    if recipe.alternatives:
+        return
     if any(stage.rows != "labeled" for stage in recipe.stages) and not task.unlabeled:
         raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
     if task.unlabeled and all(stage.rows == "labeled" for stage in recipe.stages):
@@ -171,11 +203,23 @@ def _check_calibrator(name: str, plan: Calibration, task: Task) -> None:
         )
 
 
-def _check_folds(task: Task, recipe: Recipe) -> None:
-    if task.schema.kind == "single":
-        folds = [options_of("tune", stage.tune).folds for stage in recipe.stages if solver(stage)]
-        names = [task.schema.names[i] for i in task.targets]
-        require_rows_per_class(names, task.schema, max(folds, default=2))
+def _check_classes(run: Run, folds: int) -> None:
+    """Refuse classes of one text, and warn of those that not every fold has a row of."""
+    task = run.task
+    if task.schema.kind != "single":
+        return
+    require_rows_per_class(task.targets, run.groups, task.schema)
+    counts = np.bincount(task.targets)
+    if rare := int((counts < folds).sum()):
+        log.warning(
+            "%d of %d classes have fewer rows than there are folds (%d), %r only %d: what is said of them, "
+            "confidence too, is said by models that saw one row less",
+            rare,
+            len(counts),
+            folds,
+            task.schema.names[counts.argmin()],
+            counts.min(),
+        )
 
 
 def _with_folds(recipe: Recipe, folds: int) -> Recipe:
@@ -221,11 +265,14 @@ def _bundle(
 ) -> Bundle:
     scored, schema = fitted.scored, run.task.schema
     truth = run.task.targets[scored.index]
+    folds = len(run.solved.members) if plan.mode == "out-of-fold" and run.solved else plan.folds
     labels = {
         "train": fitted.rows,
-        "calibration": f"{plan.mode} ({plan.folds})" if plan.folds else len(scored.index),
+        "calibration": f"{plan.mode} ({folds})" if folds else len(scored.index),
         "audit": 0,
     }
+    if run.noisy_labels != "keep":
+        labels["likely_wrong"] = run.wrong
     record = {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
@@ -266,7 +313,8 @@ def _distances(run: Run, scored: Scored) -> Float32 | None:
 
     With fewer, distances tell little of how much a head varies, and the estimates were worse with them.
     """
-    enough = scored.distances is not None and len(scored.index) >= run.base_features.shape[1]
+    width = run.base_features.shape[1] // run.backbone.info.layers  # as many features as distances look at
+    enough = scored.distances is not None and len(scored.index) >= width
     return scored.distances if enough else None
 
 

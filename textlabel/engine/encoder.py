@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from textlabel.engine.packed import pack, packable
-from textlabel.models.classifier import Classifier, pool
+from textlabel.models.classifier import Classifier, pool, token_vectors, unit_length
 
 #: families whose layers are exactly those of BERT
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert")
@@ -62,8 +62,9 @@ class Features(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Return features (b, d)."""
-        hidden = self.body(input_ids=ids, attention_mask=mask).last_hidden_state
-        return pool(hidden.float(), mask, self.info.pooling, self.info.normalize)
+        info = self.info
+        hidden = token_vectors(self.body, ids, mask, info.layers)
+        return pool(hidden.float(), mask, info.pooling, info.normalize, info.layers)
 
 
 class Encoder(nn.Module):
@@ -72,7 +73,8 @@ class Encoder(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         body: Any = classifier.body
-        self.pooling, self.normalize = classifier.info.pooling, classifier.info.normalize
+        info = classifier.info
+        self.pooling, self.normalize, self.read = info.pooling, info.normalize, info.layers
         table = body.embeddings
         #: RoBERTa counts positions over what is not padding, from the padding's own number on
         self.padding = None if body.config.model_type == "bert" else int(table.padding_idx)
@@ -89,9 +91,13 @@ class Encoder(nn.Module):
         x = self.norm(functional.embedding(ids, self.words) + self._places(ids))
         seen = mask[:, None, None, :].to(torch.bool)
         last = len(self.layers) - 1
+        pooled: list[Tensor] = []
         for number, layer in enumerate(self.layers):
             x = layer(x, seen, first_only=number == last and self.pooling == "cls")
-        return pool(x.float(), mask[:, : x.shape[1]], self.pooling, self.normalize)
+            if number > last - self.read:
+                pooled.append(pool(x.float(), mask[:, : x.shape[1]], self.pooling, normalize=False))
+        features = torch.cat(pooled[::-1], dim=-1)
+        return unit_length(features, self.read) if self.normalize else features
 
     def _places(self, ids: Tensor) -> Tensor:
         """Return the vectors of the tokens' positions, (t, d) or (b, t, d)."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("textlabel")
 
 #: changes whenever a fault in what computes features was mended
-FORMAT = 1
+FORMAT = 2
 GIGABYTES = 4.0
 #: more segments than this that are smaller than that (bytes) become one
 MANY, SMALL = 16, 64 << 20
@@ -232,7 +232,7 @@ def feature_facts(classifier: Classifier, backend: str, folder: Path | None, dev
         "format": FORMAT,
         "weights": info.sha256 if classifier.untouched else _weights_sha256(classifier),
         "settings": _sha256(p for p in classifier.folder.iterdir() if p.suffix in _SETTINGS),
-        "reading": [info.pooling, info.normalize, info.max_length],
+        "reading": [info.pooling, info.normalize, info.max_length, info.layers],
         "backend": [backend, "" if folder is None else _sha256(folder.rglob("*")), device],
         "processor": "" if backend == REFERENCE else processor(),
         "versions": [_version(name) for name in LIBRARIES],

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from textlabel.batching import Padded
 from textlabel.engine.encoder import Encoder, Layer
+from textlabel.models.classifier import unit_length
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,19 @@ class FlatEncoder(nn.Module):
         x = encoder.norm(words + functional.embedding(flat.places, encoder.places))
         pooled_first = encoder.pooling == "cls"
         last = len(encoder.layers) - 1
+        pooled: list[Tensor] = []
         for number, layer in enumerate(encoder.layers):
             x = through(layer, x, flat, first_only=pooled_first and number == last)
-        features = (
-            x.float() if pooled_first else torch.segment_reduce(x.float(), "mean", lengths=flat.lengths)
-        )
-        return functional.normalize(features, dim=-1) if encoder.normalize else features
+            if number > last - encoder.read:
+                pooled.append(self._pool(x.float(), flat))
+        features = torch.cat(pooled[::-1], dim=-1)
+        return unit_length(features, encoder.read) if encoder.normalize else features
+
+    def _pool(self, x: Tensor, flat: Flat) -> Tensor:
+        """Return one vector a text (b, d), from those of its tokens (n, d) or of its first (b, d)."""
+        if self.encoder.pooling != "cls":
+            return torch.segment_reduce(x, "mean", lengths=flat.lengths)
+        return x if len(x) == len(flat.lengths) else x[flat.starts[:-1]]
 
 
 def through(layer: Any, x: Tensor, flat: Flat, first_only: bool) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from textlabel import registry
 from textlabel.corpus.split import folds as make_folds
+from textlabel.corpus.split import splittable
 from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear
+from textlabel.models.propagation import Propagation
 from textlabel.recipe import Plugin, Stage, options_of
 from textlabel.trust.calibration import softmax
 from textlabel.trust.metrics import nll
@@ -20,21 +23,48 @@ from textlabel.trust.source import Twins
 from textlabel.types import FloatArray, IntArray
 
 #: ridge strengths tried, in nats per squared standardized weight, for `REFERENCE_ROWS` rows
-STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0)
 REFERENCE_ROWS = 100
 #: pairs of twins whose agreement is averaged; eight did no better
 TWIN_PAIRS = 4
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
 CHOOSING_ROWS = 4000
 
+Key = TypeVar("Key")
+
+#: from rows to those of them to train on, with what each is to be: a class, a score or (m, k) probabilities
+Clean = Callable[[IntArray], tuple[IntArray, npt.NDArray[Any]]]
+
 
 class HeadFit(NamedTuple):
-    """A fitted head, members that each lack a fold, and each row's logits (n, k) by the member without it."""
+    """A fitted head, members that each lack a fold, and each row's logits (n, k) by the member without it.
+
+    ``l2``, ``names`` and ``spread`` are what cross-validation chose (`textlabel.tune.head.Options`).
+    """
 
     head: Linear
     out_of_fold: FloatArray
     l2: float
     members: list[Linear]
+    names: float = 0.0
+    spread: float = 0.0
+
+
+class Aside(NamedTuple):
+    """What a head may learn from beside the labeled rows.
+
+    Parameters
+    ----------
+    names : features (k, d) of what each class is, in words; None: nobody knows.
+    copies, owners : features (c, d) of changed copies of labeled rows, and the row (c,) of each: a copy
+        trains the heads that its row trains.
+    unlabeled : features (u, d) of texts of the corpus, or None.
+    """
+
+    names: FloatArray | None = None
+    copies: FloatArray | None = None
+    owners: IntArray | None = None
+    unlabeled: FloatArray | None = None
 
 
 def solver(stage: Stage) -> tuple[ModuleType, Plugin] | None:
@@ -52,8 +82,13 @@ def fit_head(
     classes: int,
     stage: Stage,
     seed: int,
+    clean: Clean | None = None,
+    aside: Aside = Aside(),  # noqa: B008 - immutable
 ) -> HeadFit:
     """Return the head of a solvable stage, fitted on all rows, with its out-of-fold logits.
+
+    Folds are fewer where there are fewer distinct texts. Rows of a class with a single text are in no fold:
+    every head trains on them, and their logits are 0.
 
     Parameters
     ----------
@@ -61,43 +96,173 @@ def fit_head(
     targets : (n,) class indices or scores.
     groups : (n,) equal where texts are equal; such rows share a fold.
     classes : number of outputs k.
+    clean : mends the labels of rows that a head is fitted on, looking at those rows only; the labels that a
+        head is judged by stay as they are. None: all are as given.
+    aside : what else it may learn from. How much names count, and how far labels spread among unlabeled
+        texts, is chosen as the strength is, by rows that the head did not train on.
 
     Raises
     ------
     RecipeError : the stage has no direct solver.
     """
-    found = solver(stage)
-    if found is None:
-        raise RecipeError("this stage has no direct solver; expected tune = 'head' with cross_entropy or mse")
-    module, chosen = found
-    options, tune = options_of("objective", chosen), options_of("tune", stage.tune)
+    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside)
+    tune = options_of("tune", stage.tune)
     strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
-    fold = make_folds(targets, groups, tune.folds, seed)
+    weights = tune.names if aside.names is not None else (0.0,)
+    weight, l2 = fitter.choose(weights, strengths)
+    members: Sequence[Linear] = fitter.by_fold(fitter.everything, weight, [l2])[0]
+    head = fitter.fit(fitter.everything, weight, [l2])[0]
+    alpha = 0.0
+    if tune.spread and aside.unlabeled is not None:
+        alpha, head, members = fitter.spread(tune.spread, head, members)
+    logits = fitter.out_of_fold(fitter.everything, members)
+    return HeadFit(head, logits, l2, list(members), weight, alpha)
 
-    def fit(rows: IntArray, tried: Sequence[float]) -> list[Linear]:
-        scaled = [l2 * REFERENCE_ROWS / len(rows) for l2 in tried]
-        heads: list[Linear] = module.fit_linear(features[rows], targets[rows], classes, scaled, options)
+
+class _Fitter:
+    """Heads of one stage on parts of the rows; the arguments are those of `fit_head`."""
+
+    def __init__(
+        self,
+        features: FloatArray,
+        targets: IntArray | FloatArray,
+        groups: IntArray,
+        classes: int,
+        stage: Stage,
+        seed: int,
+        clean: Clean | None,
+        aside: Aside,
+    ) -> None:
+        found = solver(stage)
+        if found is None:
+            raise RecipeError(
+                "this stage has no direct solver; expected tune = 'head' with cross_entropy or mse"
+            )
+        self.module, self.options = found[0], options_of("objective", found[1])
+        self.features, self.targets, self.classes = features, targets, classes
+        self.seed, self.clean, self.aside = seed, clean, aside
+        self.everything = np.arange(len(targets))
+        self.judged = splittable(targets, groups)
+        self.fold = np.full(len(targets), -1)
+        asked, judged = options_of("tune", stage.tune).folds, self.judged
+        self.count = max(min(asked, len(np.unique(groups[judged]))), 2) if judged.any() else 0
+        if self.count:
+            self.fold[judged] = make_folds(targets[judged], groups[judged], self.count, seed)
+
+    def fit(self, rows: IntArray, weight: float, strengths: Sequence[float]) -> list[Linear]:
+        """Return heads fitted on ``rows`` and what belongs to them, one a strength."""
+        scaled = [l2 * REFERENCE_ROWS / len(rows) for l2 in strengths]
+        features, wanted = self._with_aside(*self._wanted(rows), weight)
+        heads: list[Linear] = self.module.fit_linear(features, wanted, self.classes, scaled, self.options)
         return heads
 
-    def by_fold(rows: IntArray, tried: Sequence[float]) -> list[tuple[Linear, ...]]:
-        return list(zip(*(fit(rows[fold[rows] != k], tried) for k in range(tune.folds)), strict=True))
+    def by_fold(self, rows: IntArray, weight: float, strengths: Sequence[float]) -> list[tuple[Linear, ...]]:
+        """Return, for each strength, the heads that each lack a fold of ``rows``."""
+        if not self.count:
+            return [()] * len(strengths)
+        parts = (rows[self.fold[rows] != k] for k in range(self.count))
+        return list(zip(*(self.fit(part, weight, strengths) for part in parts), strict=True))
 
-    def out_of_fold(rows: IntArray, members: Sequence[Linear]) -> FloatArray:
-        logits: FloatArray = np.zeros((len(rows), classes))
+    def out_of_fold(self, rows: IntArray, members: Sequence[Linear]) -> FloatArray:
+        """Return logits (len(rows), k), each by the head that lacks the row's fold."""
+        logits: FloatArray = np.zeros((len(rows), self.classes))
         for k, head in enumerate(members):
-            held = fold[rows] == k
-            logits[held] = head(features[rows[held]])
+            held = self.fold[rows] == k
+            logits[held] = head(self.features[rows[held]])
         return logits
 
-    everything = np.arange(len(targets))
-    some = everything
-    if len(everything) > CHOOSING_ROWS:
-        some = np.sort(np.random.default_rng(seed).permutation(everything)[:CHOOSING_ROWS])
-    tried = by_fold(some, strengths)
-    best = int(np.argmin([risk(out_of_fold(some, members), targets[some]) for members in tried]))
-    l2 = strengths[best]
-    members = tried[best] if some is everything else by_fold(everything, [l2])[0]
-    return HeadFit(fit(everything, [l2])[0], out_of_fold(everything, members), l2, list(members))
+    def choose(self, weights: Sequence[float], strengths: Sequence[float]) -> tuple[float, float]:
+        """Return the weight of names and the strength with the least risk on rows not trained on."""
+        some = self.everything
+        if len(some) > CHOOSING_ROWS:
+            some = np.sort(np.random.default_rng(self.seed).permutation(some)[:CHOOSING_ROWS])
+        seen, found = some[self.judged[some]], {}
+        for weight in weights:
+            for l2, members in zip(strengths, self.by_fold(some, weight, strengths), strict=True):
+                found[weight, l2] = (
+                    risk(self.out_of_fold(seen, members), self.targets[seen]) if self.count else 0
+                )
+        return min(found, key=found.__getitem__)
+
+    def spread(
+        self, alphas: Sequence[float], head: Linear, members: Sequence[Linear]
+    ) -> tuple[float, Linear, Sequence[Linear]]:
+        """Return how far labels spread among unlabeled texts, and the heads that have learned it."""
+        assert self.aside.unlabeled is not None
+        propagation = Propagation(self.features, self.aside.unlabeled)
+
+        def learned(alpha: float, one: Linear, without: int | None) -> Linear:
+            rows = self.everything if without is None else self.everything[self.fold != without]
+            return propagation.head(one, self._known(rows), alpha) if alpha else one
+
+        tried = {a: [learned(a, one, k) for k, one in enumerate(members)] for a in alphas}
+        rows = self.everything[self.judged]
+        losses = {a: tempered_losses(self.out_of_fold(rows, m), self.targets[rows]) for a, m in tried.items()}
+        alpha = least_by_far(losses) if self.count else alphas[0]
+        return alpha, learned(alpha, head, None), tried[alpha]
+
+    def _wanted(self, rows: IntArray) -> tuple[IntArray, npt.NDArray[Any]]:
+        return (rows, self.targets[rows]) if self.clean is None else self.clean(rows)
+
+    def _known(self, rows: IntArray) -> FloatArray:
+        """Return the labels (n, k) of ``rows`` as probabilities, NaN for the others."""
+        known = np.full((len(self.targets), self.classes), np.nan)
+        rows, wanted = self._wanted(rows)
+        known[rows] = wanted if wanted.ndim == 2 else np.eye(self.classes)[wanted]
+        return known
+
+    def _with_aside(
+        self, rows: IntArray, wanted: npt.NDArray[Any], weight: float
+    ) -> tuple[FloatArray, npt.NDArray[Any]]:
+        """Return features and targets of rows, of their copies, and of names, each ``weight`` times."""
+        parts, labels = [self.features[rows]], [wanted]
+
+        def add(features: FloatArray, targets: npt.NDArray[Any]) -> None:
+            parts.append(features)
+            labels.append(targets if wanted.ndim == 1 else np.eye(self.classes)[targets])
+
+        if self.aside.copies is not None and self.aside.owners is not None:
+            mine = np.isin(self.aside.owners, rows)
+            add(self.aside.copies[mine], self.targets[self.aside.owners[mine]])
+        if weight and self.aside.names is not None:
+            times = round(weight)
+            add(np.tile(self.aside.names, (times, 1)), np.tile(np.arange(self.classes), times))
+        return np.concatenate(parts), np.concatenate(labels)
+
+
+def tempered_losses(logits: FloatArray, targets: npt.NDArray[Any]) -> FloatArray:
+    """Return negative log-likelihoods (n,) at the temperature that suits the rows best.
+
+    Heads of different kinds are compared by it: how sure they are is the calibrator's business.
+    """
+    from scipy.optimize import minimize_scalar
+
+    def losses(log_scale: float) -> FloatArray:
+        found = softmax(logits * np.exp(log_scale))[np.arange(len(targets)), targets]
+        return np.asarray(-np.log(np.maximum(found, 1e-12)))
+
+    best = minimize_scalar(lambda s: float(losses(s).mean()), bounds=(-5, 5), method="bounded")
+    return losses(float(best.x))
+
+
+def least_by_far(losses: Mapping[Key, FloatArray], errors: float = 2.0) -> Key:
+    """Return the first key, or that of losses (n,) lower than its by so many paired standard errors.
+
+    Examples
+    --------
+    >>> least_by_far({0.5: np.array([1.0, 2.0, 3.0]), 0.0: np.array([0.9, 1.9, 2.8])})
+    0.0
+    >>> least_by_far({0.5: np.array([1.0, 2.0, 3.0]), 0.0: np.array([2.0, 0.0, 3.9])})
+    0.5
+    """
+    first, *others = losses
+    gains: dict[Key, float] = {first: 0.0}
+    for key in others:
+        gain = losses[first] - losses[key]
+        error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        if gain.mean() > errors * error:
+            gains[key] = float(gain.mean())
+    return max(gains, key=gains.__getitem__)
 
 
 def twin_heads(

@@ -19,7 +19,7 @@ import numpy as np
 from textlabel import registry
 from textlabel.batching import by_length, share
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.players import Keeper, Only, Player, State, add_gradients, make_players
+from textlabel.engine.players import Keeper, Only, Player, State, Thaw, add_gradients, make_players
 from textlabel.engine.prefix import Prefix, frozen_prefix
 from textlabel.engine.process import accelerator, autocast, derive_seed, pass_tokens, seeded
 from textlabel.errors import TrainingError
@@ -74,11 +74,14 @@ def train(
     if not steps:
         raise TrainingError(f"the objective made no batch of {training.batch_size} rows; give it more rows")
     keeper = Keeper(players, training.patience)
+    thaw = Thaw(classifier) if training.unfreeze == "gradual" else None
     state = checkpoint.resume(players, keeper) or State()
     if prefix is not None and state.step < steps and not state.stopped:
         prefix.fill(_reads(epoch, training.epochs))
     with LeanAttention(classifier), DropoutOn(classifier, prefix, training.dropout) as dropout:
         for number, step, batch in _schedule(batches, training.epochs, steps, state):
+            if thaw is not None:
+                thaw(number)
             with seeded(seed, "step", step, accelerator().process_index):
                 loss = _step(objectives, players, batch, context.rows, step / steps, training)
             if not math.isfinite(loss):

@@ -67,6 +67,29 @@ def make_players(
     return {name: _player(parameters[name], buffers[name], rates, training) for name in names}
 
 
+class Thaw:
+    """Gradual unfreezing: each epoch lets one more layer of the body train, from the top (ULMFiT).
+
+    What trains is a function of the epoch alone, so a resumed run needs no state of it. What a tune has
+    frozen stays frozen.
+
+    Parameters
+    ----------
+    classifier : after the tune; norms above the layers train with the topmost, embeddings after the lowest.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        depths = classifier.depths()
+        top = max(depths.values(), default=0)
+        trained = [(name, p) for name, p in classifier.body.named_parameters() if p.requires_grad]
+        self.first_epochs = [(p, top - depths[name]) for name, p in trained]
+
+    def __call__(self, epoch: int) -> None:
+        """Let those parameters train whose time has come."""
+        for parameter, first in self.first_epochs:
+            parameter.requires_grad_(epoch >= first)
+
+
 def _rate(name: str, depths: Mapping[str, int], training: Training) -> float:
     """Return the peak rate of one parameter: ``layer_decay`` per layer below the top, head on its own."""
     if name.startswith("head."):
@@ -85,8 +108,10 @@ def _player(
 
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        # biases and norms are vectors; decaying them only shrinks what normalization needs
-        decay = training.weight_decay if parameter.ndim > 1 else 0.0
+        # biases and norms are vectors; decaying them only shrinks what normalization needs. Factors of IA3
+        # are vectors, too, whatever their shape, and at home at 1
+        vector = parameter.ndim < 2 or ".ia3_l" in name
+        decay = 0.0 if vector else training.weight_decay
         groups.setdefault((rates.get(name, training.learning_rate), decay), []).append(parameter)
     tables = [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
     if not tables:

@@ -51,11 +51,12 @@ def frozen_prefix(
 
     depths = classifier.depths()
     trained = [depths[name] for name, p in classifier.body.named_parameters() if p.requires_grad]
-    depth = min(trained, default=max(depths.values(), default=0)) - 1
+    top, read = max(depths.values(), default=0), classifier.info.layers
+    depth = min(min(trained, default=top) - 1, top - read)  # what gives vectors must run
     if depth < 1:
         return None
     ids, mask = context.inputs(*_longest_and_shortest(context.rows))
-    cut = cut_body(classifier.body, depth, ids, mask)
+    cut = cut_body(classifier.body, depth, ids, mask, read)
     if cut is None:
         log.info("%s cannot be cut below its trained layers: all layers run", classifier.info.public_name)
         return None
@@ -125,7 +126,7 @@ class Prefix:
 
         half = accelerator().mixed_precision == "bf16" and self.training.mixed_precision != "no"
         dtype = torch.bfloat16 if half else torch.float32
-        shape = (tokens, int(self.context.classifier.head.in_features))
+        shape = (tokens, self.context.classifier.head.in_features // self.cut.read)
         size = tokens * shape[1] * dtype.itemsize
         if size <= MEMORY:
             return torch.empty(shape, dtype=dtype)

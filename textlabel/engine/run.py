@@ -14,24 +14,29 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.corpus.dedup import groups as duplicate_groups
+from textlabel.corpus.dedup import text_key
 from textlabel.corpus.split import folds as make_folds
-from textlabel.corpus.split import holdout
+from textlabel.corpus.split import holdout, splittable
+from textlabel.engine.augmentation import Copies, copies_of
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.head import HeadFit, fit_head, risk, solver
+from textlabel.engine.head import Aside, HeadFit, fit_head, risk, solver
 from textlabel.engine.loop import train
+from textlabel.engine.noise import Cleaner
 from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
 from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
-from textlabel.recipe import Recipe, Stage
+from textlabel.recipe import Recipe, Stage, options_of
 from textlabel.types import FloatArray, IntArray, LabelSchema
 
 log = logging.getLogger("textlabel")
 
 #: share of the rows that early stopping takes where no validation rows were given
 VALIDATION_SHARE = 0.15
+#: unlabeled texts among which labels spread; more take longer and change little
+SPREAD_ROWS = 2000
 
 Labeled = tuple[Sequence[str], npt.NDArray[Any]]
 
@@ -70,6 +75,10 @@ class Run:
     #: folder of the feature cache, which serves only the body as it came; vectors of frozen layers that
     #: memory cannot hold lie there for the time of a stage
     cache: Path | None = None
+    #: what is done with labels that are likely wrong: "keep", "prune" or "soft"
+    noisy_labels: str = "keep"
+    #: rows of the last fit whose labels were found wrong
+    wrong: int = 0
 
     @cached_property
     def groups(self) -> IntArray:
@@ -99,11 +108,12 @@ class Run:
             backbone = replace(backbone, body=copy.deepcopy(backbone.body))
         classifier = Classifier(backbone, self.task.schema)
         index, validation = self._validation(index)
+        cleaner, kept = self._cleaner(index)
         for number, stage in enumerate(self.recipe.stages):
             if solver(stage):
-                self._solve(classifier, stage, index)
+                self._solve(classifier, stage, index, cleaner)
             else:
-                self._train(classifier, stage, index, validation, f"{name}-{number}")
+                self._train(classifier, stage, kept, validation, f"{name}-{number}")
         return classifier.eval()
 
     def features(self, classifier: Classifier, index: IntArray) -> FloatArray:
@@ -128,20 +138,70 @@ class Run:
         fold = make_folds(self.task.targets, self.groups, count, self.seed)
         return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]
 
-    def _solve(self, classifier: Classifier, stage: Stage, index: IntArray) -> None:
+    def _cleaner(self, index: IntArray) -> tuple[Cleaner | None, IntArray]:
+        """Return what mends labels among rows ``index``, and those of them that gradients train on."""
+        if self.noisy_labels == "keep":
+            return None, index
+        outputs, rows = self.task.schema.outputs, np.arange(len(index))
+        cleaner = Cleaner(
+            *(self.base_features[index], self.task.targets[index], self.groups[index]),
+            *(outputs, self.noisy_labels, self.seed),
+        )
+        found = cleaner.errors(rows)[0].found
+        self.wrong = int(found.sum())
+        return cleaner, index[~found]
+
+    def _solve(
+        self, classifier: Classifier, stage: Stage, index: IntArray, cleaner: Cleaner | None = None
+    ) -> None:
         features = self.base_features[index] if classifier.untouched else self.features(classifier, index)
         outputs = self.task.schema.outputs
         targets, groups = self.task.targets[index], self.groups[index]
-        self.solved = fit_head(features, targets, groups, outputs, stage, self.seed)
+        aside = self._aside(classifier, stage, index)
+        self.solved = fit_head(features, targets, groups, outputs, stage, self.seed, cleaner, aside)
         classifier.set_head(self.solved.head)
         _same_on_all_processes(classifier)
+
+    def _aside(self, classifier: Classifier, stage: Stage, index: IntArray) -> Aside:
+        """Return what a solved head may learn from beside the rows ``index``."""
+        options = options_of("tune", stage.tune)
+        words = self.task.schema.in_words() if any(options.names) else []
+        copies = self._copies(stage, index, "head")
+        return Aside(
+            names=self._read(classifier, words) if words else None,
+            copies=self._read(classifier, copies.texts) if copies.texts else None,
+            owners=copies.owners,
+            unlabeled=self._unlabeled_features(classifier) if options.spread else None,
+        )
+
+    def _unlabeled_features(self, classifier: Classifier) -> FloatArray:
+        """Return features of at most `SPREAD_ROWS` different unlabeled texts, drawn at random."""
+        if classifier.untouched:
+            return self.base_unlabeled
+        return self._read(classifier, self._spread_texts)
+
+    @cached_property
+    def base_unlabeled(self) -> FloatArray:
+        """Features of some unlabeled texts from the untouched backbone."""
+        return self._read(Classifier(self.backbone, self.task.schema), self._spread_texts)
+
+    @cached_property
+    def _spread_texts(self) -> list[str]:
+        known = {text_key(text) for text in self.task.texts}
+        texts = [text for text in dict.fromkeys(self.task.unlabeled) if text_key(text) not in known]
+        order = np.random.default_rng(derive_seed(self.seed, "unlabeled")).permutation(len(texts))
+        return [texts[i] for i in np.sort(order[:SPREAD_ROWS])]
+
+    def _read(self, classifier: Classifier, texts: Sequence[str]) -> FloatArray:
+        cache = self.cache if classifier.untouched else None
+        return predict(classifier, texts, backend=self.backend, cache=cache)[1].astype(np.float64)
 
     def _train(
         self, classifier: Classifier, stage: Stage, index: IntArray, validation: Labeled | None, name: str
     ) -> None:
         rows = {}
         if stage.rows != "unlabeled":
-            rows["labeled"] = Rows(self.tokens, self.task.targets).take(index)
+            rows["labeled"] = self._rows(stage, index, name)
         if stage.rows != "labeled":
             rows["unlabeled"] = self.unlabeled
         context = Context(rows, self.task.schema, classifier, accelerator().device)
@@ -164,13 +224,27 @@ class Run:
             )
         classifier.merge()
 
+    def _rows(self, stage: Stage, index: IntArray, name: str) -> Rows:
+        """Return the rows that a stage trains on, and behind them the changed copies that it asks for."""
+        rows = Rows(self.tokens, self.task.targets).take(index)
+        copies = self._copies(stage, index, name)
+        tokens = [*rows.tokens, *self.backbone.encode(copies.texts)]
+        return Rows(tokens, np.concatenate([rows.targets, rows.targets[copies.owners]]))
+
+    def _copies(self, stage: Stage, index: IntArray, name: str) -> Copies:
+        """Return changed copies of rows ``index``, owned by places in ``index``, as a stage asks for them."""
+        texts = [self.task.texts[i] for i in index]
+        return copies_of(texts, stage, self.backbone, derive_seed(self.seed, name))
+
     def _validation(self, index: IntArray) -> tuple[IntArray, Labeled | None]:
         """Return the rows to train on and those that early stopping looks at, which no stage trains on."""
         if not any(stage.training.patience for stage in self.recipe.stages):
             return index, None
         if self.task.validation is not None:
             return index, self.task.validation
-        held = holdout(self.task.targets[index], self.groups[index], VALIDATION_SHARE, self.seed)
+        targets, groups = self.task.targets[index], self.groups[index]
+        held = splittable(targets, groups)
+        held[held] = holdout(targets[held], groups[held], VALIDATION_SHARE, self.seed)
         log.info("early stopping: %d of %d rows are held out of training", held.sum(), len(held))
         return index[~held], ([self.task.texts[i] for i in index[held]], self.task.targets[index[held]])
 

@@ -49,7 +49,9 @@ class ScopePlan:
         """Return the map of labeled rows ``index``."""
         schema = run.task.schema
         classes = run.task.targets[index] if schema.kind == "single" else np.zeros(len(index), np.int64)
-        return Map.draw(run.features(classifier, index), classes, schema.outputs, self.keep_reference)
+        features = run.features(classifier, index)
+        width = features.shape[1] // classifier.info.layers  # of the last layer, which comes first
+        return Map.draw(features, classes, schema.outputs, self.keep_reference, width)
 
     def score(
         self, run: Run, classifier: Classifier, known: Map, index: IntArray, logits: FloatArray

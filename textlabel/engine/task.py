@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from textlabel.corpus.check import OnBadRow, Reject, infer_schema, rows_after_audit, write_rejects
 from textlabel.corpus.load import load_with_rejects
 from textlabel.engine.run import Task
+from textlabel.errors import CorpusError
 from textlabel.types import LabelKind, LabelSchema
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ def load_task(
     label_column: str = "label",
     on_bad_row: str = "fail",
     reject_file: str | Path | None = None,
+    descriptions: Mapping[str, str] | None = None,
     **loading: Any,
 ) -> tuple[Task, int]:
     """Return what there is to learn, and how many labels of it people gave after an audit.
@@ -36,6 +40,7 @@ def load_task(
     ----------
     train, unlabeled, validation : sources, and what follows ``kind``: as `Labeler.fit`.
     kind : whether labels are classes or scores.
+    descriptions : {class: what it is, in words}, of some or all classes.
 
     Raises
     ------
@@ -51,7 +56,7 @@ def load_task(
 
     labels = {"label_column": label_column, "label_kind": kind}
     rows = load(train, **labels, **loading)
-    schema = infer_schema(rows, kind)
+    schema = described(infer_schema(rows, kind), descriptions or {})
     from_audits = rows_after_audit(rows)
     held = None if validation is None else load(validation, classes=schema.names or None, **labels)
     more = [] if unlabeled is None else list(load(unlabeled)["text"])
@@ -60,6 +65,46 @@ def load_task(
         write_rejects(rejects, reject_file)
     known = None if held is None else (list(held["text"]), targets(held, schema))
     return Task(list(rows["text"]), targets(rows, schema), schema, more, known), from_audits
+
+
+def described(schema: LabelSchema, descriptions: Mapping[str, str]) -> LabelSchema:
+    """Return the schema with classes described, those left out by their names.
+
+    Raises
+    ------
+    CorpusError : an unknown class, or a description without words.
+
+    Examples
+    --------
+    >>> described(LabelSchema("single", ("a_b", "c")), {"c": "cats"}).descriptions
+    ('a b', 'cats')
+    """
+    for name, words in descriptions.items():
+        schema.index(name)
+        if not isinstance(words, str) or not words.strip():
+            raise CorpusError(f"description of class {name!r}: expected words, got {words!r}")
+    if not descriptions:
+        return schema
+    said = [descriptions.get(n, w) for n, w in zip(schema.names, schema.in_words(), strict=True)]
+    return replace(schema, descriptions=tuple(said))
+
+
+def read_descriptions(file: str | Path) -> dict[str, str]:
+    """Return {class: what it is, in words} from a JSON file.
+
+    Raises
+    ------
+    CorpusError : no such file, or something else in it.
+    """
+    try:
+        found = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{file}: no JSON of descriptions can be read here ({error})") from None
+    if not isinstance(found, dict):
+        raise CorpusError(
+            f'{file}: expected one JSON object, such as {{"card_lost": "somebody lost a bank card"}}'
+        )
+    return found
 
 
 def targets(rows: Dataset, schema: LabelSchema) -> npt.NDArray[Any]:

@@ -38,11 +38,13 @@ class BackboneInfo:
     max_length : tokens kept of a text, special tokens included.
     origin : "registered", "path" or "hub".
     license : licence of the weights as far as known.
-    tokenizer_sha256 : of tokenizer.json, "" where the folder has none.
+    tokenizer_sha256 : of tokenizer.json, else of the SentencePiece model, "" where the folder has neither.
     revision : commit of a Hub repository, else "".
     on_long : what is done with a longer text: "truncate", "window" or "fail" (`textlabel.models.windows`).
         Training of the body reads its first tokens either way.
     window_pooling : how windows of a text become one: "mean", "weighted" or "max".
+    layers : how many layers give a vector each, counted from the top, laid side by side, the last one
+        first. Layers below the last keep what its own training made it forget, such as sentiment.
     """
 
     name: str
@@ -57,6 +59,7 @@ class BackboneInfo:
     revision: str = ""
     on_long: str = "truncate"
     window_pooling: str = "mean"
+    layers: int = 1
 
     @property
     def public_name(self) -> str:
@@ -85,6 +88,11 @@ class Backbone:
             return 0
         pad = self.tokenizer.pad_token_id
         return 0 if pad is None else int(pad)
+
+    @property
+    def depth(self) -> int:
+        """How many layers it has."""
+        return 1 if self.info.kind == "static" else int(self.body.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return one list of token ids a text, cut to ``max_length``."""
@@ -210,9 +218,9 @@ def check_long(on_long: str = ON_LONG[0], window_pooling: str = WINDOW_POOLING[0
 
 
 def tokenizer_sha256(folder: Path) -> str:
-    """Return the sha256 (hex) of tokenizer.json, "" if there is none."""
-    path = folder / "tokenizer.json"
-    return file_sha256(path) if path.is_file() else ""
+    """Return the sha256 (hex) of tokenizer.json, else of the SentencePiece model, "" if there is neither."""
+    found = [*folder.glob("tokenizer.json"), *sorted(folder.glob("*.model"))]
+    return file_sha256(found[0]) if found else ""
 
 
 def _sentence_transformers(folder: Path) -> dict[str, Any]:
@@ -253,8 +261,8 @@ def load_backbone(ref: str | Path, **chosen: Any) -> Backbone:
     Parameters
     ----------
     ref : registered name, local folder, or Hub id (``owner/name`` or ``owner/name@revision``).
-    chosen : pooling, normalize, max_length, on_long, window_pooling; None keeps what the backbone says of
-        itself.
+    chosen : pooling, normalize, max_length, on_long, window_pooling, layers; None keeps what the backbone
+        says of itself.
 
     Raises
     ------
@@ -270,17 +278,34 @@ def open_folder(folder: Path, info: BackboneInfo) -> Backbone:
         from textlabel.models.static import load_static
 
         body, tokenizer = load_static(folder)
-        return Backbone(info, folder, body.eval(), tokenizer)
-    return Backbone(info, folder, _load_body(folder).eval(), _load_tokenizer(folder))
+        backbone = Backbone(info, folder, body.eval(), tokenizer)
+    else:
+        backbone = Backbone(info, folder, _load_body(folder).eval(), _load_tokenizer(folder))
+    if not 1 <= info.layers <= backbone.depth:
+        raise BackboneError(
+            f"layers = {info.layers}: expected 1 to {backbone.depth}, as many as {info.public_name} has"
+        )
+    return backbone
 
 
 def _load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
+    from textlabel.models.sentence_piece import restore_normalization
+
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise BackboneError(f"{folder}: its tokenizer cannot be loaded: {error}") from error
+    # without its files it comes up all the same, and every word is unknown
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        file = tokenizer.vocab_files_names.get("vocab_file", "vocab.txt")
+        raise BackboneError(
+            f"{folder}: its tokenizer knows no word; expected tokenizer.json, or the vocabulary by the name "
+            f"that {type(tokenizer).__name__} gives it: {file}"
+        )
+    restore_normalization(tokenizer, folder)
+    return tokenizer
 
 
 def _load_body(folder: Path) -> nn.Module:
@@ -288,7 +313,7 @@ def _load_body(folder: Path) -> nn.Module:
     from safetensors import SafetensorError
     from transformers import AutoModel
 
-    quiet = _Quiet()
+    quiet = Quiet()
     try:
         with quiet:
             # fp32 whatever the checkpoint holds: transformers 5 would keep fp16 even on a CPU
@@ -326,12 +351,12 @@ def save_body(body: nn.Module, tokenizer: Any, info: BackboneInfo, folder: Path)
 
         save_static(body, tokenizer, folder)
         return
-    with _Quiet():
+    with Quiet():
         body.save_pretrained(folder)  # type: ignore[operator]
     tokenizer.save_pretrained(folder)
 
 
-class _Quiet:
+class Quiet:
     """Silences transformers' table of missing and unexpected keys; we check them ourselves."""
 
     def __enter__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,8 +20,11 @@ from textlabel.types import LabelSchema
 LAYER = re.compile(r"(?:^|\.)(?:layer|layers|albert_layers)\.(\d+)\.")
 
 
-#: what a saved update tells peft; anything else in its configuration is not read
-ADAPTER_KEYS = ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "bias")
+#: what a saved update of each kind tells peft; anything else in its configuration is not read
+ADAPTER_KEYS = {
+    "LORA": ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "target_modules", "bias"),
+    "IA3": ("target_modules", "feedforward_modules"),
+}
 
 
 class Output(NamedTuple):
@@ -33,7 +36,7 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class Adapter:
-    """A trained LoRA update, merged into the body but kept apart for saving: peft config and tensors."""
+    """A trained update of peft's, merged into the body but kept apart for saving: its config and tensors."""
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -56,7 +59,8 @@ class Classifier(nn.Module):
         self.pad_id = backbone.pad_id
         self.schema = schema
         self.body = backbone.body
-        self.head = nn.Linear(int(self.body.config.hidden_size), schema.outputs)  # type: ignore[union-attr,arg-type]
+        width = int(self.body.config.hidden_size) * self.info.layers  # type: ignore[union-attr,arg-type]
+        self.head = nn.Linear(width, schema.outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         #: merged updates in the order of their training; empty where ``body_changed``
@@ -67,13 +71,14 @@ class Classifier(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Output:
         """Return logits and features of padded token ids (b, t)."""
         return self.read(
-            self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, attention_mask
+            token_vectors(self.body, input_ids, attention_mask, self.info.layers), attention_mask
         )
 
     def read(self, hidden: Tensor, mask: Tensor) -> Output:
         """Return logits and features of token vectors (b, t, d), in float32 whatever precision made them."""
+        info = self.info
         with torch.autocast(hidden.device.type, enabled=False):
-            features = pool(hidden.float(), mask, self.info.pooling, self.info.normalize)
+            features = pool(hidden.float(), mask, info.pooling, info.normalize, info.layers)
             return Output(self.head(features), features)
 
     @property
@@ -92,7 +97,13 @@ class Classifier(nn.Module):
         found = {name: LAYER.search(name) for name, _ in self.body.named_parameters()}
         top = max((int(m[1]) + 1 for m in found.values() if m), default=0)
         # a norm without a number stands above the layers; what they share (positions) is below them all
-        return {n: int(m[1]) + 1 if m else top * _is_final_norm(n) for n, m in found.items()}
+        return {n: int(m[1]) + 1 if m else top * _is_final_norm(n, found) for n, m in found.items()}
+
+    @property
+    def shares_layers(self) -> bool:
+        """Whether layers of the body are one set of weights, run again and again (ALBERT)."""
+        layers = int(getattr(self.body.config, "num_hidden_layers", 0) or 0)
+        return layers > max(self.depths().values(), default=0) > 0
 
     def linear_layers(self, attention_only: bool = False, layers: int = 0) -> list[str]:
         """Return the names of the linear maps inside the body's layers, or inside its top ``layers``."""
@@ -134,9 +145,22 @@ class Classifier(nn.Module):
         ------
         BundleError : its tensors are not those that its configuration asks for.
         """
-        from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+        from peft import (
+            IA3Config,
+            LoraConfig,
+            get_peft_model,
+            get_peft_model_state_dict,
+            set_peft_model_state_dict,
+        )
 
-        config = LoraConfig(**{key: adapter.config[key] for key in ADAPTER_KEYS})
+        kind = adapter.config["peft_type"]
+        if kind not in ADAPTER_KEYS:
+            raise BundleError(
+                f"an adapter of kind {kind!r}; expected {' or '.join(ADAPTER_KEYS)}: "
+                "use the textlabel version that wrote it, or fit again"
+            )
+        made = {"LORA": LoraConfig, "IA3": IA3Config}[kind]
+        config = made(**{key: adapter.config[key] for key in ADAPTER_KEYS[kind]})
         self.wrap_adapter(lambda body: get_peft_model(body, config))
         expected = get_peft_model_state_dict(self.body, save_embedding_layers=False)
         if expected.keys() != adapter.tensors.keys():
@@ -149,15 +173,39 @@ class Classifier(nn.Module):
         self.merge()
 
 
-def _is_final_norm(name: str) -> bool:
-    return "norm" in name.lower() and "embed" not in name
+def _is_final_norm(name: str, names: Collection[str]) -> bool:
+    """Return whether a parameter is of a norm above the layers, not of one of positions (DeBERTa-v3)."""
+    place = name.rpartition(".")[0].rpartition(".")[0]
+    of_positions = f"{place}.rel_embeddings.weight" in names
+    return "norm" in name.lower() and "embed" not in name and not of_positions
 
 
-def pool(hidden: Tensor, mask: Tensor, pooling: str, normalize: bool) -> Tensor:
-    """Return one vector a text (b, d) from token vectors (b, t, d); masked tokens never count."""
+def token_vectors(body: nn.Module, ids: Tensor, mask: Tensor, layers: int = 1) -> Tensor:
+    """Return the vectors (b, t, layers * d) that a body gives to tokens, of the last layer first."""
+    if layers == 1:
+        last: Tensor = body(input_ids=ids, attention_mask=mask).last_hidden_state
+        return last
+    found = body(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+    # the last layer as the body gives it: some families put a norm above it
+    below = found.hidden_states[-layers:-1]
+    return torch.cat([found.last_hidden_state, *below[::-1]], dim=-1)
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: str, normalize: bool, layers: int = 1) -> Tensor:
+    """Return one vector a text (b, d) from token vectors (b, t, d); masked tokens never count.
+
+    The vectors of several layers, side by side, are scaled to one length each, and the whole to unit length.
+    """
     if pooling == "cls":
         features = hidden[:, 0]
     else:
         weight = mask.unsqueeze(-1).to(hidden.dtype)
         features = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
-    return nn.functional.normalize(features, dim=-1) if normalize else features
+    return unit_length(features, layers) if normalize else features
+
+
+def unit_length(features: Tensor, layers: int = 1) -> Tensor:
+    """Return features (b, d) of unit length, in which each layer's share is as long as any other's."""
+    apart = features.reshape(len(features), layers, features.shape[-1] // layers)
+    scaled: Tensor = nn.functional.normalize(apart, dim=-1).flatten(1) / layers**0.5
+    return scaled

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textlabel.models.classifier import LAYER
+from textlabel.models.classifier import LAYER, token_vectors
 
 #: difference relative to the largest value that rounding may make between the whole body and its halves
 TOLERANCE = 1e-4
@@ -27,10 +27,11 @@ class Cut:
     body : runs ids and mask (b, t); its weights and its modules stay where they are.
     parent, name : where the list of its layers is.
     depth : how many layers are below the cut.
+    read : how many of the layers above it give vectors, as `BackboneInfo.layers`.
     """
 
-    def __init__(self, body: nn.Module, parent: nn.Module, name: str, depth: int) -> None:
-        self.body, self.parent, self.name = body, parent, name
+    def __init__(self, body: nn.Module, parent: nn.Module, name: str, depth: int, read: int = 1) -> None:
+        self.body, self.parent, self.name, self.read = body, parent, name, read
         self.layers: Any = getattr(parent, name)
         self.upper = nn.ModuleList(self.layers[depth:])
 
@@ -47,14 +48,14 @@ class Cut:
         raise RuntimeError("a layer was never called")
 
     def above(self, hidden: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the body's token vectors (b, t, d), given what enters the first layer above the cut."""
+        """Return token vectors (b, t, read * d), given what enters the first layer above the cut."""
 
         def put(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
 
         setattr(self.parent, self.name, self.upper)
         try:
-            found: Tensor = self._run(put, ids, mask).last_hidden_state
+            found: Tensor = self._run(put, ids, mask)
         finally:
             setattr(self.parent, self.name, self.layers)
         return found
@@ -67,7 +68,7 @@ class Cut:
     def _run(self, hook: Callable[..., Any], ids: Tensor, mask: Tensor) -> Any:
         handle = self.upper[0].register_forward_pre_hook(hook, with_kwargs=True)
         try:
-            return self.body(input_ids=ids, attention_mask=mask)
+            return token_vectors(self.body, ids, mask, self.read)
         finally:
             handle.remove()
 
@@ -80,12 +81,13 @@ class _ReachedError(Exception):
         self.hidden = hidden
 
 
-def cut_body(body: nn.Module, depth: int, ids: Tensor, mask: Tensor) -> Cut | None:
+def cut_body(body: nn.Module, depth: int, ids: Tensor, mask: Tensor, read: int = 1) -> Cut | None:
     """Return ``body`` cut above its lowest ``depth`` layers, or None where its halves are not the whole.
 
     Parameters
     ----------
     ids, mask : some rows (b, t) on which both are compared, in eval mode.
+    read : how many layers give vectors, all of them above the cut.
     """
     lists = [
         name
@@ -95,10 +97,10 @@ def cut_body(body: nn.Module, depth: int, ids: Tensor, mask: Tensor) -> Cut | No
     if len(lists) != 1:
         return None
     parent, _, name = lists[0].rpartition(".")
-    cut = Cut(body, body.get_submodule(parent), name, depth)
+    cut = Cut(body, body.get_submodule(parent), name, depth, read)
     body.eval()
     with torch.no_grad():
-        whole = body(input_ids=ids, attention_mask=mask).last_hidden_state
+        whole = token_vectors(body, ids, mask, read)
         try:
             halves = cut.above(cut.below(ids, mask) * mask[..., None], ids, mask)
         except (RuntimeError, LookupError, TypeError, AttributeError):

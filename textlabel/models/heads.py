@@ -54,10 +54,10 @@ class _Basis:
         return Linear(folded, bias - folded @ self.mean)
 
 
-def _basis(features: FloatArray) -> _Basis:
+def _basis(features: FloatArray, standardize: bool = True) -> _Basis:
     x = np.asarray(features, dtype=np.float64)
     mean = x.mean(axis=0)
-    scale = x.std(axis=0)
+    scale = x.std(axis=0) if standardize else np.ones(x.shape[1])
     # What varies by no more than fp32 rounding is constant and gets no weight. Standardizing it instead
     # would blow noise up: one dimension of MiniLM would get a weight of millions.
     constant = scale <= 1e-5 * np.maximum(float(scale.max(initial=0.0)), np.abs(mean))
@@ -107,7 +107,11 @@ def ridge(features: FloatArray, targets: FloatArray, strengths: Sequence[float])
 
 @one_thread
 def softmax_regression(
-    features: FloatArray, soft: FloatArray, weights: FloatArray, strengths: Sequence[float]
+    features: FloatArray,
+    soft: FloatArray,
+    weights: FloatArray,
+    strengths: Sequence[float],
+    standardize: bool = True,
 ) -> list[Linear]:
     """Return multinomial logistic heads, one a strength, centered over classes.
 
@@ -120,8 +124,10 @@ def softmax_regression(
     soft : (n, k) target probabilities, rows sum to 1.
     weights : (n,) non-negative row weights.
     strengths : penalties in units of the mean loss (nats) per squared standardized weight.
+    standardize : whether each feature is brought to unit variance first, which coordinates of sparse rows
+        are not to be.
     """
-    basis = _basis(features)
+    basis = _basis(features, standardize)
     n, k = soft.shape
     prior = np.log(np.maximum((weights[:, None] * soft).mean(axis=0), 1e-12))
     start = np.zeros((k, basis.coordinates.shape[1] + 1))

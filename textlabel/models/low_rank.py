@@ -7,15 +7,34 @@ product itself, forwards and backwards, and the frozen weights are cast to the p
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
+from peft import LoraConfig, get_peft_model
 from peft.tuners.lora.layer import Linear
 from torch import Tensor
 from torch.nn import functional
 
+if TYPE_CHECKING:
+    from textlabel.models.classifier import Classifier
+
 #: what `Update` gives to its inputs: gradients of x, a and b; none of weight, bias and scale
 Gradients = tuple[Tensor | None, None, None, Tensor, Tensor, None]
+
+
+def add_update(classifier: Classifier, names: Sequence[str], **options: Any) -> None:
+    """Put updates beside the linear maps ``names`` of the body; they and the head train, nothing else.
+
+    Parameters
+    ----------
+    options : what peft's ``LoraConfig`` takes beside the names.
+    """
+    classifier.requires_grad_(False)
+    config = LoraConfig(target_modules=list(names), bias="none", **options)
+    config._register_custom_module({torch.nn.Linear: LowRankLinear})
+    classifier.wrap_adapter(lambda body: get_peft_model(body, config))
+    classifier.head.requires_grad_(True)
 
 
 class LowRankLinear(Linear):  # type: ignore[misc]

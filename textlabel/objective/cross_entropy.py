@@ -10,6 +10,7 @@ import numpy as np
 
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear, softmax_regression
+from textlabel.objective import balanced_weights
 from textlabel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -52,22 +53,26 @@ def class_weights(targets: IntArray, classes: int, options: Options) -> FloatArr
     >>> class_weights(np.array([0, 0, 0, 1]), 2, Options("balanced")).round(3).tolist()
     [0.667, 2.0]
     """
-    if options.class_weights == "none":
-        return np.ones(classes)
-    counts = np.bincount(targets, minlength=classes)
-    present = counts > 0
-    weights = np.ones(classes)
-    weights[present] = len(targets) / (present.sum() * counts[present])
-    return weights
+    return np.ones(classes) if options.class_weights == "none" else balanced_weights(targets, classes)
 
 
 def fit_linear(
-    features: FloatArray, targets: IntArray, classes: int, strengths: Sequence[float], options: Options
+    features: FloatArray,
+    targets: IntArray | FloatArray,
+    classes: int,
+    strengths: Sequence[float],
+    options: Options,
 ) -> list[Linear]:
-    """Return softmax heads, one a ridge strength, that minimize the weighted, smoothed cross-entropy."""
-    soft = np.eye(classes)[targets] * (1 - options.label_smoothing) + options.label_smoothing / classes
-    weights = class_weights(targets, classes, options)[targets]
-    return softmax_regression(features, soft, weights, strengths)
+    """Return softmax heads, one a ridge strength, that minimize the weighted, smoothed cross-entropy.
+
+    Parameters
+    ----------
+    targets : (n,) classes, or (n, k) target probabilities; a row then counts as its likeliest class does.
+    """
+    soft = np.asarray(targets, np.float64) if targets.ndim == 2 else np.eye(classes)[targets]
+    hard = soft.argmax(axis=1)
+    soft = soft * (1 - options.label_smoothing) + options.label_smoothing / classes
+    return softmax_regression(features, soft, class_weights(hard, classes, options)[hard], strengths)
 
 
 class Objective:

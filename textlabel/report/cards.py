@@ -334,6 +334,8 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         "calibrator": json.dumps(record["calibrator"], ensure_ascii=False),
         "prediction sets": json.dumps(record.get("sets"), ensure_ascii=False),
     }
+    if "likely_wrong" in labels:
+        facts["labels for training that are likely wrong"] = labels["likely_wrong"]
     if record.get("rows") is not None:
         facts["rows annotated"] = record["rows"]
     if record.get("backend"):

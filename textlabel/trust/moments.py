@@ -31,6 +31,8 @@ _NEGLIGIBLE = 1e-12
 class Moments:
     """Class means and two covariances, as factors: ``inverse covariance = factor @ factor.T``.
 
+    They may be of the first d features only: of rows that have more, the others are not looked at.
+
     Parameters
     ----------
     means : (k, d) float32, class means; a class without rows is NaN and is never the nearest.
@@ -92,7 +94,7 @@ class Moments:
         # much a factor can enlarge their rounding; the factors are single precision anyway.
         found = np.empty(len(features), dtype=np.float32)
         for start in range(0, len(features), _CHUNK):
-            centered = features[start : start + _CHUNK] - self.mean0
+            centered = features[start : start + _CHUNK, : len(self.mean0)] - self.mean0
             found[start : start + _CHUNK] = distance(centered.astype(np.float32, copy=False))
         return found
 

@@ -98,10 +98,17 @@ class Map:
     reference: Reference | None = None
 
     @classmethod
-    def draw(cls, features: Floating, labels: Ints, k: int, keep_reference: bool = False) -> Map:
-        """Return the map of features (n, d) with class numbers ``labels`` (n,) in [0, k)."""
+    def draw(
+        cls, features: Floating, labels: Ints, k: int, keep_reference: bool = False, width: int | None = None
+    ) -> Map:
+        """Return the map of features (n, d) with class numbers ``labels`` (n,) in [0, k).
+
+        Parameters
+        ----------
+        width : how many of the features, from the first, have moments, which grow with its square; None: all.
+        """
         kept = Reference(normalized(features), np.asarray(labels)) if keep_reference else None
-        return cls(fit_moments(features, labels, k), kept)
+        return cls(fit_moments(features[:, :width], labels, k), kept)
 
     def score(self, name: str, logits: Floating, features: Floating) -> Float32:
         """Return the score (n,) by plugin ``name``, higher where a row is further off.

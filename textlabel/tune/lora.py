@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textlabel.errors import RecipeError
+from textlabel.tune import adapted_layers
 
 if TYPE_CHECKING:
     from textlabel.models.classifier import Classifier
@@ -53,23 +54,14 @@ class Options:
 
 def apply(classifier: Classifier, options: Options) -> None:
     """Wrap the body with peft; the update and the head train, everything else is frozen."""
-    from peft import LoraConfig, get_peft_model
-    from torch.nn import Linear
+    from textlabel.models.low_rank import add_update
 
-    from textlabel.models.low_rank import LowRankLinear
-
-    classifier.requires_grad_(False)
-    names = classifier.linear_layers(options.targets == "attention", options.layers)
-    if not names:
-        raise RecipeError(f"lora: backbone {classifier.info.name!r} has no linear layers; use recipe 'head'")
-    config = LoraConfig(
+    names = adapted_layers(classifier, NAME, options.layers, attention_only=options.targets == "attention")
+    add_update(
+        classifier,
+        names,
         r=options.rank,
         lora_alpha=options.alpha or 2 * options.rank,
         lora_dropout=options.dropout,
         use_rslora=options.rslora,
-        target_modules=names,
-        bias="none",
     )
-    config._register_custom_module({Linear: LowRankLinear})
-    classifier.wrap_adapter(lambda body: get_peft_model(body, config))
-    classifier.head.requires_grad_(True)

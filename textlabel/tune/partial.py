@@ -34,8 +34,13 @@ def apply(classifier: Classifier, options: Options) -> None:
             f"partial: backbone {classifier.info.name!r} has no numbered layers; "
             "use recipe 'full', 'lora' or 'head'"
         )
+    if classifier.shares_layers:
+        raise RecipeError(
+            f"partial: the layers of backbone {classifier.info.name!r} are one set of weights, so the last "
+            "of them cannot train alone; use recipe 'lora', 'full' or 'head'"
+        )
     classifier.requires_grad_(False)
     for name, parameter in classifier.body.named_parameters():
-        parameter.requires_grad_(depths[name] > top - options.layers)
+        parameter.requires_grad_(depths[name] > max(top - options.layers, 0))
     classifier.head.requires_grad_(True)
     classifier.body_changed = True

@@ -7,15 +7,20 @@ from textlabel.cli.keys import keys
 from textlabel.demo import Demo
 from textlabel.gap import Gap
 from textlabel.job import STEPS
+from textlabel.label_check import CheckLabels
 from textlabel.recipe import Stage, Training
 
 OPTIONS = [
-    registry.load(kind, name).Options for kind in ("tune", "objective") for name in registry.plugins(kind)
+    registry.load(kind, name).Options
+    for kind in ("tune", "objective", "augment")
+    for name in registry.plugins(kind)
 ]
 
 
 @pytest.mark.parametrize(
-    "cls", [Stage, Training, Demo, Gap, *STEPS.values(), *OPTIONS], ids=lambda c: c.__module__ + c.__name__
+    "cls",
+    [Stage, Training, Demo, Gap, CheckLabels, *STEPS.values(), *OPTIONS],
+    ids=lambda c: c.__module__ + c.__name__,
 )
 def test_every_key_is_explained(cls):
     for key in keys(cls):

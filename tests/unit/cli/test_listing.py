@@ -33,6 +33,7 @@ def test_keys_name_every_option_of_every_plugin():
     told = json.loads(run("recipes", "--keys", "--json").stdout)
     assert set(told["tune"]) == set(registry.plugins("tune"))
     assert set(told["objective"]) == set(registry.plugins("objective"))
+    assert set(told["augment"]) == set(registry.plugins("augment"))
     assert {"name": "rank", "default": "8", "meaning": "rank r of each update."} in told["tune"]["lora"][
         "keys"
     ]

@@ -1,6 +1,7 @@
 """Row checks are pure; class counts are checked before anything is trained."""
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -53,8 +54,12 @@ def test_infer_schema_needs_two_classes() -> None:
 
 def test_require_rows_per_class() -> None:
     schema = LabelSchema("single", ("a", "b"))
-    require_rows_per_class(["a", "b", "a", "b"], schema, 2)
-    with pytest.raises(CorpusError, match="class 'b' has 1 row, 2 folds need at least 2: label more rows"):
-        require_rows_per_class(["a", "b", "a"], schema, 2)
+    require_rows_per_class(np.array([0, 1, 0, 1]), np.arange(4), schema)
+    with pytest.raises(CorpusError, match="class 'b' has 1 row, expected 2 or more with different texts"):
+        require_rows_per_class(np.array([0, 1, 0]), np.arange(3), schema)
+    with pytest.raises(CorpusError, match="class 'b' has 2 rows, expected 2 or more with different texts"):
+        require_rows_per_class(np.array([0, 1, 0, 1]), np.array([0, 1, 2, 1]), schema)
+    with pytest.raises(CorpusError, match=r"class 'a' has 1 row, .*; 2 classes have too few"):
+        require_rows_per_class(np.array([0, 1]), np.arange(2), schema)
     with pytest.raises(CorpusError, match="class 'b' has 0 rows"):
-        require_rows_per_class(["a", "a"], schema, 2)
+        require_rows_per_class(np.array([0, 0]), np.arange(2), schema)

@@ -160,9 +160,9 @@ def test_rows_of_early_stopping_are_seen_by_no_stage(tiny_backbone, monkeypatch)
     solved, trained = [], []
     solve, real = Run._solve, run_module.train
 
-    def spy_solve(self, classifier, stage, index):
+    def spy_solve(self, classifier, stage, index, *args):
         solved.append(len(index))
-        return solve(self, classifier, stage, index)
+        return solve(self, classifier, stage, index, *args)
 
     def spy_train(classifier, stage, context, *args, **kwargs):
         trained.append(len(context.rows["labeled"]))

@@ -116,10 +116,20 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("tune", ["lora", "full"])
+@pytest.mark.parametrize(
+    ("tune", "objective", "more"),
+    [
+        ("lora", "cross_entropy", {}),
+        ("full", "cross_entropy", {}),
+        ("dora", "cross_entropy", {}),
+        ("ia3", "r_drop", {"optimizer": "sgd"}),
+        ("full", "mixup", {"unfreeze": "gradual"}),
+        ("bitfit", ["cross_entropy", "contrastive"], {"unfreeze": "gradual"}),
+    ],
+)
 @pytest.mark.parametrize("die_at", [1, 5])
-def test_a_killed_run_resumes_to_the_same_weights(tiny_backbone, tmp_path, tune, die_at):
-    plan = stage(tune)
+def test_a_killed_run_resumes_to_the_same_weights(tiny_backbone, tmp_path, tune, objective, more, die_at):
+    plan = stage(tune, objective, **more)
     straight = Classifier(load_backbone(tiny_backbone), SCHEMA)
     loop.train(straight, plan, context(straight), seed=3)
 

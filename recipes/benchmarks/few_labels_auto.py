@@ -1,0 +1,125 @@
+"""How good labels are that come of few: `auto` and the head recipe, on the draws of `few_labels_peers.py`.
+
+    python recipes/benchmarks/few_labels_auto.py --data FOLDER [--per-class 8 64] [--sets NAME ...]
+
+Three contenders: `head` on the last layer, `auto` that knows the labeled rows alone, and `auto+corpus` that
+also reads the texts which are to be labeled, without their labels. Labels of test rows are seen by neither
+training, choice nor calibration. Features are looked up in a cache, so seconds here would say nothing:
+`few_labels_speed.py` measures them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+os.environ["TEXTLABEL_CACHE_GB"] = "8"  # features of a text are the same for every draw
+
+import numpy as np
+from _bench import MORE_SETS, SETS, Split, arguments, draw, public, write
+
+from textlabel.engine.adapt import adapt
+from textlabel.engine.predict import predict
+from textlabel.engine.run import Task
+from textlabel.models.backbone import Backbone, load_backbone
+from textlabel.recipe import Recipe
+from textlabel.trust.metrics import ece, macro_f1
+from textlabel.types import LabelSchema
+
+POOL, TEST = 4000, 2000
+#: name -> recipe, and whether the texts of the corpus are read
+CONTENDERS = {"head": ("head", False), "auto": ("auto", False), "auto+corpus": ("auto", True)}
+
+
+def score(
+    backbone: Backbone, split: Split, contender: str, per_class: int, seed: int, budget: float, cache: Path
+) -> dict[str, Any]:
+    index = draw(split.pool_labels, per_class, seed)
+    name, reads = CONTENDERS[contender]
+    task = Task(
+        [split.pool[i] for i in index],
+        split.pool_labels[index],
+        LabelSchema("single", split.classes),
+        split.test if reads else (),
+    )
+    bundle = adapt(backbone, task, Recipe.load(name), seed, budget=budget, cache=cache)
+    logits, _ = predict(bundle.classifier, split.test, cache=cache)
+    assert bundle.calibrator is not None
+    probabilities = bundle.calibrator.apply(logits.astype(np.float64))
+    labels = probabilities.argmax(axis=1)
+    right = labels == split.test_labels
+    tried = bundle.record.get("tried", [])
+    return {
+        "contender": contender,
+        "set": split.name,
+        "per_class": per_class,
+        "seed": seed,
+        "accuracy": round(float(right.mean()), 4),
+        "macro_f1": round(macro_f1(split.test_labels, labels, len(split.classes)), 4),
+        "ece": round(ece(probabilities.max(axis=1), right), 4),
+        "chosen": [f"{t['name']}, {t['layers']} layers" for t in tried if t["verdict"] == "chosen"],
+        "floor": next((t["accuracy"] for t in tried if t["verdict"] == "the floor"), None),
+    }
+
+
+def one_set(split: Split, chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the scores of every draw of one set, in a process with one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    backbone = load_backbone(chosen.backbone)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for per_class in sizes(split, chosen.per_class):
+            for seed in range(chosen.seeds):
+                for contender in chosen.contenders:
+                    found = score(backbone, split, contender, per_class, seed, chosen.budget, Path(folder))
+                    rows.append({"backbone": chosen.backbone, **found})
+                    print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "", seeds=10)
+    parser.add_argument("--backbone", default="all-MiniLM-L6-v2")
+    parser.add_argument("--sets", nargs="+", default=[*SETS, *MORE_SETS])
+    parser.add_argument("--per-class", type=int, nargs="+", default=[8, 64])
+    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS))
+    parser.add_argument("--budget", type=float, default=0.0)
+    parser.add_argument("--jobs", type=int, default=2, help="sets measured at a time, one thread each")
+    chosen = parser.parse_args()
+    if not chosen.data:
+        raise SystemExit("no --data: nothing to measure")
+    splits = [s for name in chosen.sets if (s := public(name, chosen.data, (POOL, TEST))) is not None]
+    rows: list[dict[str, Any]] = []
+    with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
+        for part in pool.map(partial(one_set, chosen=chosen), splits):
+            rows += part
+            write(chosen.out, "few_labels_auto", {"budget": chosen.budget, "rows": rows})
+    for size in ("few", "many"):
+        for contender in chosen.contenders:
+            report(rows, contender, many=size == "many")
+
+
+def sizes(split: Split, asked: list[int]) -> list[int]:
+    """Return the labels a class that are drawn: 5 where there are more than 20 classes."""
+    return asked if len(split.classes) <= 20 else [5]
+
+
+def report(rows: list[dict[str, Any]], contender: str, many: bool) -> None:
+    """Print means over sets of the means over draws."""
+    picked = [r for r in rows if r["contender"] == contender and (r["per_class"] > 16) == many]
+    names = dict.fromkeys(r["set"] for r in picked)
+    for key in ("accuracy", "macro_f1", "ece"):
+        means = [np.mean([r[key] for r in picked if r["set"] == name]) for name in names]
+        print(f"{'many' if many else 'few'} {contender} {key}: {np.mean(means):.4f} over {len(means)} sets")
+
+
+if __name__ == "__main__":
+    main()
