@@ -183,6 +183,7 @@ class Labeler(Fitted):
             sets=self.sets,
             noisy_labels=self.noisy_labels,
             budget=seconds_of(self.budget),
+            fixed_layers=self._reading["layers"] is not None,
             backend=backend_to_fit(self.backend),
             cache=cache_folder(self.cache),
             checkpoint=None if checkpoint is None else Path(checkpoint),

@@ -202,9 +202,13 @@ class Recipe:
                 f"recipe {self.name!r} has alternatives: expected one stage with tune = 'head' beside them, "
                 "which is tried first"
             )
-        for name in self.alternatives:
-            if Recipe.load(name).alternatives:
-                raise RecipeError(f"recipe {self.name!r}: alternative {name!r} has alternatives of its own")
+        for other in map(Recipe.load, self.alternatives):
+            if other.alternatives:
+                raise RecipeError(
+                    f"recipe {self.name!r}: alternative {other.name!r} has alternatives of its own"
+                )
+        if self.alternatives and "single" not in self.kinds:
+            raise RecipeError(f"recipe {self.name!r} has alternatives, which are for classes, not for scores")
 
     @property
     def kinds(self) -> frozenset[str]:

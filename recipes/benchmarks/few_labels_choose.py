@@ -25,7 +25,7 @@ from _bench import RESULTS, Split, arguments, draw, public, write
 from scipy.stats import kendalltau
 from trust_estimates import CLASSES, CORPORA, Corpus, read
 
-from textlabel.choose.backbone import Judged, decide
+from textlabel.choose.backbone import PREFER, Judged, decide
 from textlabel.choose.source import Compared, SourceScore, rank
 from textlabel.corpus.dedup import groups
 from textlabel.engine.head import HeadFit, fit_head
@@ -108,16 +108,16 @@ def of_backbones(judged: Sequence[Judged], truth: Scores) -> dict[str, Any]:
         "logme": {one.backbone: one.logme for one in judged},
         "h_score": {one.backbone: one.h_score for one in judged},
     }
-    rule = decide(judged).best
+    chosen = {name: decide(judged, name).best for name in PREFER}
     return {
         "truth": truth,
         "tau": {name: tau(score, truth) for name, score in scores.items()},
         "lost": {
             **{name: lost(score, truth) for name, score in scores.items()},
-            "choose-backbone": max(truth.values()) - truth[rule],
+            **{f"--prefer {name}": max(truth.values()) - truth[best] for name, best in chosen.items()},
             f"always {DEFAULT_BACKBONE}": max(truth.values()) - truth[DEFAULT_BACKBONE],
         },
-        "chosen": rule,
+        "chosen": chosen,
     }
 
 

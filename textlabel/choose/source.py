@@ -119,8 +119,8 @@ def choose_source(
     Measured over 11 sentiment corpora, each the target of the others, as Kendall's tau with the accuracy
     after transfer and accuracy lost to the best source: MMD .28 and 1.1 points, A-distance .18 and 1.4, share
     of known words .22 and 2.9; LEEP alone with 64 labels a class .31 and 1.5, likelihood alone .47 and 1.5,
-    this rule .46 and 1.0. With 8 a class the rule has .30 and 1.9: no gain over MMD. A source at random loses 4.1
-    (recipes/benchmarks/results/few_labels_choose.json).
+    this rule .46 and 1.0. With 8 a class the rule has .30 and 1.9: no gain over MMD. A source at random
+    loses 4.1 (recipes/benchmarks/results/few_labels_choose.json).
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from textlabel.choose import BackboneScore, SourceScore, choose_backbone, choose_source
+from textlabel.choose.backbone import PREFER
 from textlabel.choose.backbone import ROWS as BACKBONE_ROWS
 from textlabel.choose.source import ROWS as SOURCE_ROWS
 from textlabel.cli.keys import meanings
@@ -30,6 +31,7 @@ def backbone(
     label_column: Annotated[str, typer.Option(help=_BACKBONE["label_column"])] = "label",
     on_bad_row: Annotated[str, typer.Option(metavar="fail|skip", help=_BACKBONE["on_bad_row"])] = "fail",
     max_rows: Annotated[int, typer.Option(help=_BACKBONE["max_rows"])] = BACKBONE_ROWS,
+    prefer: Annotated[str, typer.Option(metavar="accuracy|speed", help=_BACKBONE["prefer"])] = PREFER[0],
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_BACKBONE["cache"])] = True,
     seed: Annotated[int, typer.Option(help=_BACKBONE["seed"])] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
@@ -40,10 +42,10 @@ def backbone(
     Example:
       textlabel choose-backbone labeled.csv --candidates potion-base-8M all-MiniLM-L6-v2
 
-    A head on each backbone's features is judged on rows that it did not see. The choice, marked *, is the
-    fastest of those within one standard error of the most accurate; among equally fast ones LogME decides,
-    then the H-score. Column `behind` is how much accuracy a backbone lacks to the best. Writes nothing but
-    features, to the cache.
+    A head on each backbone's features is judged on rows that it did not see. The choice, marked *, is the one
+    of the highest LogME among those within one standard error of the most accurate; with --prefer speed
+    the fastest of these. Column `behind` is how much accuracy a backbone lacks to the best. Writes nothing
+    but features, to the cache.
     """
     found = choose_backbone(
         train,
@@ -52,6 +54,7 @@ def backbone(
         label_column=label_column,
         on_bad_row=on_bad_row,
         max_rows=max_rows,
+        prefer=prefer,
         cache=cache,
         seed=seed,
     )

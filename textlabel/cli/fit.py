@@ -119,12 +119,7 @@ def trials(tried: Sequence[Mapping[str, Any]]) -> str:
         if trial["accuracy"] is not None:
             half = 1.96 * trial["error"]
             scores = [f"{trial['accuracy']:.3f} ± {half:.3f}", f"{trial['nll']:.3f}"]
-        return [
-            trial["name"],
-            str(trial["layers"] or ""),
-            *scores,
-            f"{trial['seconds']:.1f}",
-            trial["verdict"],
-        ]
+        told = [f"{trial['seconds']:.1f}", trial["learned_from"], trial["verdict"]]
+        return [trial["name"], str(trial["layers"] or ""), *scores, *told]
 
-    return table([["tried", "layers", "right", "loss", "seconds", ""], *map(cells, tried)])
+    return table([["tried", "layers", "right", "loss", "seconds", "also from", ""], *map(cells, tried)])

@@ -13,8 +13,9 @@ import numpy as np
 
 from textlabel import registry
 from textlabel.corpus.check import require_rows_per_class
+from textlabel.corpus.dedup import groups as duplicate_groups
 from textlabel.corpus.split import holdout
-from textlabel.engine.auto import choose_recipe
+from textlabel.engine.auto import FOLDS, Choice, choose_recipe
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
 from textlabel.engine.head import solver, twin_heads
 from textlabel.engine.noise import check_noisy_labels
@@ -112,6 +113,7 @@ def adapt(
     sets: SetPlan = SetPlan(),  # noqa: B008 - frozen
     noisy_labels: str = "keep",
     budget: float = BUDGET,
+    fixed_layers: bool = False,
     backend: str = "torch",
     cache: Path | None = None,
     checkpoint: Path | None = None,
@@ -130,6 +132,7 @@ def adapt(
         "soft" takes what heads that did not train on such a row say of it instead. Which rows these are is
         found among the rows that train; those that calibrate keep their labels.
     budget : seconds in which a recipe that has alternatives may try them; 0: only its own stages are tried.
+    fixed_layers : whether such a recipe tries no other number of layers than the backbone gives now.
     cache : folder of the feature cache, where features of labeled rows are looked up and kept; None: without.
     checkpoint : folder in which training can be resumed after a kill; None: start over.
     checkpoint_seconds : how often it is written.
@@ -140,37 +143,37 @@ def adapt(
     CorpusError : a class has fewer than two distinct texts.
     """
     _check(task, recipe)
-    check_noisy_labels(noisy_labels, task.schema.kind, all(map(solver, recipe.stages)))
+    solved = all(map(solver, recipe.stages)) and not recipe.alternatives
+    check_noisy_labels(noisy_labels, task.schema.kind, solved)
     scope.check(task.schema.kind)
     sets.check(task.schema.kind)
     _check_calibrator(calibrator, Calibration.plan(calibration, recipe, task), task)
 
-    def start(backbone: Backbone, recipe: Recipe) -> Run:
+    def start(backbone: Backbone, recipe: Recipe, place: str = "") -> Run:
         facts = {**_fingerprint(backbone, task, recipe, seed, calibration), "noisy_labels": noisy_labels}
         saved: Checkpoint | NoCheckpoint = NoCheckpoint()
         if checkpoint is not None:
-            folder = checkpoint / recipe.name if choosing else checkpoint
-            saved = Checkpoint(folder, facts, checkpoint_seconds)
+            saved = Checkpoint(checkpoint / place, facts, checkpoint_seconds)
         return Run(backbone, task, recipe, seed, backend, saved, cache=cache, noisy_labels=noisy_labels)
 
-    choosing, tried = bool(recipe.alternatives), None
-    if choosing:
-        plan = Calibration.plan(calibration, recipe, task)
-        run, tried = choose_recipe(
-            backbone, task, recipe, budget, start, lambda run, folds: _by_folds(run, folds, scope).logits
+    if task.schema.kind == "single":
+        require_rows_per_class(task.targets, duplicate_groups(task.texts), task.schema)
+    if recipe.alternatives:
+        choice = choose_recipe(
+            backbone, task, recipe, budget, start, lambda run, k: _by_folds(run, k, scope), fixed_layers
         )
-        recipe, backbone = run.recipe, run.backbone
-    plan = Calibration.plan(calibration, recipe, task)
+    else:
+        choice = Choice(start(backbone, recipe), [])
+    run = choice.run
+    plan = Calibration.plan(calibration, run.recipe, task)
     plan.announce(len(task.targets))
     if plan.mode == "out-of-fold":
-        recipe = _with_folds(recipe, plan.folds)
-    if not choosing:
-        run = start(backbone, recipe)
-    run.recipe = recipe
-    _check_classes(run, plan.folds)
-    bundle = _bundle(run, plan, scope, sets, calibrator, _fit(run, plan, scope))
-    if tried is not None:
-        bundle.record["tried"] = [trial.to_json() for trial in tried]
+        run.recipe = _with_folds(run.recipe, plan.folds)
+    _warn_of_rare_classes(run, plan.folds)
+    known = choice.folds if plan == Calibration("folds", FOLDS) else None
+    bundle = _bundle(run, plan, scope, sets, calibrator, _fit(run, plan, scope, known))
+    if choice.trials:
+        bundle.record["tried"] = [trial.to_json() for trial in choice.trials]
     return bundle
 
 
@@ -180,6 +183,8 @@ def _check(task: Task, recipe: Recipe) -> None:
             f"recipe {recipe.name!r} learns from {' or '.join(sorted(recipe.kinds))} labels, these are "
             f"{task.schema.kind} labels; `textlabel recipes` lists what fits"
         )
+    for name in recipe.alternatives:
+        _check(replace(task, validation=None), Recipe.load(name))
     if recipe.alternatives:
         return
     if any(stage.rows != "labeled" for stage in recipe.stages) and not task.unlabeled:
@@ -203,12 +208,11 @@ def _check_calibrator(name: str, plan: Calibration, task: Task) -> None:
         )
 
 
-def _check_classes(run: Run, folds: int) -> None:
-    """Refuse classes of one text, and warn of those that not every fold has a row of."""
+def _warn_of_rare_classes(run: Run, folds: int) -> None:
+    """Warn of classes that not every fold has a row of."""
     task = run.task
     if task.schema.kind != "single":
         return
-    require_rows_per_class(task.targets, run.groups, task.schema)
     counts = np.bincount(task.targets)
     if rare := int((counts < folds).sum()):
         log.warning(
@@ -229,12 +233,14 @@ def _with_folds(recipe: Recipe, folds: int) -> Recipe:
     return replace(recipe, stages=(replace(stage, tune=tune),))
 
 
-def _fit(run: Run, plan: Calibration, scope: ScopePlan) -> Fitted:
+def _fit(run: Run, plan: Calibration, scope: ScopePlan, scored: Scored | None = None) -> Fitted:
+    """Return the final classifier and what calibrates it; ``scored``: what folds gave that ran before."""
     targets = run.task.targets
     held = np.zeros(len(targets), dtype=np.bool_)
     if plan.mode == "holdout":
         held = holdout(targets, run.groups, HOLDOUT_SHARE, run.seed)
-    scored = _by_folds(run, plan.folds, scope) if plan.mode == "folds" else None
+    if plan.mode == "folds" and scored is None:
+        scored = _by_folds(run, plan.folds, scope)
     classifier = run.fit(np.flatnonzero(~held), "final")
     known = scope.map(run, classifier, np.flatnonzero(~held))
     if plan.mode == "out-of-fold":
@@ -253,7 +259,7 @@ def _by_folds(run: Run, folds: int, scope: ScopePlan) -> Scored:
     n = len(run.task.targets)
     scored = Scored(np.arange(n), np.zeros((n, run.task.schema.outputs)), np.zeros(n, dtype=np.float32))
     for k, (others, held) in enumerate(run.folds(folds)):
-        classifier = run.fit(others, f"fold{k}")
+        classifier = run.fit(others, f"fold{k}of{folds}")
         known = scope.map(run, classifier, others)
         scored.logits[held] = run.logits(classifier, held)
         scored.off_map[held] = scope.score(run, classifier, known, held, scored.logits[held])
@@ -273,11 +279,16 @@ def _bundle(
     }
     if run.noisy_labels != "keep":
         labels["likely_wrong"] = run.wrong
+    head = None
+    if run.solved is not None:
+        chosen_by_cv = {"l2": run.solved.l2, "name_weight": run.solved.name_weight}
+        head = {**chosen_by_cv, "spread": run.solved.spread}
     record = {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
         "labels": labels,
         "off_map": asdict(chosen),
+        "head": head,
     }
     scope = Scope(fitted.known, chosen.off_map, np.sort(scored.off_map))
     if schema.kind == "score":
@@ -303,6 +314,8 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None
     task, [stage] = run.task, run.recipe.stages
     assert run.solved is not None
+    if run.solved.name_weight or run.solved.spread:
+        return None  # twins learn from labeled rows alone: they are another kind of head
     return twin_heads(
         run.base_features, task.targets, run.groups, task.schema.outputs, stage, run.solved.l2, run.seed
     )

@@ -20,15 +20,18 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from textlabel.engine.head import least_by_far, tempered_losses
-from textlabel.engine.lexical import floor_logits
+from textlabel.engine.lexical import MOST_ROWS, floor_logits
+from textlabel.engine.predict import predict
+from textlabel.engine.process import of_main_process
 from textlabel.engine.run import Run, Task
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
+from textlabel.models.classifier import Classifier
 from textlabel.recipe import Recipe, Stage
 from textlabel.types import FloatArray
 
@@ -38,12 +41,14 @@ log = logging.getLogger("textlabel")
 FOLDS = 3
 #: a step of training takes as long as so many forward passes
 TRAINING_PASSES = 3.0
+#: rows by which a pass is timed
+TIMED_ROWS = 64
 FLOOR = "TF-IDF (no transfer)"
 
-#: makes a run of a recipe on a backbone, whose checkpoints go by the recipe's name
-Start = Callable[[Backbone, Recipe], Run]
-#: returns logits (n, k) of all rows, each by a run that lacks its fold
-ByFolds = Callable[[Run, int], FloatArray]
+#: makes a run of a recipe on a backbone, whose checkpoints lie in a folder of that name
+Start = Callable[[Backbone, Recipe, str], Run]
+#: returns what has ``logits`` (n, k) of all rows, each by a run that lacks its fold
+ByFolds = Callable[[Run, int], Any]
 
 
 def seconds_of(budget: str | float) -> float:
@@ -75,11 +80,12 @@ class Trial:
 
     Parameters
     ----------
-    name : of the recipe; ``layers`` of the backbone give its features.
+    name : of the recipe; features come of the uppermost ``layers`` of the backbone.
     accuracy, error : share of labeled rows that models which did not train on them label rightly, and its
         standard error.
     nll : mean loss of these rows, nats, at the best temperature.
     seconds : that it took, or would take where it was left out.
+    learned_from : what its head learned from beside labeled rows.
     verdict : what became of it, in words.
     """
 
@@ -89,6 +95,7 @@ class Trial:
     error: float | None
     nll: float | None
     seconds: float
+    learned_from: str = ""
     verdict: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -96,52 +103,74 @@ class Trial:
         return {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
+class Choice(NamedTuple):
+    """A run of the recipe that is to be used, all trials in their order, and, where it trained, its folds."""
+
+    run: Run
+    trials: list[Trial]
+    folds: Any = None
+
+
 def choose_recipe(
-    backbone: Backbone, task: Task, recipe: Recipe, budget: float, start: Start, by_folds: ByFolds
-) -> tuple[Run, list[Trial]]:
-    """Return a run of the recipe that is to be used, and all trials, in their order.
+    backbone: Backbone,
+    task: Task,
+    recipe: Recipe,
+    budget: float,
+    start: Start,
+    by_folds: ByFolds,
+    fixed_layers: bool = False,
+) -> Choice:
+    """Return which recipe is to be used, and why.
 
     Parameters
     ----------
     recipe : its own stages are tried first, then its ``alternatives``.
     budget : seconds for all trials; the head and the floor are tried in any case.
+    fixed_layers : whether features come of as many layers as the backbone gives now, and of no other number.
     """
     began = time.monotonic()
     own = replace(recipe, stages=tuple(_readable(stage, task) for stage in recipe.stages), alternatives=())
     trials: list[Trial] = []
     losses: dict[int, FloatArray] = {}
     runs: dict[int, Run] = {}
-    whole: Run | None = None
-    pass_seconds = 0.0
-    for layers in _readings(backbone):
-        before = time.monotonic()
-        run = start(replace(backbone, info=replace(backbone.info, layers=layers)), own)
-        if whole is None:
-            whole = run
-            pass_seconds = len(run.base_features) and time.monotonic() - before
-        logits = _solved(run, whole)
-        losses[len(trials)], runs[len(trials)] = tempered_losses(logits, task.targets), run
-        trials.append(_trial(own.name, layers, logits, task, time.monotonic() - before))
-    best = least_by_far(losses)
-    trials.append(_floor(run, task))
+    for layers in _readings(backbone, fixed_layers):
+        before, number = time.monotonic(), len(trials)
+        runs[number] = start(replace(backbone, info=replace(backbone.info, layers=layers)), own, "own")
+        logits = _solved(runs[number], runs[0])
+        losses[number] = tempered_losses(logits, task.targets)
+        told = _learned_from(runs[number])
+        trials.append(_trial(own.name, layers, logits, task, time.monotonic() - before, told))
+    best = _agreed(least_by_far(losses))
+    trials.append(_floor(runs[0], task))
+    pass_seconds = _pass_seconds(runs[best]) if budget else 0.0
+    folds = {}
     for name in recipe.alternatives:
-        before = time.monotonic()
-        other = start(runs[best].backbone, Recipe.load(name))
-        seconds = _estimate(other.recipe, pass_seconds)
-        if before - began + seconds > budget:
-            trials.append(Trial(name, other.backbone.info.layers, None, None, None, seconds, "no time"))
+        before, number = time.monotonic(), len(trials)
+        other = start(runs[best].backbone, Recipe.load(name), str(number))
+        layers, seconds = other.backbone.info.layers, _estimate(other, pass_seconds)
+        if not budget or _agreed(before - began + seconds > budget):
+            trials.append(Trial(name, layers, None, None, None, seconds, verdict="no time"))
             continue
-        number = len(trials)
-        logits = by_folds(other, FOLDS)
+        try:
+            folds[number] = by_folds(other, FOLDS)
+        except RecipeError as error:
+            trials.append(Trial(name, layers, None, None, None, 0.0, verdict=f"cannot be: {error}"))
+            continue
+        logits = folds[number].logits
         losses[number], runs[number] = tempered_losses(logits, task.targets), other
-        trials.append(_trial(name, other.backbone.info.layers, logits, task, time.monotonic() - before))
-        best = least_by_far({best: losses[best], number: losses[number]}, errors=1.0)
-    return runs[best], _with_verdicts(trials, best)
+        trials.append(_trial(name, layers, logits, task, time.monotonic() - before))
+        best = _agreed(least_by_far({best: losses[best], number: losses[number]}, errors=1.0))
+    return Choice(runs[best], _with_verdicts(trials, best), folds.get(best))
 
 
-def _readings(backbone: Backbone) -> list[int]:
-    """Return how many layers are tried: the upper half, then the last alone, unless a number was chosen."""
-    if backbone.info.layers > 1 or backbone.depth == 1:
+def _agreed(choice: int) -> int:
+    """Return process 0's choice: clocks and rounding may lead the others to another."""
+    return int(of_main_process(np.array([float(choice)]))[0])
+
+
+def _readings(backbone: Backbone, fixed: bool) -> list[int]:
+    """Return how many layers are tried: the upper half, then the last alone."""
+    if fixed or backbone.depth == 1:
         return [backbone.info.layers]
     return [backbone.depth // 2 + 1, 1]
 
@@ -156,32 +185,60 @@ def _readable(stage: Stage, task: Task) -> Stage:
 
 def _solved(run: Run, whole: Run) -> FloatArray:
     """Return out-of-fold logits of the head of ``run``, which reads no more layers than ``whole`` does."""
-    width = int(run.backbone.body.config.hidden_size) * run.backbone.info.layers  # type: ignore[union-attr,arg-type]
-    for name in ("base_features", "base_unlabeled"):
-        if name in whole.__dict__:  # what the last layers give comes first
-            run.__dict__[name] = whole.__dict__[name][:, :width]
+    if run is whole:
+        len(run.base_features)  # computed for all readings
+    else:
+        run.share_features(whole)
     run.fit(np.arange(len(run.task.targets)), "final")
     assert run.solved is not None
     return run.solved.out_of_fold
 
 
-def _trial(name: str, layers: int, logits: FloatArray, task: Task, seconds: float) -> Trial:
+def _learned_from(run: Run) -> str:
+    """Return what the head learned from beside labeled rows, in words."""
+    assert run.solved is not None
+    names, spread = run.solved.name_weight, run.solved.spread
+    told = [f"names x{names:g}"] if names else []
+    return ", ".join(told + ([f"corpus, spread {spread:g}"] if spread else []))
+
+
+def _trial(
+    name: str, layers: int, logits: FloatArray, task: Task, seconds: float, learned_from: str = ""
+) -> Trial:
     right = logits.argmax(axis=1) == task.targets
     error = float(right.std() / np.sqrt(len(right)))
     nll = float(tempered_losses(logits, task.targets).mean())
-    return Trial(name, layers, float(right.mean()), error, nll, seconds)
+    return Trial(name, layers, float(right.mean()), error, nll, seconds, learned_from)
 
 
 def _floor(run: Run, task: Task) -> Trial:
     before = time.monotonic()
-    logits = floor_logits(task.texts, task.targets, run.groups, task.schema.outputs, run.seed)
-    return _trial(FLOOR, 0, logits, task, time.monotonic() - before)
+    some = np.random.default_rng(run.seed).permutation(len(task.texts))[:MOST_ROWS]
+    part = replace(task, texts=[task.texts[i] for i in some], targets=task.targets[some])
+    logits = floor_logits(part.texts, part.targets, run.groups[some], task.schema.outputs, run.seed)
+    return _trial(FLOOR, 0, logits, part, time.monotonic() - before)
 
 
-def _estimate(recipe: Recipe, pass_seconds: float) -> float:
-    """Return about how many seconds a recipe takes: its folds and the final run."""
-    epochs = sum(stage.training.epochs for stage in recipe.stages if stage.tune.name != "head")
-    return (FOLDS - 1 + 1) * pass_seconds * epochs * TRAINING_PASSES
+def _pass_seconds(run: Run) -> float:
+    """Return about how long the backbone takes to read all labeled rows once, nothing being known before."""
+    texts = run.task.texts[:TIMED_ROWS]
+    classifier = Classifier(run.backbone, run.task.schema)
+    predict(classifier, texts[:8], backend=run.backend)  # what is made at the first call is not of a pass
+    before = time.monotonic()
+    predict(classifier, texts, backend=run.backend)
+    return (time.monotonic() - before) * len(run.task.texts) / len(texts)
+
+
+def _estimate(run: Run, pass_seconds: float) -> float:
+    """Return about how many seconds a recipe takes: its folds, and the final run.
+
+    Objectives in which rows meet read rare classes as often as the largest.
+    """
+    counts = np.bincount(run.task.targets)
+    uneven = len(counts) * counts.max() / counts.sum()
+    epochs = sum(stage.training.epochs for stage in run.recipe.stages if stage.tune.name != "head")
+    # each of the folds trains on all rows but its own, and the final run on all
+    return FOLDS * pass_seconds * epochs * TRAINING_PASSES * float(uneven)
 
 
 def _with_verdicts(trials: list[Trial], best: int) -> list[Trial]:

@@ -39,14 +39,14 @@ Clean = Callable[[IntArray], tuple[IntArray, npt.NDArray[Any]]]
 class HeadFit(NamedTuple):
     """A fitted head, members that each lack a fold, and each row's logits (n, k) by the member without it.
 
-    ``l2``, ``names`` and ``spread`` are what cross-validation chose (`textlabel.tune.head.Options`).
+    ``l2``, ``name_weight`` and ``spread`` are what cross-validation chose (`textlabel.tune.head.Options`).
     """
 
     head: Linear
     out_of_fold: FloatArray
     l2: float
     members: list[Linear]
-    names: float = 0.0
+    name_weight: float = 0.0
     spread: float = 0.0
 
 
@@ -108,7 +108,7 @@ def fit_head(
     fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside)
     tune = options_of("tune", stage.tune)
     strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
-    weights = tune.names if aside.names is not None else (0.0,)
+    weights = tune.name_weights if aside.names is not None else (0.0,)
     weight, l2 = fitter.choose(weights, strengths)
     members: Sequence[Linear] = fitter.by_fold(fitter.everything, weight, [l2])[0]
     head = fitter.fit(fitter.everything, weight, [l2])[0]
@@ -219,11 +219,11 @@ class _Fitter:
 
         def add(features: FloatArray, targets: npt.NDArray[Any]) -> None:
             parts.append(features)
-            labels.append(targets if wanted.ndim == 1 else np.eye(self.classes)[targets])
+            labels.append(targets if wanted.ndim == targets.ndim else np.eye(self.classes)[targets])
 
         if self.aside.copies is not None and self.aside.owners is not None:
             mine = np.isin(self.aside.owners, rows)
-            add(self.aside.copies[mine], self.targets[self.aside.owners[mine]])
+            add(self.aside.copies[mine], wanted[np.searchsorted(rows, self.aside.owners[mine])])
         if weight and self.aside.names is not None:
             times = round(weight)
             add(np.tile(self.aside.names, (times, 1)), np.tile(np.arange(self.classes), times))

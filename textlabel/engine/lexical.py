@@ -19,6 +19,8 @@ SIZES = (2, 3, 4)
 #: penalties tried, in nats per squared weight of a feature of unit length, for one row
 STRENGTHS = (1.0, 0.1, 0.01)
 FOLDS = 5
+#: labeled rows that it is made of at most; its cost grows with their square
+MOST_ROWS = 2000
 
 
 def ngrams(text: str) -> Counter[int]:

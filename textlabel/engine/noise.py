@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from textlabel.corpus.split import splittable
 from textlabel.engine.head import fit_head
-from textlabel.engine.process import accelerator, sum_over_processes
+from textlabel.engine.process import of_main_process
 from textlabel.errors import RecipeError, nearest
 from textlabel.recipe import Stage
 from textlabel.trust.calibration import softmax
@@ -122,14 +122,5 @@ class Cleaner:
         probabilities = out_of_fold_probabilities(
             self.features[rows], labels, self.groups[rows], self.classes, self.seed, self.stage
         )
-        probabilities = _of_main_process(probabilities)
+        probabilities = of_main_process(probabilities)
         return find_label_errors(labels, probabilities), probabilities
-
-
-def _of_main_process(values: FloatArray) -> FloatArray:
-    """Return process 0's numbers: BLAS may round differently in processes of other thread counts."""
-    this = accelerator()
-    if this.num_processes == 1:
-        return values
-    mine = values if this.is_main_process else np.zeros_like(values)
-    return sum_over_processes(mine.astype(np.float32)).astype(np.float64)

@@ -13,6 +13,7 @@ import numpy as np
 
 from textlabel.errors import TrainingError
 from textlabel.recipe import Training
+from textlabel.types import FloatArray
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -103,6 +104,18 @@ def sum_over_processes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return array
     total: torch.Tensor = this.reduce(torch.from_numpy(array).to(this.device), reduction="sum")
     return total.cpu().numpy()
+
+
+def of_main_process(values: FloatArray) -> FloatArray:
+    """Return process 0's numbers, float32 exactly, on every process.
+
+    BLAS may round differently in processes of other thread counts, and clocks differ anyway.
+    """
+    this = accelerator()
+    if this.num_processes == 1:
+        return values
+    mine = values if this.is_main_process else np.zeros_like(values)
+    return sum_over_processes(mine.astype(np.float32)).astype(np.float64)
 
 
 def derive_seed(*parts: object) -> int:

@@ -37,6 +37,8 @@ log = logging.getLogger("textlabel")
 VALIDATION_SHARE = 0.15
 #: unlabeled texts among which labels spread; more take longer and change little
 SPREAD_ROWS = 2000
+#: with more labels than this nothing spreads: they say enough, and the graph would grow with their square
+SPREAD_LABELS = 10_000
 
 Labeled = tuple[Sequence[str], npt.NDArray[Any]]
 
@@ -100,6 +102,16 @@ class Run:
         """Features (n, d) of the labeled rows from the untouched backbone."""
         everything = np.arange(len(self.task.texts))
         return self.features(Classifier(self.backbone, self.task.schema), everything)
+
+    def share_features(self, whole: Run) -> None:
+        """Take features from a run that reads more layers of the same backbone: the last come first."""
+        layers, more = self.backbone.info.layers, whole.backbone.info.layers
+        # what is of unit length as a whole is longer where fewer layers share it
+        scale = (more / layers) ** 0.5 if self.backbone.info.normalize else 1.0
+        for name in ("base_features", "base_unlabeled"):
+            if name in whole.__dict__:
+                features = whole.__dict__[name]
+                self.__dict__[name] = scale * features[:, : features.shape[1] // more * layers]
 
     def fit(self, index: IntArray, name: str) -> Classifier:
         """Return the classifier trained on rows ``index``; ``name`` tells its checkpoints apart."""
@@ -165,13 +177,14 @@ class Run:
     def _aside(self, classifier: Classifier, stage: Stage, index: IntArray) -> Aside:
         """Return what a solved head may learn from beside the rows ``index``."""
         options = options_of("tune", stage.tune)
-        words = self.task.schema.in_words() if any(options.names) else []
+        words = self.task.schema.in_words() if any(options.name_weights) else []
         copies = self._copies(stage, index, "head")
+        spreads = options.spread and len(index) <= SPREAD_LABELS
         return Aside(
             names=self._read(classifier, words) if words else None,
             copies=self._read(classifier, copies.texts) if copies.texts else None,
             owners=copies.owners,
-            unlabeled=self._unlabeled_features(classifier) if options.spread else None,
+            unlabeled=self._unlabeled_features(classifier) if spreads else None,
         )
 
     def _unlabeled_features(self, classifier: Classifier) -> FloatArray:

@@ -5,7 +5,8 @@ of nearest neighbors, in which labeled rows keep their labels as a source (perso
 2003, "Learning with local and global consistency"; Gasteiger et al. 2019, arXiv 1810.05997). A linear head
 then learns the averaged probabilities, so that what labels a text is one matrix again, for texts outside of
 the corpus, too. No label of the corpus is read. Where classes do not show in the likeness of texts, as
-sentiment often does not, this does harm: cross-validation decides (`textlabel.engine.head`).
+sentiment often does not, this does harm, a little by 0.5: it is given up where cross-validation speaks
+against it (`textlabel.engine.head`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ STEPS = 20
 #: ridge penalty of the head that learns the outcome, per unit of the mean variance of a feature
 L2 = 1.0
 #: least probability that is learned: below, logarithms say nothing
-FLOOR = 1e-4
+LEAST = 1e-4
 
 
 def neighbor_graph(features: FloatArray, neighbors: int = NEIGHBORS, temperature: float = TEMPERATURE) -> Any:
@@ -86,6 +87,7 @@ class Propagation:
         self.features = np.concatenate([labeled, unlabeled]).astype(np.float64)
         self.graph = one_thread(neighbor_graph)(self.features)
 
+    @one_thread
     def head(self, head: Linear, known: FloatArray, alpha: float) -> Linear:
         """Return a linear head that gives what ``head`` says of all rows, averaged along the graph.
 
@@ -99,13 +101,14 @@ class Propagation:
         start = exp / exp.sum(axis=1, keepdims=True)
         given = ~np.isnan(known[:, 0])
         start[: self.count][given] = known[given]
-        wanted = np.log(np.maximum(propagate(self.graph, start, alpha), FLOOR))
+        wanted = np.log(np.maximum(propagate(self.graph, start, alpha), LEAST))
         wanted -= wanted.mean(axis=1, keepdims=True)
         mean, scale, projection = self._ridge
         weight = (projection @ (wanted - wanted.mean(axis=0))).T / scale
         return Linear(weight, wanted.mean(axis=0) - weight @ mean)
 
     @cached_property
+    @one_thread
     def _ridge(self) -> tuple[FloatArray, float, FloatArray]:
         """Return mean (d,), scale and the ridge projection (d, n + u), the same whatever is learned."""
         mean = self.features.mean(axis=0)

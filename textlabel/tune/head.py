@@ -22,7 +22,7 @@ class Options:
     ----------
     l2 : strength of the ridge penalty relative to a unit-variance feature; 0: by cross-validation.
     folds : folds of that cross-validation, which also give the out-of-fold logits for calibration.
-    names : weights, in rows a class, at which the names of the classes count as rows of theirs
+    name_weights : weights, in rows a class, at which the names of the classes count as rows of theirs
         (`LabelSchema.descriptions`); the best by cross-validation is taken.
     spread : how far, in [0, 1), what the head says spreads among like texts of the unlabeled corpus, which
         the stage then reads (``rows = "both"``): the first is taken unless cross-validation speaks for
@@ -31,14 +31,15 @@ class Options:
 
     l2: float = 0.0
     folds: int = 5
-    names: tuple[float, ...] = (0.0,)
+    name_weights: tuple[float, ...] = (0.0,)
     spread: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.l2 < 0 or self.folds < 2:
             raise RecipeError(f"head: l2 = {self.l2}, folds = {self.folds}; expected l2 >= 0 and folds >= 2")
-        if not self.names or any(weight < 0 or weight != round(weight) for weight in self.names):
-            raise RecipeError(f"head: names = {list(self.names)}; expected rows a class, such as [0, 3]")
+        weights = self.name_weights
+        if not weights or any(weight < 0 or weight != round(weight) for weight in weights):
+            raise RecipeError(f"head: name_weights = {list(weights)}; expected rows a class, such as [0, 3]")
         if not all(0 <= alpha < 1 for alpha in self.spread):
             raise RecipeError(f"head: spread = {list(self.spread)}; expected shares in [0, 1): [0.5, 0]")
 

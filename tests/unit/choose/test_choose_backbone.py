@@ -12,7 +12,7 @@ from textlabel.corpus.dedup import groups
 from textlabel.engine.head import fit_head
 from textlabel.engine.predict import predict
 from textlabel.engine.run import Task
-from textlabel.errors import BackboneError, CorpusError
+from textlabel.errors import BackboneError, CorpusError, RecipeError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
 from textlabel.recipe import Recipe
@@ -29,11 +29,29 @@ def judged(name, wrong=(), n=100, speed=100.0, logme=0.0, h_score=0.0):
 # --- the rule -------------------------------------------------------------------------------------
 
 
-def test_the_fastest_within_one_paired_standard_error_is_taken():
-    found = decide([judged("slow", range(10)), judged("fast", range(9, 20), speed=1000.0)])
+def test_within_one_paired_standard_error_logme_decides_then_the_h_score():
+    best, close = judged("best", range(10)), judged("close", range(9, 20), logme=0.1)
+    far = judged("far", range(40), logme=0.9)
+    found = decide([best, close, far])
+    assert found.best == "close"
+    assert found.reason == (
+        "close is, of the 2 within one standard error of the most accurate, best (0.900), "
+        "the one that LogME prefers"
+    )
+    assert decide([close, judged("tied", range(9, 20), logme=0.1, h_score=0.5)]).best == "tied"
+    kept = decide([judged("best", range(10), logme=0.2), close])
+    assert kept.best == "best"
+    assert kept.reason == (
+        "best is the most accurate (0.900), and of the 2 within one standard error the one that LogME prefers"
+    )
+    assert decide([best, judged("fast", range(9, 20), logme=-1, speed=1e5)]).best == "best"
+
+
+def test_where_speed_is_preferred_the_fastest_within_one_paired_standard_error_is_taken():
+    found = decide([judged("slow", range(10)), judged("fast", range(9, 20), speed=1000.0)], "speed")
     assert found.best == "fast"
     assert found.reason == (
-        "fast is the fastest of the 2 within one standard error of the most accurate, slow (0.900)"
+        "fast is, of the 2 within one standard error of the most accurate, slow (0.900), the fastest"
     )
     behind = np.zeros(100)
     behind[:9], behind[10:20] = -1, 1
@@ -44,7 +62,7 @@ def test_the_fastest_within_one_paired_standard_error_is_taken():
 def test_errors_are_paired():
     """Two candidates that err on the same rows are told apart by few others."""
     slow, fast = judged("slow", range(40)), judged("fast", range(43), speed=1000.0)
-    found = decide([slow, fast])
+    found = decide([slow, fast], "speed")
     assert found.rows[1].accuracy_error > found.rows[1].behind  # what would not tell them apart
     assert found.best == "slow"
     assert found.reason == (
@@ -56,19 +74,19 @@ def test_equally_fast_ones_are_told_apart_by_logme_then_by_the_h_score():
     near = {"n": 50, "wrong": range(5)}
     best = judged("best", **near, speed=100)
     quick = [judged("a", **near, speed=990, logme=0.1), judged("b", **near, speed=1000, logme=0.0)]
-    found = decide([best, *quick])
+    found = decide([best, *quick], "speed")
     assert found.best == "a"
     assert found.reason.endswith("; 2 are about as fast, and LogME prefers it among them")
-    assert decide([*quick, judged("c", **near, speed=900, logme=0.1, h_score=1.0)]).best == "c"
-    assert (
-        decide([best, judged("b", **near, speed=1000), judged("a", **near, speed=500, logme=9)]).best == "b"
-    )
+    assert decide([*quick, judged("c", **near, speed=900, logme=0.1, h_score=1.0)], "speed").best == "c"
+    slower = judged("a", **near, speed=500, logme=9)
+    assert decide([best, judged("b", **near, speed=1000), slower], "speed").best == "b"
 
 
 def test_the_most_accurate_may_be_the_fastest():
-    found = decide([judged("best", range(3), speed=50), judged("other", range(3), speed=10, logme=-1)])
+    several = [judged("best", range(3), speed=50), judged("other", range(3), speed=10, logme=-1)]
+    found = decide(several, "speed")
     assert found.best == "best"
-    assert "none is faster" in found.reason
+    assert found.reason.endswith("and of the 2 within one standard error the fastest")
     assert decide([judged("alone")]).best == "alone"
 
 
@@ -181,6 +199,11 @@ ONE_CLASS = [{**row, "label": "good"} for row in snippets(40)]
 def test_what_cannot_be_judged_is_said(candidates, rows, names, error, message):
     with pytest.raises(error, match=message):
         choose_backbone(rows, names or candidates[:1])
+
+
+def test_a_preference_that_is_unknown_is_said(candidates):
+    with pytest.raises(RecipeError, match="prefer = 'sped' is unknown: did you mean 'speed'"):
+        choose_backbone(snippets(40), candidates[:1], prefer="sped")
 
 
 def test_an_unknown_candidate_is_told_before_anything_is_computed(candidates, monkeypatch):

@@ -87,6 +87,17 @@ def test_features_are_cached_unless_told_otherwise(files, tiny_backbone, tmp_pat
     assert list((tmp_path / "own").rglob("*.safetensors"))
 
 
+def test_speed_may_be_preferred(files, tiny_backbone, monkeypatch):
+    monkeypatch.setattr("textlabel.choose.backbone.AS_FAST", 1.0)
+    names = (tiny_backbone, files / "other")
+    words = ("choose-backbone", files / "train.jsonl", "--candidates", *names)
+    by_speed, plain = told(*words, "--prefer", "speed"), told(*words)
+    near = [row for row in by_speed["backbones"] if row["behind"] <= row["behind_error"]]
+    assert by_speed["best"] == max(near, key=lambda row: row["texts_per_second"])["backbone"]
+    assert plain["best"] == max(near, key=lambda row: row["logme"])["backbone"]
+    assert "prefer = 'cost' is unknown" in run(*words, "--prefer", "cost", code=1).stderr
+
+
 def test_what_backbones_cannot_be_judged_by_is_told(files, tiny_backbone):
     one = run("choose-backbone", files / "one.jsonl", "--candidates", tiny_backbone, code=1)
     assert "add labeled rows of another class" in one.stderr

@@ -32,9 +32,9 @@ def test_good_names_help_and_wrong_ones_are_not_listened_to():
     for seed in range(8):
         x, y = draw(9, seed)
         plain = fit_head(x, y, np.arange(9), 3, stage(), 0)
-        good = fit_head(x, y, np.arange(9), 3, stage(names=[0, 3]), 0, None, Aside(2.0 * np.eye(3, D)))
+        good = fit_head(x, y, np.arange(9), 3, stage(name_weights=[0, 3]), 0, None, Aside(2.0 * np.eye(3, D)))
         wrong = Aside(2.0 * np.roll(np.eye(3, D), 1, axis=0))
-        misled = fit_head(x, y, np.arange(9), 3, stage(names=[0, 3]), 0, None, wrong)
+        misled = fit_head(x, y, np.arange(9), 3, stage(name_weights=[0, 3]), 0, None, wrong)
         gains.append(right(good) - right(plain))
         losses.append(right(plain) - right(misled))
     assert np.mean(gains) > 0.03
@@ -44,12 +44,12 @@ def test_good_names_help_and_wrong_ones_are_not_listened_to():
 def test_names_are_rows_of_their_classes():
     x, y = draw(30, 0)
     names = np.random.default_rng(1).normal(size=(3, D))
-    asked = fit_head(x, y, np.arange(30), 3, stage(names=[2], l2=0.1), 0, None, Aside(names))
+    asked = fit_head(x, y, np.arange(30), 3, stage(name_weights=[2], l2=0.1), 0, None, Aside(names))
     more = np.concatenate([x, names, names])
     labels = np.concatenate([y, np.arange(3), np.arange(3)])
     other = fit_head(more, labels, np.arange(36), 3, stage(l2=0.1 * 36 / 30), 0)
     np.testing.assert_allclose(asked.head.weight, other.head.weight, atol=1e-3)
-    assert asked.names == 2
+    assert asked.name_weight == 2
 
 
 def test_a_copy_is_in_no_head_that_lacks_its_row():
@@ -88,7 +88,7 @@ def test_unlabeled_rows_that_cluster_help_and_others_are_not_listened_to():
 def test_out_of_fold_logits_do_not_know_the_rows_label():
     x, y = draw(30, 0)
     corpus = Aside(np.eye(3, D), unlabeled=draw(60, 5)[0])
-    asked = stage(names=[1], spread=[0.8], l2=0.1)
+    asked = stage(name_weights=[1], spread=[0.8], l2=0.1)
     before = fit_head(x, y, np.arange(30), 3, asked, 0, None, corpus)
     fold = [k for k, m in enumerate(before.members) if np.allclose(m(x[:1]), before.out_of_fold[:1])]
     assert len(fold) == 1  # by one member, which the row's label did not reach

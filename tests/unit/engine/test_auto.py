@@ -6,13 +6,13 @@ import logging
 
 import numpy as np
 import pytest
-from tiny import SMALL, snippets, write_tokenizer, write_weights
+from tiny import SMALL, snippets, write_static, write_tokenizer, write_weights
 
 from textlabel import Labeler
 from textlabel.engine import auto
 from textlabel.engine.adapt import adapt
 from textlabel.engine.run import Task
-from textlabel.errors import RecipeError
+from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.backbone import load_backbone
 from textlabel.recipe import Recipe
 from textlabel.types import LabelSchema
@@ -57,21 +57,59 @@ def test_readings_the_floor_and_what_time_allows(deep):
     assert bundle.record["recipe"]["stage"][0]["rows"] == "labeled"  # there was no corpus
 
 
-def test_what_was_chosen_is_what_is_fitted(deep, tmp_path):
-    one = adapt(load_backbone(deep), task(), Recipe.load("auto"), 0, budget=0)
-    chosen = next(t for t in one.record["tried"] if t["verdict"] == "chosen")
-    again = adapt(load_backbone(deep, layers=chosen["layers"]), task(), Recipe.load("auto"), 0, budget=0)
-    weights = [bundle.classifier.head.weight.detach().numpy() for bundle in (one, again)]
-    np.testing.assert_allclose(*weights, atol=1e-5)
+@pytest.mark.parametrize("layers", [3, 1])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_what_was_chosen_is_what_is_fitted(deep, tmp_path, monkeypatch, layers, normalize):
+    monkeypatch.setattr(auto, "least_by_far", lambda losses: {3: 0, 1: 1}[layers])
+    recipe = Recipe.load("auto")
+    one = adapt(load_backbone(deep, normalize=normalize), task(corpus=40), recipe, 0, budget=0)
+    alone = load_backbone(deep, normalize=normalize, layers=layers)
+    monkeypatch.setattr(auto, "least_by_far", lambda losses: 0)
+    again = adapt(alone, task(corpus=40), recipe, 0, budget=0, fixed_layers=True)
+    assert one.classifier.info.layers == again.classifier.info.layers == layers
+    for a, b in [(one.classifier.head, again.classifier.head), *zip(one.members, again.members, strict=True)]:
+        a, b = ([np.asarray(getattr(x, n).tolist()) for n in ("weight", "bias")] for x in (a, b))
+        np.testing.assert_allclose(a[0], b[0], atol=1e-4)
+        np.testing.assert_allclose(a[1], b[1], atol=1e-4)
     one.save(tmp_path / "model")
     labeler = Labeler.load(tmp_path / "model")
-    assert labeler.bundle.classifier.info.layers == chosen["layers"]
-    assert labeler.recipe.stages[0].tune.name == "head"
+    assert labeler.bundle.classifier.info.layers == layers
+    assert labeler.bundle.record["head"] == one.record["head"]
 
 
-def test_layers_that_were_chosen_are_not_chosen_again(deep):
-    bundle = adapt(load_backbone(deep, layers=2), task(), Recipe.load("auto"), 0, budget=0)
-    assert [t["layers"] for t in bundle.record["tried"] if t["name"] == "auto"] == [2]
+@pytest.mark.parametrize("layers", [1, 2])
+def test_layers_that_a_person_chose_are_not_chosen_again(deep, layers):
+    labeler = Labeler(deep, "auto", layers=layers, budget=0).fit(snippets(30))
+    assert [t["layers"] for t in labeler.bundle.record["tried"] if t["name"] == "auto"] == [layers]
+
+
+def test_a_backbone_that_cannot_be_trained_keeps_its_head(tmp_path):
+    static = write_static(tmp_path / "static")
+    bundle = adapt(load_backbone(static), task(), Recipe.load("auto"), 0, budget=600)
+    verdicts = tried(bundle)
+    assert verdicts["auto", 1] == "chosen"
+    assert verdicts["contrastive", 1].startswith("cannot be: partial")
+    assert verdicts["lora", 1].startswith("cannot be: lora")
+
+
+def test_a_recipe_that_trains_runs_its_folds_once_and_resumes(deep, tmp_path, monkeypatch):
+    recipe = Recipe.from_dict({**Recipe.load("auto").to_dict(), "alternatives": ["partial"]})
+    monkeypatch.setattr(auto, "least_by_far", lambda losses, errors=2.0: max(losses))
+    trained = []
+    real = auto.Run._train
+    monkeypatch.setattr(auto.Run, "_train", lambda self, *a: trained.append(a[-1]) or real(self, *a))
+    one = adapt(load_backbone(deep), task(), recipe, 0, budget=600, checkpoint=tmp_path / "a")
+    assert trained == ["fold0of3-1", "fold1of3-1", "fold2of3-1", "final-1"]
+    assert one.record["recipe"]["name"] == "partial"
+    assert one.record["labels"]["calibration"] == "folds (3)"
+    again = adapt(load_backbone(deep), task(), recipe, 0, budget=600, checkpoint=tmp_path / "a")
+    weights = [bundle.classifier.head.weight.detach().numpy() for bundle in (one, again)]
+    np.testing.assert_array_equal(*weights)
+    five = adapt(
+        load_backbone(deep), task(), recipe, 0, budget=600, checkpoint=tmp_path / "b", calibration="folds=5"
+    )
+    fresh = adapt(load_backbone(deep), task(), recipe, 0, budget=600, calibration="folds=5")
+    assert five.calibrator.to_json() == fresh.calibrator.to_json()  # no fold of 3 passes for one of 5
 
 
 def test_the_corpus_is_read_once_for_all_readings(deep, monkeypatch):
@@ -111,6 +149,25 @@ def test_a_backbone_that_knows_less_than_the_floor_is_told(deep, caplog):
     with caplog.at_level(logging.WARNING, "textlabel"):
         adapt(load_backbone(deep), Task(texts, y, SCHEMA), Recipe.load("auto"), 0, budget=0)
     assert "may not read this language" in caplog.text
+
+
+@pytest.mark.parametrize("budget", ["10x", -1, "nan", "", "inf"])
+def test_a_budget_that_is_no_time(budget):
+    with pytest.raises(RecipeError, match="expected a time such as"):
+        auto.seconds_of(budget)
+
+
+def test_a_class_of_one_row_is_refused_before_anything_runs(deep, monkeypatch):
+    monkeypatch.setattr(auto.Run, "base_features", property(lambda self: pytest.fail("too late")))
+    few = Task(["a film", "a plot", "bad"], np.array([0, 0, 1]), SCHEMA)
+    with pytest.raises(CorpusError, match="positive"):
+        adapt(load_backbone(deep), few, Recipe.load("auto"), 0, budget=0)
+
+
+def test_scores_have_no_alternatives(deep):
+    regression = Recipe.load("regression").to_dict()
+    with pytest.raises(RecipeError, match="not for scores"):
+        Recipe.from_dict({**regression, "alternatives": ["lora"]})
 
 
 def test_alternatives_stand_beside_one_head():
