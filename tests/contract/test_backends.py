@@ -275,6 +275,7 @@ def test_roberta_too(name, pooling, tmp_path):
     assert cosines(found, expected).mean() > 0.995
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("family", sorted(SENTENCE_PIECE))
 def test_sentence_piece_families_too(name, family, tmp_path):

@@ -67,6 +67,15 @@ def test_frozen_layers_that_are_run_once_give_the_same_gradients(results):
         np.testing.assert_allclose(np.array(results[name]["frozen"]), one, atol=1e-5, rtol=0)
 
 
+def test_both_choose_what_one_process_chooses_whatever_their_clocks_say(results):
+    one = results["1-0"]
+    assert [verdict for *_, verdict in one["tried"]].count("chosen") == 1
+    assert next(t for t in one["tried"] if t[0] == "partial")[-1] != "no time"
+    for name in ("2-0", "2-1"):
+        assert results[name]["tried"] == one["tried"]
+        assert results[name]["chosen"] == one["chosen"]
+
+
 def test_every_row_once_in_input_order_with_the_same_label(results):
     for name in ("2-0", "2-1"):
         assert results[name]["ids"] == results["1-0"]["ids"] == [f"r{i}" for i in range(101)]

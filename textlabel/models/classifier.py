@@ -206,6 +206,6 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str, normalize: bool, layers: in
 
 def unit_length(features: Tensor, layers: int = 1) -> Tensor:
     """Return features (b, d) of unit length, in which each layer's share is as long as any other's."""
-    apart = features.reshape(len(features), layers, features.shape[-1] // layers)
+    apart = features.reshape(-1, layers, features.shape[-1] // layers)  # -1: graphs take any number of texts
     scaled: Tensor = nn.functional.normalize(apart, dim=-1).flatten(1) / layers**0.5
     return scaled

@@ -60,6 +60,7 @@ def path(tiny_backbone, tmp_path, write):
     return through
 
 
+@pytest.mark.slow
 def test_a_hundred_and_fifty_classes_of_five_rows(path):
     told, measured, rows = path(rows_of([5] * 150), rows_of([2] * 150, first=5))
     assert len(told["classes"]) == 150
@@ -87,6 +88,7 @@ def test_two_rows_a_class(path):
     assert measured["accuracy"] > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibration", ["auto", "holdout", "folds=2"])
 @pytest.mark.parametrize("patience", [0, 2])
 def test_a_rare_class_and_a_body_that_trains(path, tmp_path, calibration, patience):

@@ -93,14 +93,19 @@ def test_a_backbone_that_cannot_be_trained_keeps_its_head(tmp_path):
 
 
 def test_a_recipe_that_trains_runs_its_folds_once_and_resumes(deep, tmp_path, monkeypatch):
-    recipe = Recipe.from_dict({**Recipe.load("auto").to_dict(), "alternatives": ["partial"]})
+    (tmp_path / "short.toml").write_text(
+        '[[stage]]\ntune = "head"\nobjective = "cross_entropy"\n'
+        '[[stage]]\ntune = "partial"\nobjective = "cross_entropy"\nepochs = 1\n'
+    )
+    recipe = {**Recipe.load("auto").to_dict(), "alternatives": [str(tmp_path / "short.toml")]}
+    recipe = Recipe.from_dict(recipe)
     monkeypatch.setattr(auto, "least_by_far", lambda losses, errors=2.0: max(losses))
     trained = []
     real = auto.Run._train
     monkeypatch.setattr(auto.Run, "_train", lambda self, *a: trained.append(a[-1]) or real(self, *a))
     one = adapt(load_backbone(deep), task(), recipe, 0, budget=600, checkpoint=tmp_path / "a")
     assert trained == ["fold0of3-1", "fold1of3-1", "fold2of3-1", "final-1"]
-    assert one.record["recipe"]["name"] == "partial"
+    assert one.record["recipe"]["name"] == "short"
     assert one.record["labels"]["calibration"] == "folds (3)"
     again = adapt(load_backbone(deep), task(), recipe, 0, budget=600, checkpoint=tmp_path / "a")
     weights = [bundle.classifier.head.weight.detach().numpy() for bundle in (one, again)]

@@ -133,7 +133,10 @@ def task():
     return Task([row["text"] for row in rows], targets, schema)
 
 
-@pytest.mark.parametrize(("stages", "calibration"), [([], "auto"), ([LORA], "holdout"), ([LORA], "folds=2")])
+@pytest.mark.parametrize(
+    ("stages", "calibration"),
+    [([], "auto"), ([LORA], "holdout"), pytest.param([LORA], "folds=2", marks=pytest.mark.slow)],
+)
 def test_the_record_says_how_many_labels_were_found_wrong(tiny_backbone, stages, calibration, monkeypatch):
     plan = Recipe.from_dict({"name": "t", "stage": [{"tune": "head", "objective": "cross_entropy"}, *stages]})
     trained = []
