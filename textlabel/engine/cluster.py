@@ -13,7 +13,7 @@ import socket
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -349,6 +349,17 @@ def _hush() -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.addFilter(lambda record: record.levelno == logging.WARNING)
+    # what a node tells of lost actors Ray prints on stdout, whatever log_to_driver says
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = _to_log
+
+
+def _to_log(data: Mapping[str, Any], ignore_prefix: bool = False) -> None:
+    """Take what Ray would print: the command tells by itself what went wrong."""
+    for line in data["lines"]:
+        log.debug("%s: %s", data["pid"], line)
 
 
 def _last_line(error: Exception) -> str:
