@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from textlabel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from textlabel.protocols import Context
+
+
+class OverRows:
+    """What losses over labeled rows share: no modules, and epochs that read each row once."""
+
+    players: ClassVar[tuple[str, ...]] = ("model",)
+    splits: ClassVar[bool] = True
+
+    def __init__(self, options: Any, context: Context) -> None:
+        self.options = options
+        self.context = context
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Return no extra modules."""
+        return {}
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
+        """Return one shuffled epoch of rows grouped by length."""
+        from textlabel.batching import shuffled
+
+        for index in shuffled(self.context.rows["labeled"].lengths, size, rng):
+            yield {"labeled": index}
 
 
 def balanced_weights(targets: IntArray, classes: int) -> FloatArray:

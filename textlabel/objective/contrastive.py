@@ -15,12 +15,12 @@ import numpy as np
 
 from textlabel.batching import class_batches
 from textlabel.errors import RecipeError
-from textlabel.objective import cosines
+from textlabel.objective import OverRows, cosines
 from textlabel.protocols import Rows
 from textlabel.types import IntArray
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from textlabel.protocols import Batch, Context
 
@@ -59,13 +59,12 @@ class Options:
             )
 
 
-class Objective:
+class Objective(OverRows):
     """Mean squared error of cosine similarities; pairs of a class weigh as much as the others together.
 
     Rows are numbered as the labeled rows are; numbers behind those are texts made of class names.
     """
 
-    players: ClassVar[tuple[str, ...]] = ("model",)
     splits: ClassVar[bool] = False
 
     def __init__(self, options: Options, context: Context) -> None:
@@ -74,10 +73,6 @@ class Objective:
         self.context = replace(context, rows={**context.rows, "names": named})
         targets = np.concatenate([np.asarray(labeled.targets), np.asarray(named.targets)]).astype(np.int64)
         self.rows = Rows([*labeled.tokens, *named.tokens], targets)
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return no extra modules."""
-        return {}
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
         """Return one epoch of batches; of sampled pairs, left and right rows alternate."""

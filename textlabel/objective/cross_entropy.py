@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear, softmax_regression
-from textlabel.objective import balanced_weights
+from textlabel.objective import OverRows, balanced_weights
 from textlabel.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from textlabel.protocols import Batch, Context
 
@@ -75,32 +75,17 @@ def fit_linear(
     return softmax_regression(features, soft, class_weights(hard, classes, options)[hard], strengths)
 
 
-class Objective:
+class Objective(OverRows):
     """Mean weighted cross-entropy over the labeled rows of a batch."""
-
-    players: ClassVar[tuple[str, ...]] = ("model",)
-    splits: ClassVar[bool] = True
 
     def __init__(self, options: Options, context: Context) -> None:
         import torch
 
-        self.options = options
-        self.context = context
+        super().__init__(options, context)
         targets = np.asarray(context.rows["labeled"].targets)
         weights = class_weights(targets, context.schema.outputs, options)
         self.row_weights = weights[targets]
         self.class_weights = torch.tensor(weights, dtype=torch.float32, device=context.device)
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return no extra modules."""
-        return {}
-
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one shuffled epoch of rows grouped by length."""
-        from textlabel.batching import shuffled
-
-        for index in shuffled(self.context.rows["labeled"].lengths, size, rng):
-            yield {"labeled": index}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return this share of the mean over the global batch.

@@ -6,18 +6,16 @@ Probabilities trained so are less sure than they should be, which calibration me
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from textlabel.errors import RecipeError
-from textlabel.objective import balanced_weights
-from textlabel.types import IntArray
+from textlabel.objective import OverRows, balanced_weights
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from textlabel.protocols import Batch, Context
 
@@ -47,33 +45,18 @@ class Options:
             raise RecipeError(f"focal: class_weights = {self.class_weights!r}; expected 'none' or 'balanced'")
 
 
-class Objective:
+class Objective(OverRows):
     """Mean focal loss over the labeled rows of a batch."""
-
-    players: ClassVar[tuple[str, ...]] = ("model",)
-    splits: ClassVar[bool] = True
 
     def __init__(self, options: Options, context: Context) -> None:
         import torch
 
-        self.options = options
-        self.context = context
+        super().__init__(options, context)
         classes = context.schema.outputs
         targets = np.asarray(context.rows["labeled"].targets)
         even = options.class_weights == "none"
         weights = np.ones(classes) if even else balanced_weights(targets, classes)
         self.class_weights = torch.tensor(weights, dtype=torch.float32, device=context.device)
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return no extra modules."""
-        return {}
-
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one shuffled epoch of rows grouped by length."""
-        from textlabel.batching import shuffled
-
-        for index in shuffled(self.context.rows["labeled"].lengths, size, rng):
-            yield {"labeled": index}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return this share of the mean over the global batch."""

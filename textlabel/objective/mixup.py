@@ -6,19 +6,16 @@ share is the text's own (Chen et al. 2020, arXiv 2004.12239).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from textlabel.errors import RecipeError
-from textlabel.types import IntArray
+from textlabel.objective import OverRows
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from textlabel.protocols import Batch, Context
+    from textlabel.protocols import Batch
 
 NAME = "mixup"
 ROLES = frozenset({"labeled"})
@@ -42,26 +39,10 @@ class Options:
             raise RecipeError(f"mixup: alpha = {self.alpha}; expected a positive number")
 
 
-class Objective:
+class Objective(OverRows):
     """Mean over the labeled rows of a batch, each mixed with one other; a batch is mixed as a whole."""
 
-    players: ClassVar[tuple[str, ...]] = ("model",)
     splits: ClassVar[bool] = False
-
-    def __init__(self, options: Options, context: Context) -> None:
-        self.options = options
-        self.context = context
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return no extra modules."""
-        return {}
-
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one shuffled epoch of rows grouped by length."""
-        from textlabel.batching import shuffled
-
-        for index in shuffled(self.context.rows["labeled"].lengths, size, rng):
-            yield {"labeled": index}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return the loss of the whole batch; shares and partners come from the generator of the step."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from textlabel.models.heads import Linear, ridge
-from textlabel.types import FloatArray, IntArray
+from textlabel.objective import OverRows
+from textlabel.types import FloatArray
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from textlabel.protocols import Batch, Context
+    from textlabel.protocols import Batch
 
 NAME = "mse"
 ROLES = frozenset({"labeled"})
@@ -34,25 +33,8 @@ def fit_linear(
     return ridge(features, targets, strengths)
 
 
-class Objective:
+class Objective(OverRows):
     """Mean squared error over the labeled rows of a batch."""
-
-    players: ClassVar[tuple[str, ...]] = ("model",)
-    splits: ClassVar[bool] = True
-
-    def __init__(self, options: Options, context: Context) -> None:
-        self.context = context
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return no extra modules."""
-        return {}
-
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one shuffled epoch of rows grouped by length."""
-        from textlabel.batching import shuffled
-
-        for index in shuffled(self.context.rows["labeled"].lengths, size, rng):
-            yield {"labeled": index}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return this share of the mean over the global batch."""

@@ -6,19 +6,16 @@ costs two passes, and without dropout it is cross-entropy: give the stage ``drop
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from textlabel.errors import RecipeError
-from textlabel.types import IntArray
+from textlabel.objective import OverRows
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from textlabel.protocols import Batch, Context
+    from textlabel.protocols import Batch
 
 NAME = "r_drop"
 ROLES = frozenset({"labeled"})
@@ -43,26 +40,8 @@ class Options:
             raise RecipeError(f"r_drop: alpha = {self.alpha}; expected 0 or more")
 
 
-class Objective:
+class Objective(OverRows):
     """Half of the paper's loss, averaged over the labeled rows of a batch."""
-
-    players: ClassVar[tuple[str, ...]] = ("model",)
-    splits: ClassVar[bool] = True
-
-    def __init__(self, options: Options, context: Context) -> None:
-        self.options = options
-        self.context = context
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return no extra modules."""
-        return {}
-
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one shuffled epoch of rows grouped by length."""
-        from textlabel.batching import shuffled
-
-        for index in shuffled(self.context.rows["labeled"].lengths, size, rng):
-            yield {"labeled": index}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return this share of the mean over the global batch."""

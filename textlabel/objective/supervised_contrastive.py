@@ -14,11 +14,11 @@ import numpy as np
 
 from textlabel.batching import class_batches
 from textlabel.errors import RecipeError
-from textlabel.objective import cosines
+from textlabel.objective import OverRows, cosines
 from textlabel.types import IntArray
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from textlabel.protocols import Batch, Context
 
@@ -46,20 +46,14 @@ class Options:
             )
 
 
-class Objective:
+class Objective(OverRows):
     """Mean over the texts of a batch that have a mate; equal texts do not meet."""
 
-    players: ClassVar[tuple[str, ...]] = ("model",)
     splits: ClassVar[bool] = False
 
     def __init__(self, options: Options, context: Context) -> None:
-        self.options = options
-        self.context = context
+        super().__init__(options, context)
         self.rows = context.rows["labeled"]
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return no extra modules."""
-        return {}
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
         """Return one epoch of batches in which classes are equally frequent."""
