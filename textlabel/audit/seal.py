@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: decides the order within ties; any number fixed before the draw will do
 TIE_SEED = 20_250_611
+#: texts of which copies are in memory at a time
+TEXTS = 1 << 10
 
 
 def seal(rows: Dataset, *, order_by: str = "confidence", rejected: int | None = None) -> dict[str, Any]:
@@ -282,7 +284,7 @@ def _strings(rows: Dataset, name: str) -> Iterator[tuple[npt.NDArray[Any], npt.N
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    for piece in pieces(pa.table({name: _arrow(rows, name)})):
+    for piece in pieces(pa.table({name: _arrow(rows, name)}), TEXTS):
         values = piece.column(name)
         if pa.types.is_floating(values.type):  # in JSON not a number is nothing
             values = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)

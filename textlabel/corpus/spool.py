@@ -143,15 +143,16 @@ def trimmed() -> Iterator[None]:
         thread.join()
 
 
-def spans(rows: int) -> Iterator[slice]:
-    """Yield the spans of rows of the pieces of a table."""
-    for start in range(0, rows, PIECE):
-        yield slice(start, min(start + PIECE, rows))
+def spans(rows: int, size: int | None = None) -> Iterator[slice]:
+    """Yield the spans of rows of the pieces of a table, of at most ``size`` rows, by default `PIECE`."""
+    size = PIECE if size is None else size
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
 
 
-def pieces(table: pa.Table) -> Iterator[pa.Table]:
-    """Yield a table in pieces of at most `PIECE` rows."""
-    for span in spans(len(table)):
+def pieces(table: pa.Table, size: int | None = None) -> Iterator[pa.Table]:
+    """Yield a table in pieces of at most ``size`` rows, by default `PIECE`."""
+    for span in spans(len(table), size):
         yield table[span]
 
 
