@@ -157,6 +157,7 @@ class Labeler(Fitted):
         from textlabel.engine.scope import ScopePlan
         from textlabel.engine.task import load_task
         from textlabel.models.backbone import load_backbone
+        from textlabel.models.ngrams import without_ngrams
         from textlabel.report.record import complete_record
 
         task, from_audits = load_task(
@@ -171,7 +172,10 @@ class Labeler(Fitted):
             descriptions=self.descriptions,
             **loading,
         )
-        backbone = load_backbone(self.backbone, **self._reading)
+        if self.recipe.features == "ngrams":
+            backbone = without_ngrams()
+        else:
+            backbone = load_backbone(self.backbone, **self._reading)
         bundle = adapt(
             backbone,
             task,

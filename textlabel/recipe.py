@@ -22,6 +22,8 @@ from textlabel.resources import resource
 PARTS = frozenset({"body", "head"})
 #: which rows a stage may read
 ROWS = ("labeled", "unlabeled", "both")
+#: of what a head is a map
+FEATURES = ("backbone", "ngrams")
 
 
 @dataclass(frozen=True)
@@ -189,10 +191,13 @@ class Recipe:
     description: str = ""
     #: recipes that are tried after these stages, in order of cost, where labels speak for them
     alternatives: tuple[str, ...] = ()
+    #: of what the head is a map: what the "backbone" says, or "ngrams" of the labeled texts, without it
+    features: str = "backbone"
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise RecipeError(f"recipe {self.name!r} has no [[stage]]; expected at least one")
+        self._check_features()
         if not self.kinds:
             raise RecipeError(f"recipe {self.name!r}: its stages learn from different kinds of labels")
         if not any(stage.trains_head for stage in self.stages):
@@ -210,6 +215,17 @@ class Recipe:
         if self.alternatives and "single" not in self.kinds:
             raise RecipeError(f"recipe {self.name!r} has alternatives, which are for classes, not for scores")
 
+    def _check_features(self) -> None:
+        if self.features not in FEATURES:
+            raise RecipeError(f"features = {self.features!r}: {nearest(self.features, FEATURES)}")
+        if self.features == "ngrams" and [
+            (stage.tune, stage.objective, stage.rows, stage.augment) for stage in self.stages
+        ] != [(Plugin("head"), (Plugin("cross_entropy"),), "labeled", ())]:
+            raise RecipeError(
+                "features = 'ngrams' have a head of their own: expected one stage with tune = 'head' and "
+                "objective = 'cross_entropy', without options, on labeled rows"
+            )
+
     @property
     def kinds(self) -> frozenset[str]:
         """Label kinds that every stage can learn from."""
@@ -217,8 +233,10 @@ class Recipe:
 
     @property
     def trains_body(self) -> bool:
-        """Whether any stage changes the backbone (otherwise its features can be cached)."""
-        return any("body" in registry.load("tune", stage.tune.name).PARTS for stage in self.stages)
+        """Whether features depend on the labels (otherwise they can be cached)."""
+        return self.features == "ngrams" or any(
+            "body" in registry.load("tune", stage.tune.name).PARTS for stage in self.stages
+        )
 
     @classmethod
     def load(cls, source: str | Path | Recipe) -> Recipe:
@@ -244,13 +262,14 @@ class Recipe:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Recipe:
         """Return a recipe from parsed TOML or JSON; ``where`` names its origin in errors."""
-        unknown_keys(data, {"name", "description", "alternatives", "stage"}, where)
+        unknown_keys(data, {"name", "description", "alternatives", "features", "stage"}, where)
         if not isinstance(data.get("stage", []), list):
             raise RecipeError(f"{where}: expected [[stage]], a list of stages, not [stage]")
         try:
             stages = tuple(Stage.of(**_stage_keys(table, where)) for table in data.get("stage", ()))
             name, description = str(data.get("name", Path(where).stem)), str(data.get("description", ""))
-            return cls(name, stages, description, tuple(map(str, data.get("alternatives", ()))))
+            alternatives = tuple(map(str, data.get("alternatives", ())))
+            return cls(name, stages, description, alternatives, str(data.get("features", "backbone")))
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
 
@@ -260,6 +279,7 @@ class Recipe:
             "name": self.name,
             "description": self.description,
             "alternatives": list(self.alternatives),
+            "features": self.features,
             "stage": [
                 {
                     "tune": {"name": s.tune.name, **s.tune.options},

@@ -166,7 +166,7 @@ class Fit:
         return {
             "model": str(out),
             "recipe": self.recipe,
-            "backbone": self.backbone,
+            "backbone": record["backbone"]["name"],
             "classes": list(labeler.schema.names),
             "labels": record["labels"],
             "tried": record.get("tried", []),

@@ -25,6 +25,7 @@ import numpy as np
 from _bench import MORE_SETS, SETS, Split, arguments, draw, public, write
 
 from textlabel.engine.adapt import adapt
+from textlabel.engine.auto import FLOOR
 from textlabel.engine.predict import predict
 from textlabel.engine.run import Task
 from textlabel.models.backbone import Backbone, load_backbone
@@ -64,7 +65,7 @@ def score(
         "macro_f1": round(macro_f1(split.test_labels, labels, len(split.classes)), 4),
         "ece": round(ece(probabilities.max(axis=1), right), 4),
         "chosen": [f"{t['name']}, {t['layers']} layers" for t in tried if t["verdict"] == "chosen"],
-        "floor": next((t["accuracy"] for t in tried if t["verdict"] == "the floor"), None),
+        "floor": next((t["accuracy"] for t in tried if t["name"] == FLOOR), None),
     }
 
 

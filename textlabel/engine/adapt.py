@@ -41,6 +41,8 @@ log = logging.getLogger("textlabel")
 #: from this many labels in the rarest class, a fifth of the rows is held out for calibration
 HOLDOUT_FROM = 50
 HOLDOUT_SHARE = 0.2
+#: folds of a recipe that reads n-grams, one of which costs next to nothing
+LEXICAL_FOLDS = 5
 #: seconds in which alternatives of a recipe may be tried
 BUDGET = 60.0
 
@@ -67,6 +69,8 @@ class Calibration:
             raise RecipeError(f"calibration = {text!r}: expected auto, holdout, folds=K with K >= 2, or none")
         if text in ("none", "holdout"):
             return cls(text)
+        if recipe.features == "ngrams":
+            return cls("folds", folds or LEXICAL_FOLDS)
         if len(recipe.stages) == 1 and solver(recipe.stages[0]):
             return cls("out-of-fold", folds or int(options_of("tune", recipe.stages[0].tune).folds))
         if folds:
@@ -143,8 +147,13 @@ def adapt(
     CorpusError : a class has fewer than two distinct texts.
     """
     _check(task, recipe)
-    solved = all(map(solver, recipe.stages)) and not recipe.alternatives
+    solved = all(map(solver, recipe.stages)) and not recipe.alternatives and not recipe.trains_body
     check_noisy_labels(noisy_labels, task.schema.kind, solved)
+    if recipe.features == "ngrams" and noisy_labels != "keep":
+        raise RecipeError(
+            f"noisy_labels = {noisy_labels!r} looks at what a backbone says, and recipe {recipe.name!r} has "
+            "none: leave it out, or use recipe 'head'"
+        )
     scope.check(task.schema.kind)
     sets.check(task.schema.kind)
     _check_calibrator(calibrator, Calibration.plan(calibration, recipe, task), task)
@@ -326,9 +335,10 @@ def _distances(run: Run, scored: Scored) -> Float32 | None:
 
     With fewer, distances tell little of how much a head varies, and the estimates were worse with them.
     """
+    if scored.distances is None:
+        return None
     width = run.base_features.shape[1] // run.backbone.info.layers  # as many features as distances look at
-    enough = scored.distances is not None and len(scored.index) >= width
-    return scored.distances if enough else None
+    return scored.distances if len(scored.index) >= width else None
 
 
 def _members(run: Run, plan: Calibration) -> tuple[Linear, ...]:

@@ -8,8 +8,9 @@ stands by more than that error once, for it costs more. What is compared is the 
 model that did not train on it (negative log-likelihood at the best temperature), which tells more than
 whether the label is right.
 
-Beside them stands a floor: TF-IDF of characters, which knows nothing but the labeled rows. A model no
-better than it has learned nothing from its backbone, which then probably does not read the language.
+Beside them stands a floor: TF-IDF of characters, which knows nothing but the labeled rows. Where it is better
+than the readings by more than twice that error, the backbone probably does not read the language, which is
+told, and the floor is what training the backbone must beat.
 
 The winner's own figures are slightly too good, as it was chosen by them; what calibrates it is the same rows.
 """
@@ -25,15 +26,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from textlabel.engine.head import least_by_far, tempered_losses
-from textlabel.engine.lexical import MOST_ROWS, floor_logits
+from textlabel.engine.lexical import MOST_ROWS, floor_fit
 from textlabel.engine.predict import predict
 from textlabel.engine.process import of_main_process
 from textlabel.engine.run import Run, Task
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
+from textlabel.models.ngrams import without_ngrams
 from textlabel.recipe import Recipe, Stage
-from textlabel.types import FloatArray
+from textlabel.types import FloatArray, IntArray
 
 log = logging.getLogger("textlabel")
 
@@ -140,13 +142,19 @@ def choose_recipe(
         losses[number] = tempered_losses(logits, task.targets)
         told = _learned_from(runs[number])
         trials.append(_trial(own.name, layers, logits, task, time.monotonic() - before, told))
-    best = _agreed(least_by_far(losses))
-    trials.append(_floor(runs[0], task))
-    pass_seconds = _pass_seconds(runs[best]) if budget else 0.0
+    reading = _agreed(least_by_far(losses))
+    floor, some, floor_losses = _floor(runs[0], task)
+    number = len(trials)
+    trials.append(floor)
+    losses = {reading: losses[reading][some], number: floor_losses}
+    best = _agreed(least_by_far(losses)) if runs[0].noisy_labels == "keep" else reading
+    if best == number:
+        runs[number] = start(without_ngrams(), Recipe.load("tfidf"), "floor")
+    pass_seconds = _pass_seconds(runs[reading]) if budget else 0.0
     folds = {}
     for name in recipe.alternatives:
         before, number = time.monotonic(), len(trials)
-        other = start(runs[best].backbone, Recipe.load(name), str(number))
+        other = start(runs[reading].backbone, Recipe.load(name), str(number))
         layers, seconds = other.backbone.info.layers, _estimate(other, pass_seconds)
         if not budget or _agreed(before - began + seconds > budget):
             trials.append(Trial(name, layers, None, None, None, seconds, verdict="no time"))
@@ -157,7 +165,7 @@ def choose_recipe(
             trials.append(Trial(name, layers, None, None, None, 0.0, verdict=f"cannot be: {error}"))
             continue
         logits = folds[number].logits
-        losses[number], runs[number] = tempered_losses(logits, task.targets), other
+        losses[number], runs[number] = tempered_losses(logits, task.targets)[some], other
         trials.append(_trial(name, layers, logits, task, time.monotonic() - before))
         best = _agreed(least_by_far({best: losses[best], number: losses[number]}, errors=1.0))
     return Choice(runs[best], _with_verdicts(trials, best), folds.get(best))
@@ -211,12 +219,14 @@ def _trial(
     return Trial(name, layers, float(right.mean()), error, nll, seconds, learned_from)
 
 
-def _floor(run: Run, task: Task) -> Trial:
+def _floor(run: Run, task: Task) -> tuple[Trial, IntArray, FloatArray]:
+    """Return the trial of the floor, the rows that it looks at, and the losses of these."""
     before = time.monotonic()
-    some = np.random.default_rng(run.seed).permutation(len(task.texts))[:MOST_ROWS]
+    some = np.sort(np.random.default_rng(run.seed).permutation(len(task.texts))[:MOST_ROWS])
     part = replace(task, texts=[task.texts[i] for i in some], targets=task.targets[some])
-    logits = floor_logits(part.texts, part.targets, run.groups[some], task.schema.outputs, run.seed)
-    return _trial(FLOOR, 0, logits, part, time.monotonic() - before)
+    found = floor_fit(part.texts, part.targets, run.groups[some], task.schema.outputs, run.seed)
+    losses = tempered_losses(found.logits, part.targets)
+    return _trial(FLOOR, 0, found.logits, part, time.monotonic() - before), some, losses
 
 
 def _pass_seconds(run: Run) -> float:
@@ -242,16 +252,18 @@ def _estimate(run: Run, pass_seconds: float) -> float:
 
 
 def _with_verdicts(trials: list[Trial], best: int) -> list[Trial]:
-    """Return the trials, each with what became of it, and warn where the floor is not beaten."""
-    chosen, floor = trials[best], next(trial for trial in trials if trial.name == FLOOR)
-    assert chosen.nll is not None
+    """Return the trials, each with what became of it, and warn where the backbone does not beat the floor."""
+    place, floor = next((i, trial) for i, trial in enumerate(trials) if trial.name == FLOOR)
+    read = min((t for t in trials[:place] if t.nll is not None), key=lambda t: float(t.nll or 0))
+    assert read.nll is not None
     assert floor.nll is not None
-    if floor.nll <= chosen.nll:
+    if floor.nll <= read.nll:
         log.warning(
-            "TF-IDF on the labeled rows alone does no worse than the backbone (%.3f and %.3f right): the "
-            "backbone may not read this language; try another (`textlabel choose-backbone`)",
+            "TF-IDF of the labeled texts alone %s the backbone (%.3f and %.3f right): the backbone may not "
+            "read this language; try another (`textlabel choose-backbone`)",
+            "is better than" if best == place else "does no worse than",
             floor.accuracy,
-            chosen.accuracy,
+            read.accuracy,
         )
 
     def verdict(number: int, trial: Trial) -> str:

@@ -20,12 +20,14 @@ from textlabel.corpus.split import holdout, splittable
 from textlabel.engine.augmentation import Copies, copies_of
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
 from textlabel.engine.head import Aside, HeadFit, fit_head, risk, solver
+from textlabel.engine.lexical import lexical_classifier
 from textlabel.engine.loop import train
 from textlabel.engine.noise import Cleaner
 from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
+from textlabel.models.ngrams import NGramModel
 from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe, Stage, options_of
@@ -115,6 +117,8 @@ class Run:
 
     def fit(self, index: IntArray, name: str) -> Classifier:
         """Return the classifier trained on rows ``index``; ``name`` tells its checkpoints apart."""
+        if self.recipe.features == "ngrams":
+            return self._of_ngrams(index)
         backbone = self.backbone
         if self.recipe.trains_body:
             backbone = replace(backbone, body=copy.deepcopy(backbone.body))
@@ -127,6 +131,12 @@ class Run:
             else:
                 self._train(classifier, stage, kept, validation, f"{name}-{number}")
         return classifier.eval()
+
+    def _of_ngrams(self, index: IntArray) -> Classifier:
+        texts, task = [self.task.texts[i] for i in index], self.task
+        found = lexical_classifier(texts, task.targets[index], self.groups[index], task.schema, self.seed)
+        _same_on_all_processes(found)
+        return found
 
     def features(self, classifier: Classifier, index: IntArray) -> FloatArray:
         """Return pooled features (len(index), d) of labeled rows."""
@@ -263,13 +273,14 @@ class Run:
 
 
 def _same_on_all_processes(classifier: Classifier) -> None:
-    """Take process 0's head everywhere: BLAS may round differently in processes of other thread counts."""
+    """Take what process 0 solved everywhere: BLAS may round differently where there are more threads."""
     import torch
 
     this = accelerator()
     if this.num_processes == 1:
         return
-    for parameter in classifier.head.parameters():
+    solved = classifier if isinstance(classifier.body, NGramModel) else classifier.head
+    for parameter in solved.parameters():
         values = parameter.detach().cpu().numpy()
         values = values if this.is_main_process else np.zeros_like(values)
         parameter.data.copy_(torch.from_numpy(sum_over_processes(values)))

@@ -36,7 +36,7 @@ class BackboneInfo:
     pooling : "mean" (over real tokens) or "cls" (first token).
     normalize : whether the pooled vector is scaled to unit length.
     max_length : tokens kept of a text, special tokens included.
-    origin : "registered", "path" or "hub".
+    origin : "registered", "path", "hub", or "data" (made of the labeled texts).
     license : licence of the weights as far as known.
     tokenizer_sha256 : of tokenizer.json, else of the SentencePiece model, "" where the folder has neither.
     revision : commit of a Hub repository, else "".

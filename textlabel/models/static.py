@@ -61,8 +61,10 @@ class StaticModel(torch.nn.Module):
         return StaticOutput(self.embeddings(input_ids))
 
 
-def load_static(folder: Path) -> tuple[StaticModel, Tokenizer]:
+def load_static(folder: Path) -> tuple[StaticModel, Any]:
     """Return a static backbone and its tokenizer, which adds no special tokens.
+
+    Vectors of n-grams (`textlabel.models.ngrams`) have a tokenizer of their own.
 
     The mean of ``last_hidden_state`` over the ids that `token_ids` gives, scaled to unit length
     afterwards where the registry says so, is the published model's embedding.
@@ -74,7 +76,12 @@ def load_static(folder: Path) -> tuple[StaticModel, Tokenizer]:
     from safetensors.torch import load_file
 
     try:
-        table = load_file(folder / "model.safetensors")["embeddings"]
+        tensors = load_file(folder / "model.safetensors")
+        if "ngrams" in tensors:
+            from textlabel.models.ngrams import load_ngrams
+
+            return load_ngrams(tensors)
+        table = tensors["embeddings"]
         spec = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
         # Its post-processor would wrap each text in [CLS] and [SEP], which were never averaged.
         tokenizer = Tokenizer.from_str(json.dumps(spec | {"post_processor": None}))
@@ -92,25 +99,33 @@ def load_static(folder: Path) -> tuple[StaticModel, Tokenizer]:
     return StaticModel(table, unknown), tokenizer
 
 
-def save_static(body: torch.nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
+def save_static(body: torch.nn.Module, tokenizer: Any, folder: Path) -> None:
     """Write a static backbone as `load_static` reads it."""
     from safetensors.torch import save_file
 
+    if not isinstance(tokenizer, Tokenizer):
+        from textlabel.models.ngrams import save_ngrams
+
+        save_ngrams(body, tokenizer, folder)
+        return
     folder.mkdir(parents=True)
     table = body.get_parameter("embeddings.weight").detach().cpu().contiguous()
     save_file({"embeddings": table}, folder / "model.safetensors", {"format": "pt"})
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
 
 
-def token_ids(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
+def token_ids(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Return the known tokens among the first ``max_length`` of each text.
 
     A text without any becomes the unknown token alone, whose vector is zero: no text is empty, so
     means are defined everywhere.
     """
+    if not isinstance(tokenizer, Tokenizer):
+        found: list[list[int]] = tokenizer.ids(texts, max_length)
+        return found
     unknown = _unknown(tokenizer)
-    found = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-    return [[i for i in text.ids[:max_length] if i != unknown] or [unknown] for text in found]
+    encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [[i for i in text.ids[:max_length] if i != unknown] or [unknown] for text in encoded]
 
 
 def _unknown(tokenizer: Tokenizer) -> int:

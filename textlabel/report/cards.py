@@ -186,6 +186,11 @@ def _contents(record: Mapping[str, Any]) -> str:
             "It holds parameters and, in `reference.safetensors`, **the embedding and the class of every "
             "training row**, from which much of a text can be guessed. It holds no id and no text."
         )
+    if record["recipe"].get("features") == "ngrams":
+        return (
+            "It holds which pieces of two to four letters the training texts have, and how much each counts: "
+            "words of these texts can be guessed from it. It holds no training row, id or text."
+        )
     return (
         "It holds parameters and class moments of features only: no training row, id, text or embedding. "
         "(The mean of a class that has very few rows is close to the embeddings of those rows.)"

@@ -9,11 +9,13 @@ import pytest
 from tiny import SMALL, snippets, write_static, write_tokenizer, write_weights
 
 from textlabel import Labeler
-from textlabel.engine import auto
+from textlabel.engine import auto, lexical
 from textlabel.engine.adapt import adapt
+from textlabel.engine.predict import predict
 from textlabel.engine.run import Task
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.backbone import load_backbone
+from textlabel.models.bundle import Bundle
 from textlabel.recipe import Recipe
 from textlabel.types import LabelSchema
 
@@ -28,6 +30,12 @@ def deep(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def weak_floor(monkeypatch):
+    """TF-IDF that learns next to nothing: on these few words it beats any backbone of random weights."""
+    monkeypatch.setattr(lexical, "STRENGTHS", (1e6,))
+
+
 def task(n=40, corpus=0):
     rows = snippets(n + corpus)
     targets = np.array([SCHEMA.index(row["label"]) for row in rows[:n]])
@@ -40,6 +48,7 @@ def tried(bundle):
     return {(t["name"], t["layers"]): t["verdict"] for t in bundle.record["tried"]}
 
 
+@pytest.mark.usefixtures("weak_floor")
 def test_readings_the_floor_and_what_time_allows(deep):
     bundle = adapt(load_backbone(deep), task(), Recipe.load("auto"), 0, budget=0)
     found = tried(bundle)
@@ -117,6 +126,7 @@ def test_a_recipe_that_trains_runs_its_folds_once_and_resumes(deep, tmp_path, mo
     assert five.calibrator.to_json() == fresh.calibrator.to_json()  # no fold of 3 passes for one of 5
 
 
+@pytest.mark.usefixtures("weak_floor")
 def test_the_corpus_is_read_once_for_all_readings(deep, monkeypatch):
     read = []
     real = auto.Run._read
@@ -128,6 +138,7 @@ def test_the_corpus_is_read_once_for_all_readings(deep, monkeypatch):
     assert bundle.record["recipe"]["stage"][0]["rows"] == "both"
 
 
+@pytest.mark.usefixtures("weak_floor")
 def test_a_recipe_that_trains_the_body_must_be_better_by_more_than_noise(deep, monkeypatch):
     recipe = Recipe.from_dict({**Recipe.load("auto").to_dict(), "alternatives": ["partial"]})
     truth = task().targets
@@ -154,6 +165,36 @@ def test_a_backbone_that_knows_less_than_the_floor_is_told(deep, caplog):
     with caplog.at_level(logging.WARNING, "textlabel"):
         adapt(load_backbone(deep), Task(texts, y, SCHEMA), Recipe.load("auto"), 0, budget=0)
     assert "may not read this language" in caplog.text
+
+
+def test_the_floor_is_taken_where_it_is_better(deep, tmp_path, caplog):
+    bundle = adapt(load_backbone(deep), task(corpus=20), Recipe.load("auto"), 0, budget=0)
+    assert tried(bundle)[auto.FLOOR, 0] == "chosen"
+    assert "better than the backbone" in caplog.text
+    assert bundle.record["recipe"]["name"] == "tfidf"
+    rows = snippets(20, seed=7)
+    labels = Bundle.load(bundle.save(tmp_path / "model")).classifier
+    logits, _ = predict(labels, [row["text"] for row in rows])
+    assert np.mean(logits.argmax(axis=1) == [SCHEMA.index(row["label"]) for row in rows]) > 0.7
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_training_the_backbone_must_beat_the_floor_then(deep, monkeypatch, good):
+    recipe = Recipe.from_dict({**Recipe.load("auto").to_dict(), "alternatives": ["partial"]})
+    truth = task().targets
+    logits = (9.0 if good else -9.0) * np.eye(2)[truth]
+    monkeypatch.setattr("textlabel.engine.adapt._by_folds", lambda run, *_: _scored(run, logits))
+    bundle = adapt(load_backbone(deep), task(), recipe, 0, budget=600, calibration="none")
+    assert [name for (name, _), verdict in tried(bundle).items() if verdict == "chosen"] == [
+        "partial" if good else auto.FLOOR
+    ]
+    assert bundle.classifier.info.kind == ("transformer" if good else "static")
+
+
+def test_the_floor_cannot_mend_labels(deep):
+    pytest.importorskip("cleanlab")
+    bundle = adapt(load_backbone(deep), task(), Recipe.load("auto"), 0, budget=0, noisy_labels="prune")
+    assert tried(bundle)[auto.FLOOR, 0] == "the floor"
 
 
 @pytest.mark.parametrize("budget", ["10x", -1, "nan", "", "inf"])
