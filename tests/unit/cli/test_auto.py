@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 
 from textlabel import Labeler
 from textlabel.cli.app import app
+from textlabel.engine import lexical
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, monkeypatch):
+    monkeypatch.setattr(lexical, "STRENGTHS", (1e6,))  # or TF-IDF beats a backbone of random weights
     rows = snippets(60)
     for name, some in (("train", rows[:30]), ("corpus", [{"text": r["text"]} for r in rows[30:]])):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
