@@ -23,7 +23,7 @@ from textlabel.errors import AuditError, nearest
 from textlabel.registry import plugins
 from textlabel.trust.certificate import Audit, Bools, Floats, Ints, ranking
 from textlabel.trust.scores import Evidence, order_score, told_by_rows
-from textlabel.types import COLUMNS
+from textlabel.types import COLUMNS, class_names_of, kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,8 +144,8 @@ def open_sealed(folder: str | Path) -> Sealed:
     Raises
     ------
     CorpusError : no annotations there.
-    AuditError : the folder is a URL; they bear no seal; labels, order or texts are not the sealed ones any
-        more.
+    AuditError : the folder is a URL; rows may carry several labels; they bear no seal; labels, order or texts
+        are not the sealed ones any more.
     """
     from textlabel.export._read import read_annotations, read_record
 
@@ -159,6 +159,11 @@ def open_sealed(folder: str | Path) -> Sealed:
             else f"{path}: these annotations are not sealed; annotate again with this version of textlabel"
         )
     rows, seal = read_annotations(path), record["seal"]
+    if kind_of(rows.features["label"]) == "multi":
+        raise AuditError(
+            f"{path}: rows that may carry several labels cannot be audited yet; to see how good they are, "
+            "compare them with rows that people labeled (`textlabel evaluate`)"
+        )
     order = _order(rows, population(rows), seal["order_by"])
     if _corpus_digest(rows) != seal["corpus"]:
         raise AuditError(f"{path}: ids or texts were changed since they were annotated; {_AGAIN}")
@@ -188,7 +193,7 @@ def groupable(rows: Dataset) -> list[str]:
 
 def class_names(rows: Dataset) -> tuple[str, ...]:
     """Return the class names of annotated rows; empty for scores."""
-    return tuple(getattr(rows.features["label"], "names", None) or ())
+    return class_names_of(rows.features["label"])
 
 
 def column(rows: Dataset, name: str) -> npt.NDArray[Any]:
@@ -233,7 +238,8 @@ def _sureness(rows: Dataset, name: str) -> Floats:
         if np.isinf(values).any():
             raise AuditError(f"order_by = {name!r}: expected finite numbers, row {np.isinf(values).argmax()}")
         return values
-    if name in plugins("score") and hasattr(rows.features["label"], "names"):
+    kind = kind_of(rows.features["label"])
+    if name in plugins("score") and kind == "single":
         if not told_by_rows(name):
             raise AuditError(
                 f"order_by = {name!r} asks the model, and these rows lack what it says: annotate with "
@@ -243,7 +249,8 @@ def _sureness(rows: Dataset, name: str) -> Floats:
         probabilities = np.concatenate(flat).astype(np.float64).reshape(len(rows), -1)
         return order_score(name, Evidence(probabilities, column(rows, "ood_score")))
     check_order_by(name, rows.column_names)
-    raise AuditError(f"order_by = {name!r}: scores have no probabilities; name a column of numbers")
+    lack = "scores have no probabilities" if kind == "score" else "rows may carry several classes"
+    raise AuditError(f"order_by = {name!r}: {lack}; name a column of numbers")
 
 
 def check_order_by(order_by: str, columns: Iterable[str]) -> None:
@@ -261,7 +268,19 @@ def _labels_digest(rows: Dataset, order: Ints) -> str:
     """Return the digest of labels, their names, their order, confidence, and what is in scope."""
     names = np.frombuffer(repr(class_names(rows)).encode(), np.uint8)
     sure = column(rows, "confidence").astype(np.float64)
-    return _digest(names, column(rows, "label"), order, sure, _out_of_scope(rows))
+    return _digest(names, *_labels(rows), order, sure, _out_of_scope(rows))
+
+
+def _labels(rows: Dataset) -> Iterator[npt.NDArray[Any]]:
+    """Yield the labels (N,); of lists of labels how many each row has (N,), and all of them."""
+    import pyarrow.compute as pc
+
+    if kind_of(rows.features["label"]) == "multi":
+        lists = _arrow(rows, "label")
+        yield pc.list_value_length(lists).to_numpy()
+        yield pc.list_flatten(lists).to_numpy()
+    else:
+        yield column(rows, "label")
 
 
 def _strings_digest(rows: Dataset, *names: str) -> str:
