@@ -125,7 +125,7 @@ def bad_class_lists(lists: pa.ChunkedArray, names: Sequence[str] | None = None) 
     --------
     >>> import pyarrow as pa
     >>> bad_class_lists(pa.chunked_array([[["a"], [], None, ["a", "a"], ["b"]]]), ["a"])
-    {2: 'the labels are missing', 3: "class 'a' is named twice", 4: "unknown label 'b': did you mean 'a'?"}
+    {2: 'the labels are missing', 3: "class 'a' is named twice", 4: "unknown label 'b': known: a"}
     """
     import pyarrow as pa
 

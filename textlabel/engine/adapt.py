@@ -11,11 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from textlabel import registry
 from textlabel.corpus.check import require_rows_per_class
 from textlabel.corpus.dedup import groups as duplicate_groups
 from textlabel.corpus.split import holdout
 from textlabel.engine.auto import FOLDS, Choice, choose_recipe
+from textlabel.engine.calibration import (
+    HOLDOUT_SHARE,
+    Calibration,
+    check_calibrator,
+    check_threshold,
+    rows_per_class,
+)
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
 from textlabel.engine.head import solver, twin_heads
 from textlabel.engine.noise import check_noisy_labels
@@ -31,7 +37,7 @@ from textlabel.recipe import Recipe, options_of
 from textlabel.trust.calibrators.none import Uncalibrated
 from textlabel.trust.choice import choose
 from textlabel.trust.moments import Float32
-from textlabel.trust.multilabel import SubsetRule, check_threshold, fit_subsets
+from textlabel.trust.multilabel import SubsetRule, fit_subsets
 from textlabel.trust.scope import Map, Scope
 from textlabel.trust.set_rule import SetPlan
 from textlabel.trust.source import Twins, measure_source
@@ -39,49 +45,8 @@ from textlabel.types import FloatArray, IntArray
 
 log = logging.getLogger("textlabel")
 
-#: from this many labels in the rarest class, a fifth of the rows is held out for calibration
-HOLDOUT_FROM = 50
-HOLDOUT_SHARE = 0.2
 #: seconds in which alternatives of a recipe may be tried
 BUDGET = 60.0
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Which rows calibrate: "none", "holdout", "out-of-fold" (solved heads) or "folds" of whole runs."""
-
-    mode: str
-    folds: int = 0
-
-    @classmethod
-    def plan(cls, text: str, recipe: Recipe, task: Task) -> Calibration:
-        """Return the plan for ``auto``, ``holdout``, ``folds=K`` or ``none``.
-
-        A recipe of one solved head has its out-of-fold logits for nothing.
-
-        Raises
-        ------
-        RecipeError : none of these.
-        """
-        folds = int(text[6:]) if text.startswith("folds=") and text[6:].isdigit() else 0
-        if text not in ("auto", "holdout", "none") and folds < 2:
-            raise RecipeError(f"calibration = {text!r}: expected auto, holdout, folds=K with K >= 2, or none")
-        if text in ("none", "holdout"):
-            return cls(text)
-        if len(recipe.stages) == 1 and solver(recipe.stages[0]):
-            return cls("out-of-fold", folds or int(options_of("tune", recipe.stages[0].tune).folds))
-        if folds:
-            return cls("folds", folds)
-        counts = _rows_per_class(task)
-        rarest = int(counts.min()) if len(counts) else len(task.targets)
-        return cls("holdout") if rarest >= HOLDOUT_FROM else cls("folds", 3)
-
-    def announce(self, rows: int) -> None:
-        """Tell what calibrating costs, where it costs something."""
-        if self.mode == "holdout":
-            log.info("calibration: %d of %d rows are held out of training", round(rows * HOLDOUT_SHARE), rows)
-        elif self.mode == "folds":
-            log.info("calibration: %d extra training runs (folds=%d)", self.folds, self.folds)
 
 
 @dataclass(frozen=True)
@@ -153,8 +118,8 @@ def adapt(
     scope.check(task.schema.kind)
     sets.check(task.schema.kind)
     plan = Calibration.plan(calibration, recipe, task)
-    _check_calibrator(calibrator, plan, task)
-    _check_threshold(threshold, plan, task)
+    check_calibrator(calibrator, plan, task)
+    check_threshold(threshold, plan, task)
 
     def start(backbone: Backbone, recipe: Recipe, place: str = "") -> Run:
         facts = {**_fingerprint(backbone, task, recipe, seed, calibration), "noisy_labels": noisy_labels}
@@ -212,52 +177,10 @@ def _check(task: Task, recipe: Recipe) -> None:
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
 
 
-def _check_calibrator(name: str, plan: Calibration, task: Task) -> None:
-    if name == "auto":
-        return
-    registry.load("calibrator", name)  # an unknown one fails here, not after hours of training
-    if task.schema.kind == "score":
-        raise RecipeError(f"calibrator = {name!r}: scores have no confidence to calibrate; leave it out")
-    if task.schema.kind == "multi":
-        raise RecipeError(
-            f"calibrator = {name!r}: where rows may carry several classes, each has a calibrator of its own, "
-            "which is chosen; leave it out"
-        )
-    if plan.mode == "none" and name != "none":
-        raise RecipeError(
-            f"calibrator = {name!r} learns from rows that calibration = 'none' does not give; "
-            "leave one of the two out"
-        )
-
-
-def _check_threshold(name: str, plan: Calibration, task: Task) -> None:
-    check_threshold(name)
-    if name == "half":
-        return
-    if task.schema.kind != "multi":
-        raise RecipeError(
-            f"threshold = {name!r} is for rows that may carry several classes, and these are "
-            f"{task.schema.kind} labels; leave it out"
-        )
-    if plan.mode == "none":
-        raise RecipeError(
-            f"threshold = {name!r} is chosen on rows that calibration = 'none' does not give; "
-            "leave one of the two out"
-        )
-
-
-def _rows_per_class(task: Task) -> IntArray:
-    """Return how many rows each class has (k,); nothing for scores."""
-    if task.schema.kind == "score":
-        return np.zeros(0, np.int64)
-    of_one = task.schema.kind == "single"
-    return np.asarray(np.bincount(task.targets) if of_one else task.targets.sum(axis=0))
-
-
 def _warn_of_rare_classes(run: Run, folds: int) -> None:
     """Warn of classes that not every fold has a row of."""
     task = run.task
-    counts = _rows_per_class(task)
+    counts = rows_per_class(task)
     if rare := int((counts < folds).sum()):
         log.warning(
             "%d of %d classes have fewer rows than there are folds (%d), %r only %d: what is said of them, "

@@ -259,23 +259,15 @@ def _cascade_columns(record: Mapping[str, Any], columns: Mapping[str, str]) -> d
 
 def _told_of_sets(record: Mapping[str, Any], meaning: str) -> str:
     """Return what the column of prediction sets means; an old record tells no kind."""
-    kind = record.get("sets", {}).get("kind")
-    if kind == "off":
+    sets = record.get("sets") or {"kind": "", "alpha": record.get("set_alpha", DEFAULT_ALPHA)}
+    share = f"{100 * (1 - sets['alpha']):g} % of the texts"
+    like = f"on average over texts like those that calibrated{_KINDS.get(sets['kind'], '')}"
+    if sets["kind"] == "off":
         return "empty: no sets were asked for (fit with sets = class)"
     if record["schema"]["kind"] == "multi":
-        share = 100 * (1 - record["sets"]["alpha"])
-        return (
-            f"{meaning}: of the texts that have a class, {share:g} % are meant to have it here, of each class"
-        )
-    return f"{meaning}, {_sets(record)}"
-
-
-def _sets(record: Mapping[str, Any]) -> str:
-    """Return what prediction sets are meant to hold; records of old models tell no kind."""
-    sets = record.get("sets") or {"kind": "", "alpha": record.get("set_alpha", DEFAULT_ALPHA)}
-    held = f"meant to hold the true one in {100 * (1 - sets['alpha']):g} % of the texts"
-    held += " of each class" if sets["kind"] == "class" else ""
-    return f"{held}, on average over texts like those that calibrated{_KINDS.get(sets['kind'], '')}"
+        return f"{meaning}, meant to hold each class in {share} that have it, {like}"
+    of_each = " of each class" if sets["kind"] == "class" else ""
+    return f"{meaning}, meant to hold the true one in {share}{of_each}, {like}"
 
 
 def _label_shift(record: Mapping[str, Any]) -> str:
@@ -366,6 +358,8 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         "calibrator": json.dumps(record["calibrator"], ensure_ascii=False),
         "prediction sets": json.dumps(record.get("sets"), ensure_ascii=False),
     }
+    if "threshold" in record:
+        facts["threshold of classes"] = record["threshold"]
     if "likely_wrong" in labels:
         facts["labels for training that are likely wrong"] = labels["likely_wrong"]
     if record.get("rows") is not None:

@@ -188,7 +188,7 @@ def f1_thresholds(probabilities: Floats, answers: Bools) -> tuple[float, ...]:
     --------
     >>> p = np.repeat([[0.9], [0.3], [0.05]], 20, axis=0)
     >>> [round(t, 3) for t in f1_thresholds(p, p > 0.2)]
-    [0.411]
+    [0.4]
     """
     falling = -np.sort(-probabilities, axis=0)
     expected = 2 * falling.cumsum(axis=0) / (np.arange(1, len(falling) + 1)[:, None] + falling.sum(axis=0))
