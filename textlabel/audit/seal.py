@@ -11,13 +11,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.audit.store import FOLDER, on_disk
+from textlabel.audit.store import FOLDER, LOG, on_disk, read_lines
+from textlabel.audit.subsets import words_of
 from textlabel.corpus.spool import pieces
 from textlabel.errors import AuditError, nearest
 from textlabel.registry import plugins
@@ -96,9 +98,25 @@ class Sealed:
         return seal
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:
         """Class names; empty for scores."""
         return class_names(self.rows)
+
+    @property
+    def several(self) -> bool:
+        """Whether a row may carry several classes, or none."""
+        return kind_of(self.rows.features["label"]) == "multi"
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What a label is one of: a class, or a set of classes as one word; nothing for scores.
+
+        Sets are first those that the model found, sorted, then those that people added, in their order.
+        """
+        if not self.several:
+            return self.classes
+        answers = (line["label"] for line in read_lines(self.audit_folder / LOG))
+        return tuple(dict.fromkeys([*sorted(set(words_of(self.rows))), *filter(None, answers)]))
 
     @property
     def rank(self) -> Ints:
@@ -107,10 +125,13 @@ class Sealed:
         rank[self.order] = np.arange(self.n)
         return rank
 
-    @property
+    @cached_property
     def labels(self) -> npt.NDArray[Any]:
-        """(N,) class indices, or scores."""
-        return column(self.rows, "label")
+        """(N,) places among ``names``, or scores."""
+        if not self.several:
+            return column(self.rows, "label")
+        place = {word: i for i, word in enumerate(self.names)}
+        return np.array([place[word] for word in words_of(self.rows)], dtype=np.int64)
 
     @property
     def in_scope(self) -> int:
@@ -144,8 +165,8 @@ def open_sealed(folder: str | Path) -> Sealed:
     Raises
     ------
     CorpusError : no annotations there.
-    AuditError : the folder is a URL; rows may carry several labels; they bear no seal; labels, order or texts
-        are not the sealed ones any more.
+    AuditError : the folder is a URL; they bear no seal; labels, order or texts are not the sealed ones any
+        more.
     """
     from textlabel.export._read import read_annotations, read_record
 
@@ -159,11 +180,6 @@ def open_sealed(folder: str | Path) -> Sealed:
             else f"{path}: these annotations are not sealed; annotate again with this version of textlabel"
         )
     rows, seal = read_annotations(path), record["seal"]
-    if kind_of(rows.features["label"]) == "multi":
-        raise AuditError(
-            f"{path}: rows that may carry several labels cannot be audited yet; to see how good they are, "
-            "compare them with rows that people labeled (`textlabel evaluate`)"
-        )
     order = _order(rows, population(rows), seal["order_by"])
     if _corpus_digest(rows) != seal["corpus"]:
         raise AuditError(f"{path}: ids or texts were changed since they were annotated; {_AGAIN}")

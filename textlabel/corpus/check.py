@@ -203,6 +203,8 @@ SHEET_COLUMN = "textlabel_sheet"
 RELEASED_COLUMN = "textlabel_released"
 #: what people may write there instead of a label
 UNDECIDED = ("unsure", "skip", "none of these")
+#: what they write where rows may carry several classes, and this one carries none
+NOTHING = "(none)"
 
 
 def _sheets(marks: Iterable[str | None]) -> list[str]:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from textlabel.corpus.check import Problems, bad_class_lists, bad_scores, blank_values, unknown_labels
+from textlabel.corpus.check import (
+    NOTHING,
+    Problems,
+    bad_class_lists,
+    bad_scores,
+    blank_values,
+    unknown_labels,
+)
 from textlabel.corpus.sources import Rows
 from textlabel.corpus.spool import piecewise
 from textlabel.errors import CorpusError, nearest
@@ -104,13 +111,14 @@ def class_lists(rows: Rows, name: str, classes: Sequence[str] | None, separator:
 
 
 def _parted(words: pa.ChunkedArray, separator: str) -> pa.Array:
-    """Return texts as lists of their parts, without white space around them."""
+    """Return texts as lists of their parts, without white space around them; "(none)" is an empty list."""
     import pyarrow as pa
 
     def parts(text: str | None) -> list[str] | None:
         if text is None:
             return None
-        return [part.strip() for part in text.split(separator)] if text.strip() else []
+        nothing = text.strip().casefold() in ("", NOTHING)
+        return [] if nothing else [part.strip() for part in text.split(separator)]
 
     return pa.array(list(map(parts, words.to_pylist())), pa.list_(pa.string()))
 

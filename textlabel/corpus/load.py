@@ -68,8 +68,8 @@ def load_corpus(
     label_kind : "single" makes class names of the labels, as strings; "score" float64. Rows of a to-do sheet
         that were answered by "unsure", "skip" or "none of these" have no label, and are left out. "multi":
         a row has a list of class names; an empty one means that none of the classes is right.
-    label_separator : with "multi", what parts the class names in a text, as in csv: "|". An empty text then
-        is an empty list.
+    label_separator : with "multi", what parts the class names in a text, as in csv: "|". An empty text, or
+        "(none)", is an empty list then.
     classes : the class names allowed; by default any.
     split, config : which part of a Hub dataset, or of a saved `DatasetDict`, is meant.
     on_bad_row : "fail" stops at the first unusable row; "skip" leaves such rows out.

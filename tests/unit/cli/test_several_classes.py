@@ -176,6 +176,5 @@ def test_what_cannot_be_had_is_told_in_a_line(home, annotate, tmp_path, tiny_bac
     assert "is for one label a row" in annotate("--correct-label-shift", code=1).stderr
     assert "name a column of numbers" in annotate("--order-by", "entropy", code=1).stderr
     annotate()
-    assert "cannot be audited yet" in run("audit", "draw", tmp_path / "out", "--size", 5, code=1).stderr
     optimize = run("optimize", home / "model", "--on", home / "corpus.csv", code=1).stderr
     assert "label with backend torch" in optimize
