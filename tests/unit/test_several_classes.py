@@ -9,6 +9,7 @@ from tiny import several, snippets
 
 from textlabel import Labeler
 from textlabel.audit.seal import open_sealed
+from textlabel.corpus import spool
 from textlabel.errors import AuditError, BundleError, CorpusError, RecipeError
 from textlabel.recipe import Recipe, Stage
 from textlabel.report.cards import model_card
@@ -91,6 +92,13 @@ def test_what_people_said_stands_be_it_nothing(labeler, tmp_path):
         labeler.annotate(CORPUS, gold=[{"text": "a", "label": ["book"]}])
 
 
+def test_people_may_have_labeled_none_of_the_rows_of_a_piece(labeler, monkeypatch):
+    gold = [{"text": CORPUS[150]["text"], "label": ["film"]}]
+    whole = labeler.annotate(CORPUS, gold=gold)
+    monkeypatch.setattr(spool, "PIECE", 64)
+    assert labeler.annotate(CORPUS, gold=gold).to_list() == whole.to_list()
+
+
 def test_lower_thresholds_find_more_of_a_class(tiny_backbone, labeler, rows):
     f1 = Labeler(tiny_backbone, "multilabel", threshold="f1").fit(TRAIN)
     thresholds = np.array(f1.bundle.calibrator.thresholds)
@@ -131,6 +139,13 @@ def test_a_body_learns_by_gradient(tiny_backbone, calibration):
     labeler = Labeler(tiny_backbone, Recipe("mine", stages), calibration=calibration).fit(TRAIN[:60])
     assert labeler.bundle.classifier.adapters
     assert labeler.evaluate(labeler.annotate(CORPUS), NEW).metrics["micro_f1"] > 0.6
+
+
+def test_changed_copies_carry_the_classes_of_their_rows(tiny_backbone):
+    head = Stage.of("head", "binary_cross_entropy", augment={"name": "delete", "copies": 2})
+    body = Stage.of("bitfit", "binary_cross_entropy", augment="delete", epochs=1)
+    labeler = Labeler(tiny_backbone, Recipe("mine", (head, body)), calibration="none").fit(TRAIN[:40])
+    assert labeler.annotate(CORPUS[:3]).features["label"] == List(ClassLabel(names=NAMES))
 
 
 def test_early_stopping_looks_at_all_classes(tiny_backbone):

@@ -79,8 +79,8 @@ def _relabeled(table: pa.Table, index: IntArray, codes: Sequence[Any], kind: Lab
     place[index] = len(table) + np.arange(len(index))
     sure: Sequence[float | None] = [None] * len(index)
     if kind != "score":
-        chosen = np.array(table.column("probabilities").take(pa.array(index)).to_pylist(), np.float64)
-        sure = _said_of(chosen, codes, kind).tolist()
+        chosen = table.column("probabilities").take(pa.array(index)).to_pylist()
+        sure = _said_of(np.array(chosen, np.float64), codes, kind).tolist() if chosen else []
     words = {"source": ["human"] * len(index), "decision": ["accepted"] * len(index)}
     by_people: dict[str, Sequence[Any]] = {"label": codes, "confidence": sure, **words}
     columns = {name: table.column(name).combine_chunks() for name in by_people}
