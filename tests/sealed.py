@@ -11,6 +11,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 
 from textlabel import registry
 from textlabel.audit.seal import seal
+from textlabel.types import class_names_of, kind_of
 
 NAMES = ("bad", "good")
 FEATURES = Features(
@@ -87,8 +88,8 @@ def scores(n: int = 200, off: float = 0.05) -> tuple[Dataset, list[float]]:
 def write(rows: Dataset, folder: Path, form: str = "dataset", **sealing: Any) -> Path:
     """Write sealed annotations and return their folder."""
     record = {**RECORD, "seal": seal(rows, **sealing)}
-    if not hasattr(rows.features["label"], "names"):
-        record["schema"] = {"kind": "score", "names": []}
+    feature = rows.features["label"]
+    record["schema"] = {"kind": kind_of(feature), "names": list(class_names_of(feature))}
     return Path(registry.load("export", form).write(rows, folder, record))
 
 

@@ -6,6 +6,7 @@ import io
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 WORDS = [
     "good",
@@ -212,4 +213,22 @@ def snippets(n: int = 40, seed: int = 0) -> list[dict[str, str]]:
         rest = rng.choice(WORDS[6:], rng.integers(1, 8))
         words = rng.permutation([*mood, *rest])
         rows.append({"id": f"r{i}", "text": " ".join(words) + f" {i}", "label": label, "stars": str(i % 5)})
+    return rows
+
+
+#: a class of `several` and the word that tells it
+TOLD_BY = {"praise": "great", "film": "film", "phone": "phone"}
+
+
+def several(n: int = 60, seed: int = 0) -> list[dict[str, Any]]:
+    """Return n texts over `WORDS` that carry any number of three classes, each told by a word of its own."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    others = [word for word in WORDS if word not in TOLD_BY.values()]
+    rows = []
+    for i in range(n):
+        label = [name for name in TOLD_BY if rng.random() < 0.4]
+        words = rng.permutation([*rng.choice(others, rng.integers(1, 3)), *(TOLD_BY[name] for name in label)])
+        rows.append({"id": f"r{i}", "text": " ".join(words) + f" {i}", "label": label})
     return rows

@@ -58,6 +58,8 @@ class Annotate:
         says. Accuracy is not estimated then.
     gold : rows that people labeled already; where the corpus has the same text, their label stands.
     label_column : column of gold that holds the label.
+    label_separator : what parts the classes of a row in that column, where a row may carry several and the
+        file holds text, not lists.
     order_by : column or confidence score (`textlabel plugins score`) by which a certificate accepts rows,
         the highest first; -NAME: the lowest first. ensemble and mutual_information need a model of a solved
         head (recipe head) that was not fitted with --forget-rows, knn one fitted with --keep-reference.
@@ -101,6 +103,7 @@ class Annotate:
     correct_label_shift: bool = False
     gold: str = ""
     label_column: str = "label"
+    label_separator: str = ""
     order_by: str = "confidence"
     text_column: tuple[str, ...] = ("text",)
     id_column: str = ""
@@ -299,6 +302,7 @@ class Annotate:
             text_column=self.text_column,
             label_column=self.label_column,
             label_kind=schema.kind,
+            label_separator=self.label_separator or None,
             classes=schema.names or None,
         )
 
@@ -325,6 +329,10 @@ def _counts(rows: Dataset, labeler: Labeler) -> dict[str, int] | None:
 
 
 def _count(rows: Dataset, column: str) -> Counter[Any]:
-    """Return how often each value of a column is there."""
-    found = rows.select_columns(column).with_format("arrow")[:].column(column).value_counts()
+    """Return how often each value of a column is there; of lists, each value in them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = rows.select_columns(column).with_format("arrow")[:].column(column)
+    found = (pc.list_flatten(values) if pa.types.is_list(values.type) else values).value_counts()
     return Counter({pair["values"]: pair["counts"] for pair in found.to_pylist()})

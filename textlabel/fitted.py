@@ -174,7 +174,8 @@ class Fitted:
         Raises
         ------
         CorpusError : fewer than 100 different texts, or too few for a cascade: 1,196 where 0.5 % may differ.
-        RecipeError : a cascade of a model that gives scores, or ``most_differ`` is no share.
+        RecipeError : a model that may give a row several labels; a cascade of one that gives scores, or
+            ``most_differ`` is no share.
         BackboneError : the backbone of the cascade is not static, or cannot be had.
         """
         from textlabel.corpus.load import load_corpus
@@ -182,6 +183,11 @@ class Fitted:
         from textlabel.engine.optimize import optimize
         from textlabel.engine.student import Lesson
 
+        if self.schema.kind == "multi":
+            raise RecipeError(
+                "optimize compares backends by the one label of a row, and this model may give a row "
+                "several: label with backend torch"
+            )
         texts = list(load_corpus(corpus, text_column=text_column, **loading)["text"])
         lesson = None
         if cascade:

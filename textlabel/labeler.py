@@ -47,6 +47,8 @@ class Labeler(Fitted):
     sets : prediction sets by "lac", "aps", "raps" or "class" (`textlabel.trust.set_rule`); scores have an
         interval instead.
     set_alpha : share of the sets that may miss the true label.
+    threshold : where rows may carry several classes, from which probability on: "half", or "f1", for each
+        class that which maximizes the F1 that its calibrated probabilities let expect.
     noisy_labels : what to do with training rows whose label is likely wrong (`textlabel check-labels`):
         "keep" them, "prune" them, or give them "soft" labels, which are what other rows say of them.
     cache : where features of texts are kept for the next model on the same body: True, the user's cache
@@ -83,6 +85,7 @@ class Labeler(Fitted):
         keep_reference: bool = False,
         sets: str = DEFAULT_SETS,
         set_alpha: float = DEFAULT_ALPHA,
+        threshold: str = "half",
         noisy_labels: str = "keep",
         cache: bool | str | Path = True,
         pooling: str | None = None,
@@ -102,6 +105,7 @@ class Labeler(Fitted):
         self.off_map = off_map
         self.keep_reference = keep_reference
         self.sets = SetPlan(sets, set_alpha)
+        self.threshold = threshold
         self.noisy_labels = noisy_labels
         self.descriptions = descriptions
         self.budget = budget
@@ -164,7 +168,7 @@ class Labeler(Fitted):
             train,
             unlabeled,
             validation,
-            "score" if "score" in self.recipe.kinds else "single",
+            next(kind for kind in ("score", "multi", "single") if kind in self.recipe.kinds),
             text_column=text_column,
             label_column=label_column,
             on_bad_row=on_bad_row,
@@ -185,6 +189,7 @@ class Labeler(Fitted):
             calibrator=self.calibrator,
             scope=ScopePlan(self.off_map, self.keep_reference),
             sets=self.sets,
+            threshold=self.threshold,
             noisy_labels=self.noisy_labels,
             budget=seconds_of(self.budget),
             fixed_layers=self._reading["layers"] is not None,
@@ -206,6 +211,7 @@ class Labeler(Fitted):
         out_of_scope_rate: float = 0.0,
         gold: Source | None = None,
         label_column: str = "label",
+        label_separator: str | None = None,
         predictions: Predictions | None = None,
         correct_label_shift: bool | LabelShift | Refused = False,
         order_by: str = "confidence",
@@ -222,7 +228,8 @@ class Labeler(Fitted):
         out_of_scope_rate : share of rows in scope that may be called "out_of_scope"; 0: no row is.
         gold : rows that people labeled already, such as those of `fit`: where the corpus has the same text,
             their label stands and ``source`` is "human".
-        label_column : column of gold that holds the label.
+        label_column, label_separator : column of gold that holds the label, and what parts several classes in
+            it.
         predictions : what `predict` returned for this corpus, so that it need not run again.
         correct_label_shift : estimate the class shares of this corpus and correct probabilities and labels
             for them, or warn why not; or what `label_shift` returned for this corpus. What it does to
@@ -244,6 +251,7 @@ class Labeler(Fitted):
                 text_column=text_column,
                 label_column=label_column,
                 label_kind=self.schema.kind,
+                label_separator=label_separator,
                 classes=self.schema.names or None,
             )
         rows = load_corpus(corpus, text_column=text_column, **loading)
@@ -316,8 +324,9 @@ class Labeler(Fitted):
             cascade=cascade,
             off_map=bundle.scope.off_map,
             keep_reference=bundle.scope.known.reference is not None,
-            sets=DEFAULT_SETS if bundle.sets.kind == "interval" else bundle.sets.kind,
+            sets=DEFAULT_SETS if bundle.sets.kind in ("interval", "off") else bundle.sets.kind,
             set_alpha=bundle.sets.alpha,
+            threshold=bundle.record.get("threshold", "half"),
             cache=cache,
             pooling=info.pooling,
             normalize=info.normalize,

@@ -38,7 +38,8 @@ class Rows:
     Parameters
     ----------
     tokens : n lists of token ids, truncated, not padded.
-    targets : (n,) class index or score; None where there is no label.
+    targets : (n,) class index or score, or (n, k) 0 and 1, the classes that a row carries; None where there
+        is no label.
     """
 
     tokens: list[list[int]]
@@ -115,10 +116,10 @@ class Context:
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
 
     def targets(self, role: str, index: IntArray) -> Tensor:
-        """Return class indices (int64) or scores (float32) of some rows, on the device."""
+        """Return class indices (int64), scores or 0 and 1 a class (float32) of some rows, on the device."""
         import torch
 
-        dtype = np.float32 if self.schema.kind == "score" else np.int64
+        dtype = np.int64 if self.schema.kind == "single" else np.float32
         return torch.from_numpy(np.asarray(self.rows[role].targets)[index].astype(dtype)).to(self.device)
 
 

@@ -17,7 +17,7 @@ from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.places import require_free
 from textlabel.trust.scope import DEFAULT_OFF_MAP
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS
-from textlabel.types import Summary
+from textlabel.types import Summary, kind_of
 
 if TYPE_CHECKING:
     from textlabel.report.evaluation import Evaluation
@@ -48,6 +48,8 @@ class Fit:
     validation : labeled rows for early stopping, never trained on.
     text_column : column that holds the text; several are joined.
     label_column : column that holds the label.
+    label_separator : what parts the classes of a row in that column, such as |, where a row may carry several
+        (recipe multilabel) and the file holds text, not lists. An empty text then means none of the classes.
     id_column : column that names the row; by default `id` if there is one, else its position.
     seed : decides folds, order, dropout and new weights.
     calibration : rows that calibrate and are not trained on: auto, holdout, folds=K or none.
@@ -58,6 +60,8 @@ class Fit:
     sets : kind of the prediction sets: lac (the smallest), aps or raps (larger where a row is hard), or class
         (a promise for each class); scores have an interval instead.
     set_alpha : share of the prediction sets that may miss the true label.
+    threshold : where rows may carry several classes, from which probability on: half, which makes the fewest
+        wrong answers, or f1, for each class that of the best F1, which finds more of a rare class.
     noisy_labels : what to do with training rows whose label is likely wrong (`textlabel check-labels`): keep
         them, prune them, or give them soft labels, which are what other rows say of them.
     forget_rows : put nothing into the model that gives away features of a training row, and cache none: no
@@ -89,6 +93,7 @@ class Fit:
     validation: str = ""
     text_column: tuple[str, ...] = ("text",)
     label_column: str = "label"
+    label_separator: str = ""
     id_column: str = ""
     seed: int = 0
     calibration: str = "auto"
@@ -97,6 +102,7 @@ class Fit:
     keep_reference: bool = False
     sets: str = DEFAULT_SETS
     set_alpha: float = DEFAULT_ALPHA
+    threshold: str = "half"
     noisy_labels: str = "keep"
     forget_rows: bool = False
     backend: str = "torch"
@@ -136,6 +142,7 @@ class Fit:
             keep_reference=self.keep_reference,
             sets=self.sets,
             set_alpha=self.set_alpha,
+            threshold=self.threshold,
             noisy_labels=self.noisy_labels,
             cache=self.cache and not self.forget_rows,
             pooling=self.pooling or None,
@@ -152,6 +159,7 @@ class Fit:
             self.validation or None,
             text_column=self.text_column,
             label_column=self.label_column,
+            label_separator=self.label_separator or None,
             checkpoint=checkpoint,
             id_column=self.id_column or None,
             on_bad_row=self.on_bad_row,
@@ -185,12 +193,15 @@ class Evaluate:
     annotations : folder that `annotate` wrote, in any format, or a URL of one.
     gold : rows with the true labels, from the same corpus, by path or URL; it may cover a part of it.
     label_column : column of gold that holds the label.
+    label_separator : what parts the classes of a row in that column, where a row may carry several and the
+        file holds text, not lists.
     id_column : column of gold that names the row; by default `id` if there is one, else its position.
     """
 
     annotations: str
     gold: str
     label_column: str = "label"
+    label_separator: str = ""
     id_column: str = ""
 
     def run(self) -> Summary:
@@ -209,6 +220,7 @@ class Evaluate:
             text_column=None,
             label_column=self.label_column,
             id_column=self.id_column or None,
-            label_kind="single" if hasattr(rows.features["label"], "names") else "score",
+            label_kind=kind_of(rows.features["label"]),
+            label_separator=self.label_separator or None,
         )
         return evaluate_labels(rows, gold)

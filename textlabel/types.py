@@ -17,7 +17,7 @@ _SEPARATORS = str.maketrans("_./|", "    ")
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
-LabelKind = Literal["single", "score"]
+LabelKind = Literal["single", "multi", "score"]
 
 #: what a step tells when it is done; JSON-ready
 Summary = dict[str, Any]
@@ -39,11 +39,11 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class LabelSchema:
-    """What a label is: one class of several, or a real-valued score.
+    """What a label is: one class of several, any number of them, or a real-valued score.
 
     Parameters
     ----------
-    kind : "single" or "score"
+    kind : "single", "multi" (a row may carry several classes, or none) or "score"
     names : class names in the order of every logit and probability column; empty for scores.
     descriptions : what each class is, in words, in that order; empty: the names say it. Schemas that differ
         in nothing else are equal.
@@ -114,6 +114,22 @@ class LabelSchema:
     def from_json(cls, data: dict[str, Any]) -> LabelSchema:
         """Return the schema that `to_json` wrote."""
         return cls(data["kind"], tuple(data["names"]), tuple(data.get("descriptions", ())))
+
+
+def kind_of(feature: Any) -> LabelKind:
+    """Return the kind of the labels in a column of a dataset, by what the column's feature says.
+
+    Classes are a `ClassLabel`, several a row a list of one; anything else is a score.
+    """
+    if getattr(feature, "names", None):
+        return "single"
+    return "multi" if class_names_of(feature) else "score"
+
+
+def class_names_of(feature: Any) -> tuple[str, ...]:
+    """Return the class names that a column's feature knows, be they one a row or several; none of scores."""
+    inside = getattr(feature, "feature", None)
+    return tuple(getattr(feature, "names", None) or getattr(inside, "names", None) or ())
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,33 @@ def test_scores_have_no_classes(plugin, tmp_path):
     assert read_annotations(tmp_path).to_list() == scores.to_list()
 
 
+def test_rows_may_have_several_classes_or_none(plugin, tmp_path):
+    features = Features(
+        {
+            "id": Value("string"),
+            "label": List(ClassLabel(names=NAMES)),
+            "confidence": Value("float64"),
+            "probabilities": List(Value("float32")),
+            "prediction_set": List(Value("string")),
+        }
+    )
+    columns = {
+        "id": ["a", "b", "c"],
+        "label": [[0, 2], [], [1]],
+        "confidence": [0.5, 1 / 3, 0.1],
+        "probabilities": np.float32([[0.9, 0.1, 0.8], [0.1, 0.2, 1e-9], [0.5, 1, 0]]),
+        "prediction_set": [None, [], [NAMES[1], NAMES[2]]],
+    }
+    rows = datasets.Dataset.from_dict(columns, features=features)
+    schema = {"kind": "multi", "names": NAMES}
+    plugin.write(rows, tmp_path, RECORD | {"schema": schema, "calibrator": {"name": "per_label"}})
+    assert read_annotations(tmp_path).to_list() == rows.to_list()
+    assert read_annotations(tmp_path).features == features
+    card = (tmp_path / "README.md").read_text()
+    assert "Each text gets any number of 3 classes" in card
+    assert "exactly the right classes" in card
+
+
 def test_record_and_card_lie_beside(plugin, annotated, tmp_path):
     plugin.write(annotated.select([0, 1]), tmp_path, RECORD)
     record = read_record(tmp_path)

@@ -20,7 +20,11 @@ from textlabel.protocols import Batch, Context, Rows
 from textlabel.recipe import PARTS
 from textlabel.types import LabelSchema
 
-SCHEMAS = {"single": LabelSchema("single", ("negative", "positive")), "score": LabelSchema("score")}
+SCHEMAS = {
+    "single": LabelSchema("single", ("negative", "positive")),
+    "multi": LabelSchema("multi", ("negative", "positive")),
+    "score": LabelSchema("score"),
+}
 
 
 def plugins(kind):
@@ -36,7 +40,11 @@ def make_context(backbone, schema, n=11):
     torch.nn.init.normal_(classifier.head.weight, generator=torch.Generator().manual_seed(0))
     data = snippets(n)
     tokens = classifier.tokenizer([r["text"] for r in data])["input_ids"]
-    y = np.arange(n) % 2 if schema.kind == "single" else np.linspace(-1, 1, n)
+    y = {
+        "single": np.arange(n) % 2,
+        "multi": np.stack([np.arange(n) % 2, np.arange(n) % 3 > 0], axis=1).astype(np.int64),
+        "score": np.linspace(-1, 1, n),
+    }[schema.kind]
     rows = {"labeled": Rows(tokens, y), "unlabeled": Rows(tokens)}
     return Context(rows, schema, classifier, torch.device("cpu"))
 
@@ -149,7 +157,9 @@ def test_the_loss_falls_along_its_own_gradient(module, kind, tiny_backbone):
 def test_a_solved_head_is_where_the_gradient_of_its_risk_vanishes(module, kind):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 6))
-    y = rng.integers(0, 2, 80) if kind == "single" else x[:, 0] + rng.normal(size=80)
+    y = x[:, 0] + rng.normal(size=80)
+    if kind != "score":
+        y = rng.integers(0, 2, (80, 2) if kind == "multi" else 80)
     [head] = module.fit_linear(x, y, SCHEMAS[kind].outputs, [1e-6], module.Options())
     best = risk(head(x), y)
     for _ in range(20):

@@ -9,7 +9,7 @@ import sys
 import types
 
 import pytest
-from tiny import snippets
+from tiny import several, snippets
 from typer.testing import CliRunner
 
 from textlabel import registry
@@ -46,6 +46,26 @@ def test_the_commands_on_your_own_csv(folder, tiny_backbone):
     assert [line.split()[0] for line in lines] == ["fit", "annotate", "evaluate"]
     for line in lines:
         words = shlex.split(line)
+        more = ["--backbone", str(tiny_backbone)] if words[0] == "fit" else []
+        done = CliRunner().invoke(app, words + more)
+        assert done.exit_code == 0, done.stderr
+
+
+def test_the_commands_of_several_labels_a_row(tmp_path, monkeypatch, tiny_backbone):
+    with (tmp_path / "labeled.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("text", "label"), *((r["text"], "|".join(r["label"])) for r in several(60))]
+        )
+    with (tmp_path / "unlabeled.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text",), *((row["text"],) for row in several(20, seed=1))])
+    monkeypatch.chdir(tmp_path)
+    section = README.partition("## Several labels a row")[2].partition("##")[0]
+    lines = [
+        shlex.split(line, comments=True)
+        for line in re.findall(r"^    textlabel (.*)$", section, re.MULTILINE)
+    ]
+    assert [words[0] for words in lines] == ["fit", "annotate"]
+    for words in lines:
         more = ["--backbone", str(tiny_backbone)] if words[0] == "fit" else []
         done = CliRunner().invoke(app, words + more)
         assert done.exit_code == 0, done.stderr

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from textlabel.audit.draws import MARKER, drawn_rows, draws
 from textlabel.audit.seal import Sealed, open_sealed
-from textlabel.audit.store import append, locked, read_lines
-from textlabel.corpus.check import UNDECIDED, Rejects
+from textlabel.audit.store import LOG, append, locked, read_lines
+from textlabel.audit.subsets import SEPARATOR, read_word
+from textlabel.corpus.check import NOTHING, UNDECIDED, Rejects
 from textlabel.corpus.files import read_file
 from textlabel.corpus.records import joined
 from textlabel.corpus.spool import Spool
@@ -23,7 +24,6 @@ from textlabel.errors import AuditError, CorpusError, nearest
 from textlabel.trust.agreement import majority
 from textlabel.trust.certificate import Bools, Floats, Ints
 
-LOG = "answers.jsonl"
 TODO = "todo"
 
 #: a spreadsheet keeps no more of a text than this, and shows an error for one that looks like a formula
@@ -163,6 +163,22 @@ class _Reader:
         return vote in self.before and self.before[vote] == record["label"]
 
     def value(self, number: int, label: str) -> tuple[str, str | float | None]:
+        return self.subset(number, label) if self.sealed.several else self.single(number, label)
+
+    def subset(self, number: int, label: str) -> tuple[str, str | None]:
+        """Return the set of classes that a person wrote, as one word."""
+        try:
+            return "answered", read_word(label, self.sealed.classes)
+        except KeyError as error:
+            word = label.strip().casefold().removeprefix("?")
+            if word in UNDECIDED:
+                return word, None
+            part = str(error.args[0])
+            hint = nearest(part, [*self.sealed.classes, NOTHING, *UNDECIDED])
+            problem = f"unknown label {part!r}: {hint}; several are joined by {SEPARATOR!r}"
+            raise self.error(number, "label", problem) from None
+
+    def single(self, number: int, label: str) -> tuple[str, str | float | None]:
         names = self.sealed.names
         folded = {name.strip().casefold(): name for name in names}
         word = label.strip().casefold()

@@ -107,7 +107,7 @@ def certify(
         "population": sealed.n,
         **{key: sealed.seal[key] for key in ("gold", "rejected")},
         "out_of_scope": sealed.n - sealed.in_scope,
-        "error": "another class" if sealed.names else f"further than {made[0].tolerance} from the answer",
+        "error": _error(sealed, made[0].tolerance),
         "labels_shown": any(one.labels_shown for one in made),
         "assumes": ASSUMED + (ASSUMED_AFTER if shown_before(sealed, look) else ""),
         "seal": sealed.seal["labels"],
@@ -119,6 +119,13 @@ def certify(
     note_shown(sealed, look)
     unanswered = int(np.sum(~gold.decided[rows]))
     return store(sealed, {**record, "unanswered": unanswered, "reviewers": reviewers(gold, sealed)})
+
+
+def _error(sealed: Sealed, tolerance: float | None) -> str:
+    """Return in words what counts as wrong."""
+    if not sealed.names:
+        return f"further than {tolerance} from the answer"
+    return "not exactly the same classes" if sealed.several else "another class"
 
 
 def _answers_digest(gold: Gold, rows: Ints) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from textlabel.audit.seal import Sealed, open_sealed
 from textlabel.audit.store import locked, numbered, read_json, write_json
+from textlabel.audit.subsets import check_classes
 from textlabel.corpus.check import SHEET_COLUMN
 from textlabel.errors import AuditError, ExportError
 from textlabel.trust.certificate import Ints
@@ -193,6 +194,8 @@ def refuse_released(sealed: Sealed) -> None:
 
 
 def _tolerance(sealed: Sealed, earlier: Sequence[Draw], tolerance: float | None) -> float | None:
+    if sealed.several:
+        check_classes(sealed.classes)
     if sealed.names:
         if tolerance is not None:
             raise AuditError("a tolerance is for scores; with classes an error is another class")
@@ -218,7 +221,7 @@ def sheet_rows(
     first: dict[str, int] = {}
     for i, text in enumerate(picked["text"]):
         first.setdefault(text, i)
-    ids, labels, texts = picked["id"][:], picked["label"][:], list(first)
+    ids, labels, texts = picked["id"][:], sealed.labels[rows].tolist(), list(first)
     found = []
     for j in np.random.default_rng(seed).permutation(len(texts)):
         i = first[texts[j]]

@@ -14,6 +14,7 @@ from textlabel.audit.certification import accepted_rows, current
 from textlabel.audit.draws import sheet_rows, write_sheet
 from textlabel.audit.seal import Sealed, open_sealed
 from textlabel.audit.store import FOLDER
+from textlabel.audit.subsets import as_classes
 from textlabel.engine.gold import relabeled
 from textlabel.errors import AuditError, ExportError
 from textlabel.trust.certificate import Ints
@@ -111,8 +112,12 @@ def finish(folder: str | Path, out: str | Path, *, form: str = "dataset") -> dic
 def _finished(sealed: Sealed, gold: Gold) -> Dataset:
     """Return the rows with people's answers in the place of the model's label."""
     rows = np.flatnonzero(gold.decided)
-    values = gold.label[rows].tolist()
-    done = relabeled(sealed.rows, rows, [sealed.names[int(v)] for v in values] if sealed.names else values)
+    labels: list[Any] = gold.label[rows].tolist()
+    if sealed.names:
+        labels = [sealed.names[int(code)] for code in labels]
+    if sealed.several:
+        labels = [as_classes(word) for word in labels]
+    done = relabeled(sealed.rows, rows, labels)
     return (
         done.remove_columns("decision")
         .add_column("decision", ["accepted"] * len(done))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from textlabel.audit.answers import LOG, audit_answers
+from textlabel.audit.answers import audit_answers
 from textlabel.audit.draws import drawn_rows, draws, refuse_released
 from textlabel.audit.seal import Sealed, open_sealed
-from textlabel.audit.store import locked, numbered, read_json, write_json
+from textlabel.audit.store import LOG, locked, numbered, read_json, write_json
 from textlabel.corpus.check import RELEASED_COLUMN
 from textlabel.errors import AuditError, ExportError
 
@@ -25,7 +25,7 @@ def release(folder: str | Path, out: str | Path) -> int:
 
     Parameters
     ----------
-    out : csv file with id, text, label, ready for `fit`.
+    out : csv file with id, text, label, ready for `fit` (of several classes a row, with label_separator "|").
 
     Raises
     ------
@@ -73,8 +73,8 @@ def reuse(folder: str | Path, earlier: str | Path) -> int:
         raise AuditError(f"{folder}: its model learned from released audit answers; draw a new audit")
     if numbered(new.audit_folder, "draw") or (new.audit_folder / LOG).is_file():
         raise AuditError(f"{folder} has draws or answers of its own; they cannot be mixed with others")
-    if new.names != old.names:
-        raise AuditError(f"{folder} has the classes {new.names}, {earlier} {old.names}; draw a new audit")
+    if new.classes != old.classes or new.several != old.several:
+        raise AuditError(f"{folder} has the classes {new.classes}, {earlier} {old.classes}; draw a new audit")
     with locked(new.audit_folder):
         _carry(new, old)
     return len(drawn_rows(draws(new)))

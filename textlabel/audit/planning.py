@@ -15,6 +15,7 @@ from textlabel.audit.seal import Sealed, class_names, open_sealed
 from textlabel.errors import AuditError
 from textlabel.trust.certificate import Floats, check_levels, price
 from textlabel.trust.planning import SIZES, Forecast, forecast, recalibrated
+from textlabel.types import kind_of
 
 
 def plan(
@@ -87,6 +88,8 @@ def _expected(sealed: Sealed, pilot: str | Path | None) -> Floats:
     from textlabel.export._read import read_annotations
 
     rows = read_annotations(pilot)
+    if kind_of(rows.features["label"]) != "single":
+        raise AuditError(f"{pilot}: a pilot is for one class a row; plan without it")
     if "input_label" not in rows.column_names:
         raise AuditError(
             f"{pilot}: no column 'input_label'; expected annotations of rows that had a true label"

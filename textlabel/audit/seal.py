@@ -11,19 +11,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.audit.store import FOLDER, on_disk
+from textlabel.audit.store import FOLDER, LOG, on_disk, read_lines
+from textlabel.audit.subsets import words_of
 from textlabel.corpus.spool import pieces
 from textlabel.errors import AuditError, nearest
 from textlabel.registry import plugins
 from textlabel.trust.certificate import Audit, Bools, Floats, Ints, ranking
 from textlabel.trust.scores import Evidence, order_score, told_by_rows
-from textlabel.types import COLUMNS
+from textlabel.types import COLUMNS, class_names_of, kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,9 +98,25 @@ class Sealed:
         return seal
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:
         """Class names; empty for scores."""
         return class_names(self.rows)
+
+    @property
+    def several(self) -> bool:
+        """Whether a row may carry several classes, or none."""
+        return kind_of(self.rows.features["label"]) == "multi"
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What a label is one of: a class, or a set of classes as one word; nothing for scores.
+
+        Sets are first those that the model found, sorted, then those that people added, in their order.
+        """
+        if not self.several:
+            return self.classes
+        answers = (line["label"] for line in read_lines(self.audit_folder / LOG))
+        return tuple(dict.fromkeys([*sorted(set(words_of(self.rows))), *filter(None, answers)]))
 
     @property
     def rank(self) -> Ints:
@@ -107,10 +125,13 @@ class Sealed:
         rank[self.order] = np.arange(self.n)
         return rank
 
-    @property
+    @cached_property
     def labels(self) -> npt.NDArray[Any]:
-        """(N,) class indices, or scores."""
-        return column(self.rows, "label")
+        """(N,) places among ``names``, or scores."""
+        if not self.several:
+            return column(self.rows, "label")
+        place = {word: i for i, word in enumerate(self.names)}
+        return np.array([place[word] for word in words_of(self.rows)], dtype=np.int64)
 
     @property
     def in_scope(self) -> int:
@@ -188,7 +209,7 @@ def groupable(rows: Dataset) -> list[str]:
 
 def class_names(rows: Dataset) -> tuple[str, ...]:
     """Return the class names of annotated rows; empty for scores."""
-    return tuple(getattr(rows.features["label"], "names", None) or ())
+    return class_names_of(rows.features["label"])
 
 
 def column(rows: Dataset, name: str) -> npt.NDArray[Any]:
@@ -233,7 +254,8 @@ def _sureness(rows: Dataset, name: str) -> Floats:
         if np.isinf(values).any():
             raise AuditError(f"order_by = {name!r}: expected finite numbers, row {np.isinf(values).argmax()}")
         return values
-    if name in plugins("score") and hasattr(rows.features["label"], "names"):
+    kind = kind_of(rows.features["label"])
+    if name in plugins("score") and kind == "single":
         if not told_by_rows(name):
             raise AuditError(
                 f"order_by = {name!r} asks the model, and these rows lack what it says: annotate with "
@@ -243,7 +265,8 @@ def _sureness(rows: Dataset, name: str) -> Floats:
         probabilities = np.concatenate(flat).astype(np.float64).reshape(len(rows), -1)
         return order_score(name, Evidence(probabilities, column(rows, "ood_score")))
     check_order_by(name, rows.column_names)
-    raise AuditError(f"order_by = {name!r}: scores have no probabilities; name a column of numbers")
+    lack = "scores have no probabilities" if kind == "score" else "rows may carry several classes"
+    raise AuditError(f"order_by = {name!r}: {lack}; name a column of numbers")
 
 
 def check_order_by(order_by: str, columns: Iterable[str]) -> None:
@@ -261,7 +284,19 @@ def _labels_digest(rows: Dataset, order: Ints) -> str:
     """Return the digest of labels, their names, their order, confidence, and what is in scope."""
     names = np.frombuffer(repr(class_names(rows)).encode(), np.uint8)
     sure = column(rows, "confidence").astype(np.float64)
-    return _digest(names, column(rows, "label"), order, sure, _out_of_scope(rows))
+    return _digest(names, *_labels(rows), order, sure, _out_of_scope(rows))
+
+
+def _labels(rows: Dataset) -> Iterator[npt.NDArray[Any]]:
+    """Yield the labels (N,); of lists of labels how many each row has (N,), and all of them."""
+    import pyarrow.compute as pc
+
+    if kind_of(rows.features["label"]) == "multi":
+        lists = _arrow(rows, "label")
+        yield pc.list_value_length(lists).to_numpy()
+        yield pc.list_flatten(lists).to_numpy()
+    else:
+        yield column(rows, "label")
 
 
 def _strings_digest(rows: Dataset, *names: str) -> str:

@@ -13,6 +13,8 @@ from textlabel.corpus.remote import is_url, shown
 from textlabel.errors import AuditError
 
 FOLDER = "audit"
+#: people's answers, within it
+LOG = "answers.jsonl"
 
 
 def on_disk(folder: str | Path) -> Path:

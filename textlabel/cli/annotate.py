@@ -31,6 +31,7 @@ def annotate(
     ] = False,
     gold: Annotated[str, typer.Option(metavar="FILE", help=_HELP["gold"])] = "",
     label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Annotate.label_column,
+    label_separator: Annotated[str, typer.Option(metavar="SIGN", help=_HELP["label_separator"])] = "",
     order_by: Annotated[str, typer.Option(metavar="COLUMN", help=_HELP["order_by"])] = Annotate.order_by,
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
@@ -83,6 +84,7 @@ def annotate(
         correct_label_shift=correct_label_shift,
         gold=gold,
         label_column=label_column,
+        label_separator=label_separator,
         order_by=order_by,
         text_column=tuple(text_column),
         id_column=id_column,

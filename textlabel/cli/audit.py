@@ -64,7 +64,8 @@ def draw(
 
     The rows are a uniform draw from all rows that the model labeled; labels and their order must be the ones
     that `annotate` sealed. The sheet shows texts in random order, without the model's label. Fill in the
-    column `label`: a class name (or a score), or unsure, skip, none of these. Drawing again adds rows.
+    column `label`: a class name (or a score; where rows may carry several classes, names joined by |, or
+    "(none)"), or unsure, skip, none of these. Drawing again adds rows.
     """
     from textlabel.audit import draw as draw_rows
 

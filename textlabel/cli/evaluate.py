@@ -17,6 +17,7 @@ def evaluate(
     annotations: Annotated[str, typer.Argument(metavar="DIR", help=_HELP["annotations"])],
     gold: Annotated[str, typer.Option(metavar="FILE", help=_HELP["gold"])],
     label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Evaluate.label_column,
+    label_separator: Annotated[str, typer.Option(metavar="SIGN", help=_HELP["label_separator"])] = "",
     id_column: Annotated[str, typer.Option(help=_HELP["id_column"])] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
@@ -26,12 +27,13 @@ def evaluate(
     Example:
       textlabel evaluate labeled --gold gold.csv --json
 
-    Rows are joined by id, so gold may cover a part of the corpus. Tells accuracy, macro-F1 and the
-    classes one by one; how far confidence can be believed (ECE in equal-mass bins with a bootstrap
+    Rows are joined by id, so gold may cover a part of the corpus. Tells accuracy, macro-F1 (where rows may
+    carry several classes, also micro-F1, how many sets are exactly right, and the share of wrong answers) and
+    the classes one by one; how far confidence can be believed (ECE in equal-mass bins with a bootstrap
     interval, Brier score, log-likelihood); and the fraction of rows that could be accepted at 95 % and
     99 % precision. Writes nothing.
     """
-    evaluation = Evaluate(annotations, gold, label_column, id_column).evaluation()
+    evaluation = Evaluate(annotations, gold, label_column, label_separator, id_column).evaluation()
     if as_json:
         say_json(evaluation.to_json())
     else:

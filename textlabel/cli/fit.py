@@ -25,6 +25,7 @@ def fit(
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it
     label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Fit.label_column,
+    label_separator: Annotated[str, typer.Option(metavar="SIGN", help=_HELP["label_separator"])] = "",
     id_column: Annotated[str, typer.Option(help=_HELP["id_column"])] = "",
     seed: Annotated[int, typer.Option(help=_HELP["seed"])] = Fit.seed,
     calibration: Annotated[str, typer.Option(help=_HELP["calibration"])] = Fit.calibration,
@@ -33,6 +34,7 @@ def fit(
     keep_reference: Annotated[bool, typer.Option("--keep-reference", help=_HELP["keep_reference"])] = False,
     sets: Annotated[str, typer.Option(metavar="lac|aps|raps|class", help=_HELP["sets"])] = Fit.sets,
     set_alpha: Annotated[float, typer.Option(min=0, max=1, help=_HELP["set_alpha"])] = Fit.set_alpha,
+    threshold: Annotated[str, typer.Option(metavar="half|f1", help=_HELP["threshold"])] = Fit.threshold,
     noisy_labels: Annotated[
         str, typer.Option(metavar="keep|prune|soft", help=_HELP["noisy_labels"])
     ] = Fit.noisy_labels,
@@ -74,6 +76,7 @@ def fit(
         validation=validation,
         text_column=tuple(text_column),
         label_column=label_column,
+        label_separator=label_separator,
         id_column=id_column,
         seed=seed,
         calibration=calibration,
@@ -82,6 +85,7 @@ def fit(
         keep_reference=keep_reference,
         sets=sets,
         set_alpha=set_alpha,
+        threshold=threshold,
         noisy_labels=noisy_labels,
         forget_rows=forget_rows,
         backend=backend,

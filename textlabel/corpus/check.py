@@ -114,6 +114,46 @@ def unknown_labels(labels: pa.ChunkedArray, names: Sequence[str]) -> Problems:
     return {i: f"unknown label {word!r}: {nearest(word, names)}" for i, word in words}
 
 
+def bad_class_lists(lists: pa.ChunkedArray, names: Sequence[str] | None = None) -> Problems:
+    """Return the rows of a column of lists of class names that name none where one is due, twice, or unknown.
+
+    Parameters
+    ----------
+    names : the classes allowed; None: any.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> bad_class_lists(pa.chunked_array([[["a"], [], None, ["a", "a"], ["b"]]]), ["a"])
+    {2: 'the labels are missing', 3: "class 'a' is named twice", 4: "unknown label 'b': known: a"}
+    """
+    import pyarrow as pa
+
+    known = None if names is None else set(names)
+    found: Problems = {}
+    first = 0
+    for piece in pieces(pa.table({"label": lists})):
+        for i, row in enumerate(piece.column("label").to_pylist(), first):
+            if problem := _bad_classes(row, known):
+                found[i] = problem
+        first += len(piece)
+    return found
+
+
+def _bad_classes(row: list[str | None] | None, known: set[str] | None) -> str:
+    """Return what is wrong with the class names of one row, "" if nothing is."""
+    if row is None:
+        return "the labels are missing"
+    for place, name in enumerate(row):
+        if name is None or not name.strip():
+            return "a class name is empty"
+        if name in row[:place]:
+            return f"class {name!r} is named twice"
+        if known is not None and name not in known:
+            return f"unknown label {name!r}: {nearest(name, sorted(known))}"
+    return ""
+
+
 def bad_scores(scores: pa.ChunkedArray) -> Problems:
     """Return the rows of a float column that are missing, NaN or infinite.
 
@@ -163,6 +203,8 @@ SHEET_COLUMN = "textlabel_sheet"
 RELEASED_COLUMN = "textlabel_released"
 #: what people may write there instead of a label
 UNDECIDED = ("unsure", "skip", "none of these")
+#: what they write where rows may carry several classes, and this one carries none
+NOTHING = "(none)"
 
 
 def _sheets(marks: Iterable[str | None]) -> list[str]:
@@ -227,6 +269,8 @@ def rows_after_audit(dataset: datasets.Dataset) -> int:
 def infer_schema(dataset: datasets.Dataset, label_kind: LabelKind) -> LabelSchema:
     """Return the schema of a loaded corpus: its class names sorted, or a score.
 
+    Where a row may carry several classes, those are meant that some row carries.
+
     Raises
     ------
     CorpusError : there is no label column, no row, or only one class.
@@ -241,13 +285,14 @@ def infer_schema(dataset: datasets.Dataset, label_kind: LabelKind) -> LabelSchem
     if label_kind == "score":
         return LabelSchema("score")
     column = dataset.select_columns("label").with_format("arrow")[:].column("label")
-    names = sorted(pc.unique(column).to_pylist())
+    given = pc.list_flatten(column) if label_kind == "multi" else column
+    names = sorted(pc.unique(given).to_pylist())
     if len(names) < 2:
         raise CorpusError(
             f"column 'label' holds {len(names)} class{'' if names else 'es'} {names} in {len(column)} rows; "
             "expected at least two: add labeled rows of another class"
         )
-    return LabelSchema("single", tuple(names))
+    return LabelSchema(label_kind, tuple(names))
 
 
 def require_rows_per_class(labels: IntArray, groups: IntArray, schema: LabelSchema) -> None:
@@ -255,7 +300,7 @@ def require_rows_per_class(labels: IntArray, groups: IntArray, schema: LabelSche
 
     Parameters
     ----------
-    labels : (n,) class numbers.
+    labels : (n,) class numbers, or (n, k) 0 and 1, the classes that a row carries.
     groups : (n,) equal for equal texts, see `textlabel.corpus.dedup.groups`.
 
     Examples
@@ -265,6 +310,9 @@ def require_rows_per_class(labels: IntArray, groups: IntArray, schema: LabelSche
     Traceback (most recent call last):
     textlabel.errors.CorpusError: class 'bad' has 1 row, expected 2 or more with different texts: ...
     """
+    if labels.ndim == 2:
+        carriers, labels = np.nonzero(labels)
+        groups = groups[carriers]
     pairs = np.unique(np.stack([labels, groups]), axis=1)[0]
     rows, texts = (np.bincount(of, minlength=len(schema.names)) for of in (labels, pairs))
     few = np.flatnonzero(texts < 2)

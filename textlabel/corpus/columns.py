@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from textlabel.corpus.check import Problems, bad_scores, blank_values, unknown_labels
+from textlabel.corpus.check import (
+    NOTHING,
+    Problems,
+    bad_class_lists,
+    bad_scores,
+    blank_values,
+    unknown_labels,
+)
 from textlabel.corpus.sources import Rows
 from textlabel.corpus.spool import piecewise
 from textlabel.errors import CorpusError, nearest
@@ -67,10 +74,69 @@ def class_names(rows: Rows, name: str, classes: Sequence[str] | None) -> Column:
     else:
         raise CorpusError(
             f"{rows.files[0]}, column {name!r}: expected one class name a row, got {column.type}; "
-            "choose another label_column"
+            "choose another label_column, or use recipe 'multilabel' for several classes a row"
         )
     problems = {} if classes is None else unknown_labels(labels, classes)
     return Column(labels, name, problems | blank_values(labels, "label"))
+
+
+def class_lists(rows: Rows, name: str, classes: Sequence[str] | None, separator: str | None) -> Column:
+    """Return the class names of each row as lists of strings, which may be empty: the row is of no class.
+
+    Parameters
+    ----------
+    separator : parts the names in a text; a text without any is an empty list. None: the column holds lists.
+    """
+    import pyarrow as pa
+
+    column = _find(rows, name, "label_column")
+    if separator is not None and _is_text(column.type):
+        lists = piecewise(
+            pa.table({"given": column}), lambda piece: _parted(piece.column("given"), separator)
+        )
+        return Column(lists, name, bad_class_lists(lists, classes))
+    inside = getattr(column.type, "value_type", None)
+    if pa.types.is_null(column.type):
+        lists = column.cast(pa.list_(pa.string()))
+    elif inside is not None and (_is_text(inside) or _is_any(inside, "integer", "boolean", "null")):
+        names = getattr(getattr(rows.features[name], "feature", None), "names", None)
+        lists = piecewise(pa.table({"given": column}), lambda piece: _named(piece.column("given"), names))
+    else:
+        hint = ": parted by what? (label_separator, such as '|')" if _is_text(column.type) else ""
+        raise CorpusError(
+            f"{rows.files[0]}, column {name!r}: expected a list of class names a row, got "
+            f"{column.type}{hint}; choose another label_column, or a recipe for one label a row"
+        )
+    return Column(lists, name, bad_class_lists(lists, classes))
+
+
+def _parted(words: pa.ChunkedArray, separator: str) -> pa.Array:
+    """Return texts as lists of their parts, without white space around them; "(none)" is an empty list."""
+    import pyarrow as pa
+
+    def parts(text: str | None) -> list[str] | None:
+        if text is None:
+            return None
+        nothing = text.strip().casefold() in ("", NOTHING)
+        return [] if nothing else [part.strip() for part in text.split(separator)]
+
+    return pa.array(list(map(parts, words.to_pylist())), pa.list_(pa.string()))
+
+
+def _named(lists: pa.ChunkedArray, names: Sequence[str] | None) -> pa.Array:
+    """Return lists of strings of lists of anything, of class numbers where these have names."""
+    import pyarrow as pa
+
+    rows = lists.to_pylist()
+    if names is not None:
+        rows = [
+            None if row is None else [names[c] if c is not None and c >= 0 else None for c in row]
+            for row in rows
+        ]
+        return pa.array(rows, pa.list_(pa.string()))
+    return pa.chunked_array(
+        [chunk.cast(pa.list_(pa.string())) for chunk in lists.chunks], pa.list_(pa.string())
+    )
 
 
 def scores(rows: Rows, name: str) -> Column:

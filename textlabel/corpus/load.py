@@ -21,7 +21,7 @@ from textlabel.corpus.check import (
     undecided,
     write_rejects,
 )
-from textlabel.corpus.columns import Column, class_names, row_ids, scores, texts
+from textlabel.corpus.columns import Column, class_lists, class_names, row_ids, scores, texts
 from textlabel.corpus.remote import is_url, shown
 from textlabel.corpus.sources import Rows, read_source
 from textlabel.corpus.spool import as_dataset, spans, spooled
@@ -44,6 +44,7 @@ def load_corpus(
     label_column: str | None = None,
     id_column: str | Literal[False] | None = None,
     label_kind: LabelKind = "single",
+    label_separator: str | None = None,
     classes: Sequence[str] | None = None,
     split: str | None = None,
     config: str | None = None,
@@ -65,7 +66,10 @@ def load_corpus(
         else the row's position in the source, from "0" and counting bad rows too. False: the position in any
         case, where nothing needs ids to differ.
     label_kind : "single" makes class names of the labels, as strings; "score" float64. Rows of a to-do sheet
-        that were answered by "unsure", "skip" or "none of these" have no label, and are left out.
+        that were answered by "unsure", "skip" or "none of these" have no label, and are left out. "multi":
+        a row has a list of class names; an empty one means that none of the classes is right.
+    label_separator : with "multi", what parts the class names in a text, as in csv: "|". An empty text, or
+        "(none)", is an empty list then.
     classes : the class names allowed; by default any.
     split, config : which part of a Hub dataset, or of a saved `DatasetDict`, is meant.
     on_bad_row : "fail" stops at the first unusable row; "skip" leaves such rows out.
@@ -92,6 +96,7 @@ def load_corpus(
         label_column=label_column,
         id_column=id_column,
         label_kind=label_kind,
+        label_separator=label_separator,
         classes=classes,
         split=split,
         config=config,
@@ -107,6 +112,7 @@ def load_with_rejects(
     label_column: str | None = None,
     id_column: str | Literal[False] | None = None,
     label_kind: LabelKind = "single",
+    label_separator: str | None = None,
     classes: Sequence[str] | None = None,
     split: str | None = None,
     config: str | None = None,
@@ -120,6 +126,7 @@ def load_with_rejects(
             f"reject_file={shown(str(reject_file))!r} is a URL; expected a path on this machine"
         )
     _one_of("label_kind", label_kind, get_args(LabelKind))
+    _check_separator(label_separator, label_kind)
     names = (text_column,) if isinstance(text_column, str) else tuple(text_column or ())
     if not names and text_column is not None:
         raise CorpusError("text_column names no column; expected one or more")
@@ -136,10 +143,8 @@ def load_with_rejects(
         columns = {"id": row_ids(rows, named)}
         if names:
             columns["text"] = texts(rows, names)
-        if label_column is not None and label_kind == "score":
-            columns["label"] = scores(rows, label_column)
-        elif label_column is not None:
-            columns["label"] = class_names(rows, label_column, classes)
+        if label_column is not None:
+            columns["label"] = _labels(rows, label_column, label_kind, classes, label_separator)
         good = _good_rows(rows, columns, rejects)
     finally:
         if on_bad_row == "skip" and reject_file is not None:
@@ -153,6 +158,24 @@ def load_with_rejects(
 def _one_of(option: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise CorpusError(f"{option}={value!r} is unknown: {nearest(value, known)}")
+
+
+def _check_separator(separator: str | None, kind: LabelKind) -> None:
+    if separator is not None and (kind != "multi" or not separator):
+        raise CorpusError(
+            f"label_separator={separator!r}: expected one or more signs, and labels of kind 'multi', as "
+            f"recipe 'multilabel' reads them; these are of kind {kind!r}"
+        )
+
+
+def _labels(
+    rows: Rows, name: str, kind: LabelKind, classes: Sequence[str] | None, separator: str | None
+) -> Column:
+    if kind == "score":
+        return scores(rows, name)
+    if kind == "multi":
+        return class_lists(rows, name, classes, separator)
+    return class_names(rows, name, classes)
 
 
 def _decided(rows: Rows, label_column: str, classes: Sequence[str]) -> Rows:
@@ -210,7 +233,8 @@ def _dataset(
     import pyarrow as pa
 
     arrays = {name: column.values for name, column in columns.items()}
-    features = {name: datasets.Value(str(array.type)) for name, array in arrays.items()}
+    schema = pa.schema([(name, array.type) for name, array in arrays.items()])
+    features = dict(datasets.Features.from_arrow_schema(schema))
     carried = [name for name in rows.table.column_names if name not in spent]
     for name in carried:
         free = name if name not in RESERVED else f"input_{name}"

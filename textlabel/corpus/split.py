@@ -1,9 +1,10 @@
 """Who is held out: stratified by label, and never an exact duplicate on both sides.
 
 Both splits deal *groups* of rows into bins. The groups that could go wrong are dealt first and one
-by one (several labels in one group, rare classes, many rows), each to the bin least filled with its
-labels. Single rows then even out each class by the highest-averages method of Adams, which gives
-every bin a first row of a class before it gives any a second.
+by one (several labels in one group or row, rare classes, many rows), each to the bin least filled with its
+labels, as Sechidis et al. 2011 do (doi 10.1007/978-3-642-23808-6_10). Single rows then even out each class by
+the highest-averages method of Adams, which gives every bin a first row of a class before it gives any a
+second.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ SCORE_STRATA = 10
 def folds(labels: Labels, groups: IntArray, k: int, seed: int) -> IntArray:
     """Return (n,) fold numbers in 0..k-1, stratified by label, with groups kept together.
 
-    No fold is empty, and every fold's training part (the rows of the other folds) has every class.
+    No fold is empty, and every fold's training part (the rows of the other folds) has every class. Where a
+    row may carry several classes this cannot always be; it then holds for as many as are found.
 
     Parameters
     ----------
-    labels : (n,) class names or numbers; floats are scores, stratified by quantile.
+    labels : (n,) class names or numbers; floats are scores, stratified by quantile. (n, k) 0 and 1 are the
+        classes that a row carries.
     groups : (n,) equal for exact duplicates, see `textlabel.corpus.dedup.groups`.
     seed : decides which rows go where; the same seed gives the same folds.
 
@@ -65,7 +68,9 @@ def holdout(labels: Labels, groups: IntArray, fraction: float, seed: int) -> npt
 
 
 def splittable(labels: Labels, groups: IntArray) -> npt.NDArray[np.bool_]:
-    """Return (n,) whether a row's class has two distinct texts, so that one can be held out; of scores all.
+    """Return (n,) whether a row's class has two distinct texts, so that one can be held out.
+
+    Of scores, and of rows that may carry several classes, all can.
 
     Examples
     --------
@@ -73,7 +78,7 @@ def splittable(labels: Labels, groups: IntArray) -> npt.NDArray[np.bool_]:
     [True, True, False, False]
     """
     given = np.asarray(labels)
-    if given.dtype.kind == "f":
+    if given.dtype.kind == "f" or given.ndim == 2:
         return np.ones(len(given), np.bool_)
     codes = np.unique(given, return_inverse=True)[1]
     distinct = np.bincount(
@@ -95,6 +100,8 @@ def _split(labels: Labels, groups: IntArray, shares: FloatArray, seed: int) -> I
         )
         if (spread > 1).all():
             return np.asarray(bins[member])
+    if np.ndim(labels) == 2:  # classes that overlap may leave no such split
+        return np.asarray(bins[member])
     stuck = ", ".join(name for name, bins_with in zip(names, spread, strict=True) if bins_with < 2)
     raise CorpusError(
         f"no split found that leaves {stuck} on both sides: some texts of it are there twice with different "
@@ -105,6 +112,8 @@ def _split(labels: Labels, groups: IntArray, shares: FloatArray, seed: int) -> I
 def _strata(labels: npt.NDArray[np.generic], member: IntArray, parts: int) -> tuple[list[str], IntArray]:
     """Return the name of each stratum, and (groups, strata) how many rows each group has in each."""
     sizes = np.bincount(member)
+    if labels.ndim == 2:
+        return _class_strata(labels, member)
     if labels.dtype.kind == "f":
         rank = np.argsort(np.argsort(np.bincount(member, weights=labels) / sizes, kind="stable"))
         strata = int(np.clip(len(sizes) // (2 * parts), 1, SCORE_STRATA))
@@ -115,6 +124,20 @@ def _strata(labels: npt.NDArray[np.generic], member: IntArray, parts: int) -> tu
     counts = np.zeros((len(sizes), len(classes)), dtype=np.int32)
     np.add.at(counts, (member, codes), 1)
     return [f"class {name!r}" for name in classes.tolist()], counts
+
+
+def _class_strata(answers: npt.NDArray[np.generic], member: IntArray) -> tuple[list[str], IntArray]:
+    """Return the strata of rows that carry several classes: each class, and the rows of none of these.
+
+    What a single text has is no stratum, as it cannot be on both sides.
+    """
+    counts = np.zeros((member.max() + 1, answers.shape[1] + 1), dtype=np.int32)
+    np.add.at(counts, member, np.pad(answers.astype(np.int32), ((0, 0), (0, 1))))
+    common = np.flatnonzero((counts > 0).sum(axis=0) > 1)
+    np.add.at(counts[:, -1], member, ~answers[:, common].astype(np.bool_).any(axis=1))
+    if (counts[:, -1] > 0).sum() > 1:
+        common = np.append(common, answers.shape[1])
+    return [f"class {c}" for c in common.tolist()], counts[:, common]
 
 
 def _require_enough(names: list[str], counts: IntArray, parts: int) -> None:

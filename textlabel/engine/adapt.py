@@ -11,11 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from textlabel import registry
 from textlabel.corpus.check import require_rows_per_class
 from textlabel.corpus.dedup import groups as duplicate_groups
 from textlabel.corpus.split import holdout
 from textlabel.engine.auto import FOLDS, Choice, choose_recipe
+from textlabel.engine.calibration import (
+    HOLDOUT_SHARE,
+    Calibration,
+    check_calibrator,
+    check_threshold,
+    rows_per_class,
+)
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
 from textlabel.engine.head import solver, twin_heads
 from textlabel.engine.noise import check_noisy_labels
@@ -31,6 +37,7 @@ from textlabel.recipe import Recipe, options_of
 from textlabel.trust.calibrators.none import Uncalibrated
 from textlabel.trust.choice import choose
 from textlabel.trust.moments import Float32
+from textlabel.trust.multilabel import SubsetRule, fit_subsets
 from textlabel.trust.scope import Map, Scope
 from textlabel.trust.set_rule import SetPlan
 from textlabel.trust.source import Twins, measure_source
@@ -38,52 +45,8 @@ from textlabel.types import FloatArray, IntArray
 
 log = logging.getLogger("textlabel")
 
-#: from this many labels in the rarest class, a fifth of the rows is held out for calibration
-HOLDOUT_FROM = 50
-HOLDOUT_SHARE = 0.2
-#: folds of a recipe that reads n-grams, one of which costs next to nothing
-LEXICAL_FOLDS = 5
 #: seconds in which alternatives of a recipe may be tried
 BUDGET = 60.0
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Which rows calibrate: "none", "holdout", "out-of-fold" (solved heads) or "folds" of whole runs."""
-
-    mode: str
-    folds: int = 0
-
-    @classmethod
-    def plan(cls, text: str, recipe: Recipe, task: Task) -> Calibration:
-        """Return the plan for ``auto``, ``holdout``, ``folds=K`` or ``none``.
-
-        A recipe of one solved head has its out-of-fold logits for nothing.
-
-        Raises
-        ------
-        RecipeError : none of these.
-        """
-        folds = int(text[6:]) if text.startswith("folds=") and text[6:].isdigit() else 0
-        if text not in ("auto", "holdout", "none") and folds < 2:
-            raise RecipeError(f"calibration = {text!r}: expected auto, holdout, folds=K with K >= 2, or none")
-        if text in ("none", "holdout"):
-            return cls(text)
-        if recipe.features == "ngrams":
-            return cls("folds", folds or LEXICAL_FOLDS)
-        if len(recipe.stages) == 1 and solver(recipe.stages[0]):
-            return cls("out-of-fold", folds or int(options_of("tune", recipe.stages[0].tune).folds))
-        if folds:
-            return cls("folds", folds)
-        rarest = len(task.targets) if task.schema.kind == "score" else int(np.bincount(task.targets).min())
-        return cls("holdout") if rarest >= HOLDOUT_FROM else cls("folds", 3)
-
-    def announce(self, rows: int) -> None:
-        """Tell what calibrating costs, where it costs something."""
-        if self.mode == "holdout":
-            log.info("calibration: %d of %d rows are held out of training", round(rows * HOLDOUT_SHARE), rows)
-        elif self.mode == "folds":
-            log.info("calibration: %d extra training runs (folds=%d)", self.folds, self.folds)
 
 
 @dataclass(frozen=True)
@@ -115,6 +78,7 @@ def adapt(
     calibrator: str = "auto",
     scope: ScopePlan = ScopePlan(),  # noqa: B008 - frozen
     sets: SetPlan = SetPlan(),  # noqa: B008 - frozen
+    threshold: str = "half",
     noisy_labels: str = "keep",
     budget: float = BUDGET,
     fixed_layers: bool = False,
@@ -132,6 +96,8 @@ def adapt(
     calibrator : plugin, or "auto": the simplest that those rows do not speak against.
     scope : which score tells texts off the map, and whether features of training rows are kept.
     sets : which prediction sets, and at which level.
+    threshold : where rows may carry several classes, from which probability on: "half" or "f1"
+        (`textlabel.trust.multilabel`).
     noisy_labels : "keep" trains on all labels as given, "prune" leaves rows out whose label is likely wrong,
         "soft" takes what heads that did not train on such a row say of it instead. Which rows these are is
         found among the rows that train; those that calibrate keep their labels.
@@ -156,7 +122,9 @@ def adapt(
         )
     scope.check(task.schema.kind)
     sets.check(task.schema.kind)
-    _check_calibrator(calibrator, Calibration.plan(calibration, recipe, task), task)
+    plan = Calibration.plan(calibration, recipe, task)
+    check_calibrator(calibrator, plan, task)
+    check_threshold(threshold, plan, task)
 
     def start(backbone: Backbone, recipe: Recipe, place: str = "") -> Run:
         facts = {**_fingerprint(backbone, task, recipe, seed, calibration), "noisy_labels": noisy_labels}
@@ -165,7 +133,7 @@ def adapt(
             saved = Checkpoint(checkpoint / place, facts, checkpoint_seconds)
         return Run(backbone, task, recipe, seed, backend, saved, cache=cache, noisy_labels=noisy_labels)
 
-    if task.schema.kind == "single":
+    if task.schema.kind != "score":
         require_rows_per_class(task.targets, duplicate_groups(task.texts), task.schema)
     if recipe.alternatives:
         choice = choose_recipe(
@@ -180,7 +148,10 @@ def adapt(
         run.recipe = _with_folds(run.recipe, plan.folds)
     _warn_of_rare_classes(run, plan.folds)
     known = choice.folds if plan == Calibration("folds", FOLDS) else None
-    bundle = _bundle(run, plan, scope, sets, calibrator, _fit(run, plan, scope, known))
+    fitted = _fit(run, plan, scope, known)
+    if task.schema.kind == "multi":
+        return _bundle_of_subsets(run, plan, scope, sets, threshold, fitted)
+    bundle = _bundle(run, plan, scope, sets, calibrator, fitted)
     if choice.trials:
         bundle.record["tried"] = [trial.to_json() for trial in choice.trials]
     return bundle
@@ -192,6 +163,13 @@ def _check(task: Task, recipe: Recipe) -> None:
             f"recipe {recipe.name!r} learns from {' or '.join(sorted(recipe.kinds))} labels, these are "
             f"{task.schema.kind} labels; `textlabel recipes` lists what fits"
         )
+    for stage in recipe.stages if task.schema.kind == "multi" else ():
+        options = options_of("tune", stage.tune)
+        if stage.tune.name == "head" and (any(options.name_weights) or options.spread):
+            raise RecipeError(
+                f"recipe {recipe.name!r}: name_weights and spread are for one label a row, and these rows "
+                "may carry several: leave both out"
+            )
     for name in recipe.alternatives:
         _check(replace(task, validation=None), Recipe.load(name))
     if recipe.alternatives:
@@ -204,25 +182,10 @@ def _check(task: Task, recipe: Recipe) -> None:
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
 
 
-def _check_calibrator(name: str, plan: Calibration, task: Task) -> None:
-    if name == "auto":
-        return
-    registry.load("calibrator", name)  # an unknown one fails here, not after hours of training
-    if task.schema.kind == "score":
-        raise RecipeError(f"calibrator = {name!r}: scores have no confidence to calibrate; leave it out")
-    if plan.mode == "none" and name != "none":
-        raise RecipeError(
-            f"calibrator = {name!r} learns from rows that calibration = 'none' does not give; "
-            "leave one of the two out"
-        )
-
-
 def _warn_of_rare_classes(run: Run, folds: int) -> None:
     """Warn of classes that not every fold has a row of."""
     task = run.task
-    if task.schema.kind != "single":
-        return
-    counts = np.bincount(task.targets)
+    counts = rows_per_class(task)
     if rare := int((counts < folds).sum()):
         log.warning(
             "%d of %d classes have fewer rows than there are folds (%d), %r only %d: what is said of them, "
@@ -275,15 +238,12 @@ def _by_folds(run: Run, folds: int, scope: ScopePlan) -> Scored:
     return scored
 
 
-def _bundle(
-    run: Run, plan: Calibration, chosen: ScopePlan, sets: SetPlan, calibrator: str, fitted: Fitted
-) -> Bundle:
-    scored, schema = fitted.scored, run.task.schema
-    truth = run.task.targets[scored.index]
+def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> dict[str, Any]:
+    """Return what was done, and on how many rows."""
     folds = len(run.solved.members) if plan.mode == "out-of-fold" and run.solved else plan.folds
     labels = {
         "train": fitted.rows,
-        "calibration": f"{plan.mode} ({folds})" if folds else len(scored.index),
+        "calibration": f"{plan.mode} ({folds})" if folds else len(fitted.scored.index),
         "audit": 0,
     }
     if run.noisy_labels != "keep":
@@ -292,13 +252,35 @@ def _bundle(
     if run.solved is not None:
         chosen_by_cv = {"l2": run.solved.l2, "name_weight": run.solved.name_weight}
         head = {**chosen_by_cv, "spread": run.solved.spread}
-    record = {
+    return {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
         "labels": labels,
         "off_map": asdict(chosen),
         "head": head,
     }
+
+
+def _bundle_of_subsets(
+    run: Run, plan: Calibration, chosen: ScopePlan, sets: SetPlan, threshold: str, fitted: Fitted
+) -> Bundle:
+    """Return the bundle of a model whose rows may carry several classes."""
+    scored, names = fitted.scored, run.task.schema.names
+    truth, groups = run.task.targets[scored.index], run.groups[scored.index]
+    rule, p = SubsetRule.uncalibrated(len(names)), np.zeros((0, len(names)))
+    if len(truth):
+        rule, p = fit_subsets(scored.logits, truth, groups, run.seed, threshold)
+    scope = Scope(fitted.known, chosen.off_map, np.sort(scored.off_map))
+    record = _record(run, plan, chosen, fitted) | {"threshold": threshold}
+    return Bundle(fitted.classifier, rule, scope, sets.fit_subsets(p, truth, names, run.seed), record)
+
+
+def _bundle(
+    run: Run, plan: Calibration, chosen: ScopePlan, sets: SetPlan, calibrator: str, fitted: Fitted
+) -> Bundle:
+    scored, schema = fitted.scored, run.task.schema
+    truth = run.task.targets[scored.index]
+    record = _record(run, plan, chosen, fitted)
     scope = Scope(fitted.known, chosen.off_map, np.sort(scored.off_map))
     if schema.kind == "score":
         residuals = np.abs(scored.logits[:, 0] - truth)
@@ -374,5 +356,6 @@ def _fingerprint(
 def _digest(texts: Sequence[str], targets: Iterable[Any]) -> str:
     digest = hashlib.sha256()
     for text, target in zip(texts, targets, strict=True):
-        digest.update(f"{target!r}\x1f{text}\x1e".encode())
+        told = target.tolist() if np.ndim(target) else target  # an array leaves out what is in its middle
+        digest.update(f"{told!r}\x1f{text}\x1e".encode())
     return digest.hexdigest()

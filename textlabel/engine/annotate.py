@@ -14,6 +14,7 @@ from textlabel.engine.order import model_score
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.bundle import Bundle
 from textlabel.trust.label_shift import LabelShift, Refused, corrected
+from textlabel.trust.multilabel import SubsetRule
 from textlabel.trust.set_rule import Floats
 from textlabel.types import COLUMNS, IntArray, Predictions
 
@@ -39,7 +40,8 @@ def annotate(
     ----------
     corpus : columns ``id`` and ``text``, and any others, which are carried through.
     predictions : logits of the same rows in the same order.
-    min_confidence : rows at least this sure are "accepted", the others are for "review".
+    min_confidence : rows at least this sure are "accepted", the others are for "review". Of rows that may
+        carry several classes, that the whole set is right (`textlabel.trust.multilabel`).
     out_of_scope_rate : share of rows in scope that may be called "out_of_scope", whatever their confidence;
         0: none. What it promises is told in `textlabel.trust.scope`. A row that the student of a cascade
         answered never is.
@@ -81,10 +83,7 @@ def annotate(
 
     def table(rows: slice) -> pa.Table:
         part = predictions.part(rows)
-        if part.schema.kind == "score":
-            columns = _scores(part, bundle)
-        else:
-            columns = _classes(part, bundle, texts[rows], min_confidence, weights)
+        columns = _said(part, bundle, texts[rows], min_confidence, weights)
         columns["ood_score"] = _ood_score(part)
         columns["decision"] = np.where(outside[rows], "out_of_scope", columns["decision"])
         columns["source"] = np.full(len(part.ids), "model")
@@ -156,6 +155,41 @@ def carry(corpus: Dataset, keep: Iterable[str], ours: Iterable[str] = ()) -> Dat
     return corpus.rename_columns(renamed) if renamed else corpus
 
 
+def _said(
+    part: Predictions, bundle: Bundle, texts: Iterable[str], min_confidence: float, weights: Floats | None
+) -> dict[str, Any]:
+    """Return what the model says of some rows, by column."""
+    if part.schema.kind == "score":
+        return _scores(part, bundle)
+    if part.schema.kind == "multi":
+        return _subsets(part, bundle, min_confidence)
+    return _classes(part, bundle, texts, min_confidence, weights)
+
+
+def _subsets(predictions: Predictions, bundle: Bundle, min_confidence: float) -> dict[str, Any]:
+    """The row's classes, the probability of each by itself, and that the whole set of classes is right."""
+    rule = bundle.calibrator
+    assert isinstance(rule, SubsetRule)
+    probabilities = rule.apply(predictions.logits)
+    carried = rule.carried(probabilities)
+    sure, sets = rule.confidence(probabilities, carried), bundle.sets.subsets(probabilities, carried)
+    return {
+        "label": _chosen(np.arange(carried.shape[1]), carried),
+        "confidence": sure,
+        "probabilities": probabilities.astype(np.float32),
+        "margin": rule.margin(probabilities),
+        "prediction_set": [None] * len(sure) if sets is None else _chosen(predictions.schema.names, sets),
+        "decision": np.where(sure >= min_confidence, "accepted", "review"),
+    }
+
+
+def _chosen(values: Any, chosen: npt.NDArray[np.bool_]) -> pa.Array:
+    """Return in each row's list those of ``values`` (k,) that ``chosen`` (n, k) says."""
+    import pyarrow as pa
+
+    return _lists(pa.array(values).take(pa.array(np.nonzero(chosen)[1])), chosen.sum(axis=1))
+
+
 def _classes(
     predictions: Predictions,
     bundle: Bundle,
@@ -163,8 +197,6 @@ def _classes(
     min_confidence: float,
     weights: Floats | None,
 ) -> dict[str, Any]:
-    import pyarrow as pa
-
     assert bundle.calibrator is not None
     probabilities = bundle.calibrator.apply(predictions.logits.astype(np.float64))
     sets = bundle.sets.sets(probabilities, texts)
@@ -173,13 +205,12 @@ def _classes(
     best = probabilities.argmax(axis=1)
     sets[np.arange(len(sets)), best] = True
     top = np.sort(probabilities, axis=1)[:, ::-1]
-    names = pa.array(predictions.schema.names).take(pa.array(np.nonzero(sets)[1]))
     return {
         "label": best,
         "confidence": top[:, 0],
         "probabilities": probabilities.astype(np.float32),
         "margin": top[:, 0] - top[:, 1],
-        "prediction_set": _lists(names, sets.sum(axis=1)),
+        "prediction_set": _chosen(predictions.schema.names, sets),
         "decision": np.where(top[:, 0] >= min_confidence, "accepted", "review"),
     }
 
@@ -203,7 +234,8 @@ def _features(predictions: Predictions) -> Any:
 
     schema = predictions.schema
     score = schema.kind == "score"
-    label = Value("float64") if score else ClassLabel(names=list(schema.names))
+    label: Any = Value("float64") if score else ClassLabel(names=list(schema.names))
+    label = List(label) if schema.kind == "multi" else label
     return Features(
         {
             "label": label,

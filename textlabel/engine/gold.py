@@ -10,7 +10,8 @@ import numpy as np
 
 from textlabel.corpus.dedup import contradictions
 from textlabel.corpus.spool import as_dataset, spans, spooled
-from textlabel.types import IntArray
+from textlabel.trust.multilabel import all_right
+from textlabel.types import FloatArray, IntArray, LabelKind, class_names_of, kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,16 +24,19 @@ def with_gold(rows: Dataset, gold: Dataset) -> Dataset:
     """Return annotated rows in which texts that people labeled bear that label, and ``source`` "human".
 
     Texts are matched to the letter. Where people contradict each other about a text, the model's label stays.
-    Probabilities stay the model's; ``confidence`` is what it gives to the label that the row now bears.
+    Probabilities stay the model's; ``confidence`` is what it gives to the label that the row now bears, of
+    several classes as if they were independent.
 
     Parameters
     ----------
-    gold : columns ``text`` and ``label`` (class names, or scores).
+    gold : columns ``text`` and ``label`` (class names, lists of them, or scores).
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     texts, labels = gold["text"][:], gold["label"][:]
+    if kind_of(rows.features["label"]) == "multi":
+        labels = [tuple(sorted(names)) for names in labels]
     unclear = {texts[i] for group in contradictions(texts, labels) for i in group}
     if unclear:
         log.warning("%d texts bear contradictory labels in gold, and keep the model's", len(unclear))
@@ -43,17 +47,22 @@ def with_gold(rows: Dataset, gold: Dataset) -> Dataset:
     return relabeled(rows, found, [answers[i] for i in place[found].tolist()])
 
 
-def relabeled(rows: Dataset, index: IntArray, labels: Sequence[str | float]) -> Dataset:
+def relabeled(rows: Dataset, index: IntArray, labels: Sequence[Any]) -> Dataset:
     """Return the rows with people's ``labels`` at ``index``, which ascends."""
     import pyarrow as pa
 
-    names = getattr(rows.features["label"], "names", None)
-    codes = [names.index(label) for label in labels] if names else list(labels)
+    feature = rows.features["label"]
+    kind, code = kind_of(feature), {name: c for c, name in enumerate(class_names_of(feature))}
+    codes = list(labels)
+    if kind == "single":
+        codes = [code[label] for label in labels]
+    elif kind == "multi":
+        codes = [sorted(code[name] for name in label) for label in labels]
     table = rows.with_format("arrow")[:]
 
     def part(span: slice) -> pa.Table:
         first, end = np.searchsorted(index, [span.start, span.stop]).tolist()
-        return _relabeled(table[span], index[first:end] - span.start, codes[first:end], bool(names))
+        return _relabeled(table[span], index[first:end] - span.start, codes[first:end], kind)
 
     made = pa.concat_tables(spooled(map(part, spans(len(table)))))
     for column in made.schema:
@@ -62,23 +71,32 @@ def relabeled(rows: Dataset, index: IntArray, labels: Sequence[str | float]) -> 
     return as_dataset(table, rows.features)
 
 
-def _relabeled(table: pa.Table, index: IntArray, codes: Sequence[Any], classes: bool) -> pa.Table:
+def _relabeled(table: pa.Table, index: IntArray, codes: Sequence[Any], kind: LabelKind) -> pa.Table:
     """Return the columns of a table that people's answers change."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    said = np.zeros(len(table), np.bool_)
-    said[index] = True
-    sure = [None] * len(index)
-    if classes:
+    place = np.arange(len(table))
+    place[index] = len(table) + np.arange(len(index))
+    sure: Sequence[float | None] = [None] * len(index)
+    if kind != "score":
         chosen = table.column("probabilities").take(pa.array(index)).to_pylist()
-        sure = [probabilities[code] for probabilities, code in zip(chosen, codes, strict=True)]
+        sure = _said_of(np.array(chosen, np.float64), codes, kind).tolist() if chosen else []
     words = {"source": ["human"] * len(index), "decision": ["accepted"] * len(index)}
     by_people: dict[str, Sequence[Any]] = {"label": codes, "confidence": sure, **words}
     columns = {name: table.column(name).combine_chunks() for name in by_people}
     return pa.table(
         {
-            name: pc.replace_with_mask(column, pa.array(said), pa.array(by_people[name], column.type))
+            name: pa.concat_arrays([column, pa.array(by_people[name], column.type)]).take(pa.array(place))
             for name, column in columns.items()
         }
     )
+
+
+def _said_of(probabilities: FloatArray, codes: Sequence[Any], kind: LabelKind) -> FloatArray:
+    """Return what the model gives to people's labels (m,), by its probabilities (m, k)."""
+    if kind == "single":
+        return probabilities[np.arange(len(codes)), np.array(codes, np.int64)]
+    carried = np.zeros(probabilities.shape, np.bool_)
+    for row, classes in zip(carried, codes, strict=True):
+        row[classes] = True
+    return all_right(np.asarray(probabilities, np.float64), carried)

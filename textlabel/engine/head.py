@@ -93,7 +93,7 @@ def fit_head(
     Parameters
     ----------
     features : (n, d) pooled features.
-    targets : (n,) class indices or scores.
+    targets : (n,) class indices or scores, or (n, k) 0 and 1.
     groups : (n,) equal where texts are equal; such rows share a fold.
     classes : number of outputs k.
     clean : mends the labels of rows that a head is fitted on, looking at those rows only; the labels that a
@@ -136,7 +136,8 @@ class _Fitter:
         found = solver(stage)
         if found is None:
             raise RecipeError(
-                "this stage has no direct solver; expected tune = 'head' with cross_entropy or mse"
+                "this stage has no direct solver; expected tune = 'head' with cross_entropy, "
+                "binary_cross_entropy or mse"
             )
         self.module, self.options = found[0], options_of("objective", found[1])
         self.features, self.targets, self.classes = features, targets, classes
@@ -300,11 +301,15 @@ def twin_heads(
 def risk(outputs: FloatArray, targets: IntArray | FloatArray) -> float:
     """Return the mean negative log-likelihood (nats) of classes, or the mean squared error of scores.
 
+    Of targets (n, k), 0 and 1, it is the mean over rows and classes.
+
     Examples
     --------
     >>> round(risk(np.zeros((3, 2)), np.array([0, 1, 1])), 4), risk(np.ones((2, 1)), np.array([1.0, 3.0]))
     (0.6931, 2.0)
     """
+    if targets.ndim == 2:
+        return float(np.mean(np.logaddexp(0, outputs) - targets * outputs))
     if targets.dtype.kind == "f":
         return float(np.mean((outputs[:, 0] - targets) ** 2))
     return nll(targets, softmax(outputs))

@@ -54,10 +54,11 @@ def order_column(order_by: str, columns: Collection[str], bundle: Bundle) -> str
             f"order_by = {order_by!r} is a confidence score, and the input has a column {name!r}: rename "
             "that column, to order by either one, or leave it out"
         )
-    if bundle.calibrator is None:
+    if bundle.classifier.schema.kind != "single":
+        gives = "numbers" if bundle.calibrator is None else "a row any number of classes"
         raise RecipeError(
-            f"order_by = {order_by!r} is made of class probabilities, and this model gives numbers: name a "
-            "column of numbers"
+            f"order_by = {order_by!r} is made of the probabilities of classes of which a row has one, and "
+            f"this model gives {gives}: name a column of numbers"
         )
     if told_by_rows(name):
         return None

@@ -51,7 +51,8 @@ class Task:
 
     Parameters
     ----------
-    texts, targets : n labeled rows; class indices (int) or scores (float).
+    texts, targets : n labeled rows; class indices (int), scores (float), or (n, k) 0 and 1, the classes that
+        a row carries.
     schema : what a label is.
     unlabeled : texts of the target domain, for objectives that read them.
     validation : texts and targets for early stopping, never trained on.

@@ -42,16 +42,19 @@ class ScopePlan:
                 f"off_map = {self.off_map!r} compares with the features of training rows: keep them with the "
                 "model (--keep-reference), or choose a score of class moments"
             )
-        if "logits" in needs and kind == "score":
-            raise RecipeError(f"off_map = {self.off_map!r} reads class logits, and these labels are scores")
+        if "logits" in needs and kind != "single":
+            raise RecipeError(
+                f"off_map = {self.off_map!r} reads logits of classes of which a row has one, and these "
+                f"labels are of kind {kind!r}: choose a score of class moments"
+            )
 
     def map(self, run: Run, classifier: Classifier, index: IntArray) -> Map:
         """Return the map of labeled rows ``index``."""
-        schema = run.task.schema
-        classes = run.task.targets[index] if schema.kind == "single" else np.zeros(len(index), np.int64)
+        one_of, outputs = run.task.schema.kind == "single", run.task.schema.outputs
+        classes = run.task.targets[index] if one_of else np.zeros(len(index), np.int64)
         features = run.features(classifier, index)
         width = features.shape[1] // classifier.info.layers  # of the last layer, which comes first
-        return Map.draw(features, classes, schema.outputs, self.keep_reference, width)
+        return Map.draw(features, classes, outputs if one_of else 1, self.keep_reference, width)
 
     def score(
         self, run: Run, classifier: Classifier, known: Map, index: IntArray, logits: FloatArray

@@ -102,10 +102,10 @@ class Lesson:
                 "this model refuses long texts, and a student does not know what is too long: leave the "
                 "cascade out, or fit with on_long = truncate or window"
             )
-        if bundle.calibrator is None:
+        if bundle.classifier.schema.kind != "single":
             raise RecipeError(
-                "a cascade needs classes, and this model gives scores, of which nobody can tell how sure a "
-                "student is: leave the cascade out"
+                "a cascade is for one class a row: of scores, or of several classes, nobody can tell how "
+                "sure a student is; leave the cascade out"
             )
         if not 0 < most_differ < 1:
             raise RecipeError(

@@ -29,6 +29,7 @@ def load_task(
     *,
     text_column: str | Sequence[str] = "text",
     label_column: str = "label",
+    label_separator: str | None = None,
     on_bad_row: str = "fail",
     reject_file: str | Path | None = None,
     descriptions: Mapping[str, str] | None = None,
@@ -39,7 +40,7 @@ def load_task(
     Parameters
     ----------
     train, unlabeled, validation : sources, and what follows ``kind``: as `Labeler.fit`.
-    kind : whether labels are classes or scores.
+    kind : whether labels are classes, lists of classes, or scores.
     descriptions : {class: what it is, in words}, of some or all classes.
 
     Raises
@@ -54,7 +55,7 @@ def load_task(
         rejects.extend(bad)
         return rows
 
-    labels = {"label_column": label_column, "label_kind": kind}
+    labels = {"label_column": label_column, "label_kind": kind, "label_separator": label_separator}
     rows = load(train, **labels, **loading)
     schema = described(infer_schema(rows, kind), descriptions or {})
     from_audits = rows_after_audit(rows)
@@ -108,10 +109,20 @@ def read_descriptions(file: str | Path) -> dict[str, str]:
 
 
 def targets(rows: Dataset, schema: LabelSchema) -> npt.NDArray[Any]:
-    """Return class indices (int64) or scores (float64) of loaded rows."""
+    """Return class indices (int64), scores (float64), or (n, k) 0 and 1 (int64), of loaded rows."""
     if schema.kind == "score":
         return np.asarray(rows["label"], dtype=np.float64)
     position: Mapping[str, int] = {name: i for i, name in enumerate(schema.names)}
+    if schema.kind == "multi":
+        return _answers(rows["label"][:], position)
     for name in set(rows["label"]) - set(position):
         schema.index(name)
     return np.array([position[name] for name in rows["label"]], dtype=np.int64)
+
+
+def _answers(labels: Sequence[Sequence[str]], position: Mapping[str, int]) -> npt.NDArray[np.int64]:
+    """Return (n, k) 0 and 1: which classes rows carry."""
+    answers = np.zeros((len(labels), len(position)), np.int64)
+    for row, names in zip(answers, labels, strict=True):
+        row[[position[name] for name in names]] = 1
+    return answers

@@ -1,8 +1,8 @@
 """One CSV file for spreadsheets and scripts.
 
-``probabilities`` become one column per class, ``probability_CLASS``; ``prediction_set`` its classes
-joined by ``|``; other lists and structures JSON. Text is quoted and numbers are not; an empty cell without
-quotes is a missing value, ``""`` an empty text.
+``probabilities`` become one column per class, ``probability_CLASS``; the classes of a ``prediction_set``, and
+of a ``label`` of several, are joined by ``|``; other lists and structures JSON. Text is quoted and numbers
+are not; an empty cell without quotes is a missing value, ``""`` an empty text.
 
 A text that starts with ``=``, ``+``, ``-`` or ``@`` is written as it is, because it is data: a spreadsheet
 may take it for a formula, so open files of untrusted texts there by importing the columns as text.
@@ -21,6 +21,7 @@ from textlabel.corpus.spool import as_dataset, pieces, spans, spooled
 from textlabel.errors import ExportError
 from textlabel.export._folder import write_folder
 from textlabel.export._text import Convert, plain, restored
+from textlabel.types import class_names_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 NAME = "csv"
 FILE = "annotations.csv"
 
-#: separates the classes of a prediction set
+#: separates the classes of a prediction set, and of a label of several
 SEPARATOR = "|"
 #: bytes read at a time; more where a row needs them, up to the most
 BLOCK, MOST = 1 << 22, 1 << 26
@@ -119,7 +120,7 @@ def _tables(file: File, features: Features, block: int) -> Iterator[pa.Table]:
 
 def _classes(features: Features) -> list[str]:
     """Return the class names that ``probabilities`` have one column each for; none where there are none."""
-    names: list[str] = getattr(features.get("label"), "names", None) or []
+    names = list(class_names_of(features.get("label")))
     return names if "probabilities" in features else []
 
 
@@ -139,7 +140,8 @@ def _kind(features: Features, name: str) -> str:
     if name == "probabilities" and _classes(features):
         return "per class"
     item = getattr(getattr(feature, "feature", None), "dtype", None)
-    return "joined" if name == "prediction_set" and item == "string" else "json"
+    of_classes = class_names_of(feature) if name == "label" else name == "prediction_set" and item == "string"
+    return "joined" if of_classes else "json"
 
 
 def _cells(dataset: Dataset, rows: pa.Table, name: str) -> Iterator[tuple[str, pa.Array]]:
@@ -158,7 +160,7 @@ def _cells(dataset: Dataset, rows: pa.Table, name: str) -> Iterator[tuple[str, p
         return
     to_cell: dict[str, Convert] = {
         "name": held,
-        "joined": _join,
+        "joined": lambda value: _join(held(value)),
         "json": lambda value: json.dumps(held(value), ensure_ascii=False),
     }
     cells = [None if value is None else to_cell[kind](value) for value in values]
@@ -178,7 +180,7 @@ def _spread(rows: list[list[float] | None], classes: list[str]) -> Iterator[tupl
 def _join(names: list[str]) -> str:
     if bad := [name for name in names if not name or SEPARATOR in name]:
         raise ExportError(
-            f"class {bad[0]!r} would be lost in a set joined by {SEPARATOR!r}: use format 'jsonl'"
+            f"class {bad[0]!r} would be lost among classes joined by {SEPARATOR!r}: use format 'jsonl'"
         )
     return SEPARATOR.join(names)
 

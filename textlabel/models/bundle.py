@@ -35,6 +35,7 @@ from textlabel.models.fetch import file_sha256, weights_sha256
 from textlabel.models.heads import Linear
 from textlabel.models.student import Student, info_of
 from textlabel.trust.calibration import Calibrator, from_json
+from textlabel.trust.multilabel import SubsetRule
 from textlabel.trust.scope import DEFAULT_OFF_MAP, Reference, Scope
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS, SetRule
 from textlabel.trust.source import SourceStatistics
@@ -53,7 +54,8 @@ class Bundle:
     Parameters
     ----------
     classifier : body and head.
-    calibrator : from logits to probabilities; None for scores.
+    calibrator : from logits to probabilities, a `SubsetRule` where rows may carry several classes; None for
+        scores.
     scope : what tells texts that are off the map: class moments of the training features, and a score.
     sets : how prediction sets (of scores: intervals) are made, and at which level.
     record : provenance, as it goes into cards.
@@ -64,7 +66,7 @@ class Bundle:
     """
 
     classifier: Classifier
-    calibrator: Calibrator | None
+    calibrator: Calibrator | SubsetRule | None
     scope: Scope
     sets: SetRule
     record: dict[str, Any] = field(default_factory=dict)
@@ -89,6 +91,8 @@ class Bundle:
         ------
         BundleError : no labeled row calibrated this model, so there is nothing to compare with.
         """
+        if isinstance(self.calibrator, SubsetRule):
+            raise BundleError(f"{need} is for one label a row, and this model may give a row several")
         if self.source is None or self.calibrator is None:
             raise BundleError(
                 f"this model keeps no statistics of labeled rows, which {need} needs: fit classes again, "
@@ -232,7 +236,8 @@ class Bundle:
         arrays = {k: v.numpy() for k, v in tensors.items()}
         reference = _read_reference(path, data["files"])
         scope = Scope.from_arrays(arrays, data.get("off_map", DEFAULT_OFF_MAP), reference)
-        calibrator = from_json(data["calibrator"]) if data["calibrator"] else None
+        read = SubsetRule.from_json if model.schema.kind == "multi" else from_json
+        calibrator = read(data["calibrator"]) if data["calibrator"] else None
         measured = {k.removeprefix("source."): v for k, v in arrays.items() if k.startswith("source.")}
         source = SourceStatistics.from_parts(data["source"], measured) if data.get("source") else None
         members, backends = _members(arrays), _backends(path, data)

@@ -1,4 +1,4 @@
-"""Linear heads on cached features: ridge in closed form, softmax regression by L-BFGS. numpy only.
+"""Linear heads on cached features: ridge in closed form, softmax and logistic by L-BFGS. numpy only.
 
 Both standardize the features, penalize the standardized weights and fold the scaling back into the
 returned weights, so that a head is nothing but one matrix and one bias and maps onto ``nn.Linear``
@@ -134,14 +134,79 @@ def softmax_regression(
     start[:, -1] = prior - prior.mean()
     heads = []
     for l2 in strengths:
-        start = _descend(basis, soft, weights[:, None] / n, l2, start)
+        start = _descend(basis, soft, weights[:, None] / n, l2, start, _softmax)
         weight, bias = start[:, :-1], start[:, -1]
         heads.append(basis.unfold(weight - weight.mean(axis=0), bias - bias.mean()))
     return heads
 
 
-def _descend(basis: _Basis, soft: FloatArray, row: FloatArray, l2: float, start: FloatArray) -> FloatArray:
-    """Return the minimum (k, r + 1), weights and bias, in units in which all curvatures are alike."""
+@one_thread
+def logistic_regressions(
+    features: FloatArray, answers: FloatArray, weights: FloatArray, strengths: Sequence[float]
+) -> list[Linear]:
+    """Return logistic heads of k independent yes-no questions, one a strength, side by side.
+
+    Each output minimizes ``mean_i weights_ic * H(answers_ic, sigmoid(logit_ic)) + l2 / 2 * |w_c|^2``: convex,
+    solved by L-BFGS for all at once, from the solution of the strength before. The bias is not penalized. A
+    question that all rows answer alike gets no weights, and the log-odds of half an answer to the contrary.
+
+    Parameters
+    ----------
+    features : (n, d).
+    answers : (n, k) probabilities of yes.
+    weights : (n, k) non-negative weights of answers.
+    strengths : penalties in units of the mean loss (nats) per squared standardized weight.
+
+    Examples
+    --------
+    >>> x, y = np.array([[-1.0], [0.0], [1.0], [2.0]]), np.array([[0.0, 1], [1, 1], [0, 1], [1, 1]])
+    >>> [head] = logistic_regressions(x, y, np.ones((4, 2)), [0.1])
+    >>> bool(head.weight[0, 0] > 0), head.weight[1].tolist(), head.bias[1].round(3).tolist()
+    (True, [0.0], 2.197)
+    """
+    basis = _basis(features)
+    n, k = answers.shape
+    yes, no = (weights * answers).sum(axis=0), (weights * (1 - answers)).sum(axis=0)
+    one_sided = (yes == 0) | (no == 0)
+    half = 0.5 * one_sided
+    start = np.zeros((k, basis.coordinates.shape[1] + 1))
+    start[:, -1] = np.log((yes + half) / (no + half))
+    row = np.where(one_sided, 0.0, weights) / n
+    heads = []
+    for l2 in strengths:
+        start = _descend(basis, answers, row, l2, start, _logistic)
+        heads.append(basis.unfold(start[:, :-1], start[:, -1]))
+    return heads
+
+
+def _softmax(logits: FloatArray, soft: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the cross-entropy (n, k) of each class's share, and probabilities (n, k)."""
+    logits -= logits.max(axis=1, keepdims=True)
+    exp = np.exp(logits)
+    total = exp.sum(axis=1, keepdims=True)
+    return -soft * (logits - np.log(total)), exp / total
+
+
+def _logistic(logits: FloatArray, answers: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the binary cross-entropy (n, k) of each answer, and probabilities (n, k)."""
+    log_rest = np.logaddexp(0, logits)  # -log(1 - p)
+    return log_rest - answers * logits, np.exp(logits - log_rest)
+
+
+def _descend(
+    basis: _Basis,
+    soft: FloatArray,
+    row: FloatArray,
+    l2: float,
+    start: FloatArray,
+    losses: Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]],
+) -> FloatArray:
+    """Return the minimum (k, r + 1), weights and bias, in units in which all curvatures are about alike.
+
+    Parameters
+    ----------
+    losses : `_softmax` or `_logistic`: losses and probabilities (n, k) of logits that it may change.
+    """
     from scipy.optimize import minimize
 
     k = soft.shape[1]
@@ -154,12 +219,9 @@ def _descend(basis: _Basis, soft: FloatArray, row: FloatArray, l2: float, start:
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
         both = flat.reshape(start.shape) * unit
         w, b = both[:, :-1], both[:, -1]
-        logits = z @ w.T + b
-        logits -= logits.max(axis=1, keepdims=True)
-        exp = np.exp(logits)
-        total = exp.sum(axis=1, keepdims=True)
-        value = -(row * soft * (logits - np.log(total))).sum() + 0.5 * l2 * (w * w).sum()
-        error = row * (exp / total - soft)
+        found, p = losses(z @ w.T + b, soft)
+        value = (row * found).sum() + 0.5 * l2 * (w * w).sum()
+        error = row * (p - soft)
         gradient = np.concatenate([error.T @ z + l2 * w, error.sum(axis=0)[:, None]], axis=1)
         return float(value), (gradient * unit).ravel()
 

@@ -55,10 +55,19 @@ _CLASS_COLUMNS = {
     "decision": "accepted, review or out_of_scope",
     "source": "who gave the label: model, human or rule",
 }
+_SUBSET_COLUMNS = _CLASS_COLUMNS | {
+    "label": "the classes of the text; there may be several, or none",
+    "confidence": "probability that these are exactly the right classes, in [0, 1]",
+    "probabilities": "probability of each class by itself, in class order; they need not sum to one",
+    "margin": "how far the nearest of the probabilities is from the one from which on a text has the class",
+}
 _SCORE_COLUMNS = {key: _CLASS_COLUMNS[key] for key in ("id", "text", "ood_score", "decision", "source")} | {
     "label": "the predicted score",
     "prediction_set": "ends of an interval for the score",
 }
+
+
+_COLUMNS = {"single": _CLASS_COLUMNS, "multi": _SUBSET_COLUMNS, "score": _SCORE_COLUMNS}
 
 
 def model_card(record: Mapping[str, Any]) -> str:
@@ -100,8 +109,8 @@ def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str
     }
     if data_file:
         head["configs"] = [{"config_name": "default", "data_files": data_file}]
-    columns = dict(_CLASS_COLUMNS if record["schema"]["kind"] == "single" else _SCORE_COLUMNS)
-    columns["prediction_set"] += f", {_sets(record)}"
+    columns = dict(_COLUMNS[record["schema"]["kind"]])
+    columns["prediction_set"] = _told_of_sets(record, columns["prediction_set"])
     columns |= _order_column(record) | _cascade_columns(record, columns) | _windows_column(record)
     told = _table(("column", "meaning"), _coded_keys(columns))
     certificate = _certificate(record["certificate"])
@@ -177,7 +186,10 @@ def _coded_keys(rows: Mapping[str, str]) -> dict[str, str]:
 def _task(schema: Mapping[str, Any]) -> str:
     if schema["kind"] == "score":
         return "Each text gets a score, a real number."
-    return f"Each text gets one of {len(schema['names'])} classes: {', '.join(map(_plain, schema['names']))}."
+    of = "any number" if schema["kind"] == "multi" else "one"
+    return (
+        f"Each text gets {of} of {len(schema['names'])} classes: {', '.join(map(_plain, schema['names']))}."
+    )
 
 
 def _contents(record: Mapping[str, Any]) -> str:
@@ -205,6 +217,13 @@ def _confidence(record: Mapping[str, Any]) -> str:
         return (
             "The confidence is the model's own probability. **It was not calibrated**: read it as an order "
             "of rows, not as a chance of being right."
+        )
+    if record["schema"]["kind"] == "multi":
+        return (
+            "The probability of each class is calibrated by itself, and then the confidence, which is about "
+            "all classes of a text together, on labeled rows that the scoring model had not seen "
+            f"({_plain(record['labels']['calibration'])}). Both are meant to be right on average over texts "
+            "like those rows; they are no guarantee for a single text, and may be wrong elsewhere."
         )
     settings = ", ".join(f"{key} {value:.4g}" for key, value in calibrator.items() if key != "name")
     return (
@@ -243,12 +262,17 @@ def _cascade_columns(record: Mapping[str, Any], columns: Mapping[str, str]) -> d
     }
 
 
-def _sets(record: Mapping[str, Any]) -> str:
-    """Return what prediction sets are meant to hold; records of old models tell no kind."""
+def _told_of_sets(record: Mapping[str, Any], meaning: str) -> str:
+    """Return what the column of prediction sets means; an old record tells no kind."""
     sets = record.get("sets") or {"kind": "", "alpha": record.get("set_alpha", DEFAULT_ALPHA)}
-    held = f"meant to hold the true one in {100 * (1 - sets['alpha']):g} % of the texts"
-    held += " of each class" if sets["kind"] == "class" else ""
-    return f"{held}, on average over texts like those that calibrated{_KINDS.get(sets['kind'], '')}"
+    share = f"{100 * (1 - sets['alpha']):g} % of the texts"
+    like = f"on average over texts like those that calibrated{_KINDS.get(sets['kind'], '')}"
+    if sets["kind"] == "off":
+        return "empty: no sets were asked for (fit with sets = class)"
+    if record["schema"]["kind"] == "multi":
+        return f"{meaning}, meant to hold each class in {share} that have it, {like}"
+    of_each = " of each class" if sets["kind"] == "class" else ""
+    return f"{meaning}, meant to hold the true one in {share}{of_each}, {like}"
 
 
 def _label_shift(record: Mapping[str, Any]) -> str:
@@ -339,6 +363,8 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         "calibrator": json.dumps(record["calibrator"], ensure_ascii=False),
         "prediction sets": json.dumps(record.get("sets"), ensure_ascii=False),
     }
+    if "threshold" in record:
+        facts["threshold of classes"] = record["threshold"]
     if "likely_wrong" in labels:
         facts["labels for training that are likely wrong"] = labels["likely_wrong"]
     if record.get("rows") is not None:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from textlabel.errors import CorpusError, nearest
 from textlabel.trust import metrics
 from textlabel.trust import reliability as reliable
+from textlabel.trust import subset_metrics as subsets
+from textlabel.types import class_names_of, kind_of
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -22,7 +24,11 @@ _Ints = npt.NDArray[np.int64]
 #: key of `Evaluation.metrics` -> its line in the table, in reading order
 _TITLES = {
     "accuracy": "accuracy",
+    "subset_accuracy": "all classes of a row right",
+    "hamming_loss": "wrong answers, over rows and classes",
+    "micro_f1": "micro-F1",
     "macro_f1": "macro-F1",
+    "macro_ece": "calibration error (ECE), mean of classes",
     "ece": "calibration error (ECE)",
     "calibration_rms": "calibration error (RMS, noise subtracted)",
     "ks": "calibration error (KS, no bins)",
@@ -46,10 +52,11 @@ class Evaluation:
     ----------
     n : rows with a gold label; every number is about these.
     rows : rows annotated in all.
-    metrics : accuracy, macro_f1, ece, ece_low, ece_high, ece_if_perfect, calibration_rms, ks, ks_if_perfect,
-        aurc, fraction_accepted_at_95, fraction_accepted_at_99 (from ``confidence``), brier, nll (from
-        ``probabilities``); for scores mae, rmse, pearson, spearman. What its column is missing for is
-        left out.
+    metrics : accuracy (of several classes a row subset_accuracy, hamming_loss, micro_f1, macro_ece),
+        macro_f1, ece, ece_low, ece_high, ece_if_perfect, calibration_rms, ks, ks_if_perfect, aurc,
+        fraction_accepted_at_95, fraction_accepted_at_99 (from ``confidence``), brier, nll (from
+        ``probabilities``); for scores mae, rmse, pearson, spearman. What its column is missing for is left
+        out.
     per_class : class name -> precision, recall, f1, support; empty for scores.
     reliability : accuracy in bins of equal mass, least confident first; empty without ``confidence``.
     """
@@ -116,7 +123,8 @@ def evaluate_labels(
     Parameters
     ----------
     annotated : `datasets.Dataset` or mapping of columns: ``id`` and ``label`` (ClassLabel, class
-        name, or float for scores), if there ``confidence`` and ``probabilities`` (in class order).
+        name, a list of these where rows may carry several, or float for scores), if there ``confidence`` and
+        ``probabilities`` (in class order).
     gold : mapping from id to label, or a Dataset or mapping of columns ``id`` and ``label``. It may
         cover a part of the rows, but each of its ids must occur in ``annotated``.
     names : class names in the order of ``probabilities``; by default those of the ClassLabel, else
@@ -142,16 +150,14 @@ def evaluate_labels(
         numbers = _score_metrics(_numbers(truth, gold_ids, "gold"), _numbers(said, gold_ids, "annotated"))
         return Evaluation(len(rows), len(ids), numbers, {})
 
+    if any(isinstance(label, list | tuple) for label in said):
+        return _subsets(annotated, rows, said, truth, gold_ids, names or classes, len(ids), seed)
     order = tuple(names or classes or sorted({str(label) for label in [*said, *truth] if label is not None}))
     y, given = _coded(truth, gold_ids, order, "gold"), _coded(said, gold_ids, order, "annotated")
     report = metrics.class_report(y, given, len(order))
     numbers = {"accuracy": metrics.accuracy(y, given), "macro_f1": report.macro_f1}
-    bins: tuple[reliable.Bin, ...] = ()
-    if "confidence" in _names(annotated):
-        confidence = _column(annotated, "confidence", "annotated")
-        sure = _numbers([confidence[row] for row in rows], gold_ids, "confidence")
-        numbers |= _confidence_metrics(sure, y == given, seed)
-        bins = reliable.reliability(sure, y == given)
+    sureness, bins = _sureness(annotated, rows, gold_ids, y == given, seed)
+    numbers |= sureness
     if "probabilities" in _names(annotated):
         if not (names or classes):
             raise CorpusError(
@@ -160,6 +166,29 @@ def evaluate_labels(
         probabilities = _column(annotated, "probabilities", "annotated")
         numbers |= _probability_metrics(y, [probabilities[row] for row in rows], order)
     return Evaluation(len(rows), len(ids), numbers, _per_class(report, order), bins)
+
+
+def _subsets(
+    annotated: Any,
+    rows: list[int],
+    said: list[Any],
+    truth: list[Any],
+    ids: list[str],
+    names: Sequence[str] | None,
+    total: int,
+    seed: int,
+) -> Evaluation:
+    """Return how good the classes of rows that may carry several are."""
+    order = tuple(names or sorted({str(name) for labels in [*said, *truth] for name in labels or ()}))
+    y, given = _answers(truth, ids, order, "gold"), _answers(said, ids, order, "annotated")
+    numbers = subsets.subset_metrics(y, given)
+    sureness, bins = _sureness(annotated, rows, ids, (y == given).all(axis=1), seed)
+    numbers |= sureness
+    if "probabilities" in _names(annotated) and names:
+        probabilities = _column(annotated, "probabilities", "annotated")
+        p = _rows_of_probabilities([probabilities[row] for row in rows], order)
+        numbers["macro_ece"] = subsets.macro_ece(p, y)
+    return Evaluation(len(rows), total, numbers, _per_class(subsets.subset_report(y, given), order), bins)
 
 
 # --- the numbers ----------------------------------------------------------------------------------
@@ -186,14 +215,30 @@ def _confidence_metrics(sure: _Floats, right: npt.NDArray[np.bool_], seed: int) 
     }
 
 
+def _sureness(
+    annotated: Any, rows: list[int], ids: list[str], right: npt.NDArray[np.bool_], seed: int
+) -> tuple[dict[str, float], tuple[reliable.Bin, ...]]:
+    """Return what ``confidence`` is worth, and its reliability; nothing where there is none."""
+    if "confidence" not in _names(annotated):
+        return {}, ()
+    confidence = _column(annotated, "confidence", "annotated")
+    sure = _numbers([confidence[row] for row in rows], ids, "confidence")
+    return _confidence_metrics(sure, right, seed), reliable.reliability(sure, right)
+
+
 def _probability_metrics(y: _Ints, probabilities: list[Any], order: Sequence[str]) -> dict[str, float]:
+    found = _rows_of_probabilities(probabilities, order)
+    return {"brier": metrics.brier(y, found), "nll": metrics.nll(y, found)}
+
+
+def _rows_of_probabilities(probabilities: list[Any], order: Sequence[str]) -> list[Any]:
     wrong = [row for row in probabilities if row is None or len(row) != len(order)]
     if wrong:
         raise CorpusError(
             f"expected {len(order)} probabilities a row, one per class of {list(order)}; "
             f"{len(wrong)} rows differ, such as {wrong[0]!r}"
         )
-    return {"brier": metrics.brier(y, probabilities), "nll": metrics.nll(y, probabilities)}
+    return probabilities
 
 
 def _per_class(report: metrics.ClassReport, order: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -230,11 +275,14 @@ def _labeled(source: Any, what: str) -> tuple[list[str], list[Any], tuple[str, .
     labels = _column(source, "label", what)
     if repeated := [i for i, count in Counter(ids).items() if count > 1]:
         raise CorpusError(f"{what} rows must have unique ids; {_some(repeated, 'ids')} occur more than once")
-    classes = getattr(getattr(source, "features", {}).get("label"), "names", None)
-    if classes is None:
+    feature = getattr(source, "features", {}).get("label")
+    classes = class_names_of(feature)
+    if not classes:
         return ids, labels, None
+    if kind_of(feature) == "multi":
+        return ids, [None if row is None else [classes[y] for y in row] for row in labels], classes
     # -1 is how datasets writes "no label"
-    return ids, [None if y is None or y < 0 else classes[y] for y in labels], tuple(classes)
+    return ids, [None if y is None or y < 0 else classes[y] for y in labels], classes
 
 
 def _rows_of(wanted: Sequence[str], ids: Sequence[str]) -> list[int]:
@@ -255,7 +303,22 @@ def _coded(labels: Sequence[Any], ids: Sequence[str], order: Sequence[str], what
     number = {name: c for c, name in enumerate(order)}
     if unknown := [f"{y!r} (id {i})" for y, i in zip(labels, ids, strict=True) if str(y) not in number]:
         raise CorpusError(f"{_some(unknown, f'{what} labels')} are none of the classes {list(order)}")
-    return np.array([number[str(y)] for y in labels])
+    return np.array([number[str(y)] for y in labels], dtype=np.int64)
+
+
+def _answers(
+    labels: Sequence[Any], ids: Sequence[str], order: Sequence[str], what: str
+) -> npt.NDArray[np.bool_]:
+    """Return which classes (n, k) lists of names hold."""
+    if bad := [
+        f"{y!r} (id {i})" for y, i in zip(labels, ids, strict=True) if not isinstance(y, list | tuple)
+    ]:
+        raise CorpusError(f"{_some(bad, f'{what} labels')} are no lists of classes; expected one per row")
+    answers = np.zeros((len(labels), len(order)), np.bool_)
+    pairs = [(row, name) for row, names in enumerate(labels) for name in names]
+    rows, flat = [row for row, _ in pairs], [name for _, name in pairs]
+    answers[rows, _coded(flat, [ids[row] for row in rows], order, what)] = True
+    return answers
 
 
 def _numbers(values: Sequence[Any], ids: Sequence[str], what: str) -> _Floats:

@@ -39,6 +39,14 @@ class Calibrator(Protocol):
         ...
 
 
+class Told(Protocol):
+    """What can be written as JSON with a name."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dictionary."""
+        ...
+
+
 def softmax(logits: npt.ArrayLike) -> Floats:
     """Return the probabilities (n, k), float64, of logits (n, k).
 
@@ -137,7 +145,7 @@ def numbers(data: dict[str, Any], key: str) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
-def describe(calibrator: Calibrator) -> dict[str, Any]:
+def describe(calibrator: Told) -> dict[str, Any]:
     """Return the calibrator's name and single numbers, for a record; its lists can be long.
 
     Examples

@@ -7,6 +7,9 @@ The kinds, by misfit and quantile of `textlabel.trust.sets`, which says what eac
   The penalty of ``raps`` begins after five classes: with so few or fewer the two are the same.
 - ``class``: ``1 - p``, one quantile a class, of its own rows; a class of too few rows is in every set.
 - ``interval``: of scores, the absolute residual.
+- ``off``: rows that may carry several classes have no sets, unless ``class`` is asked for. Then a row's set
+  holds each class that it carries but for a share ``alpha``: ``1 - p`` of the rows that carry the class is
+  what the class's quantile is of.
 
 The uniform draw of ``aps`` and ``raps`` is a hash of the text and the seed. So a text has the same set
 whenever and beside whatever other rows it is labeled, and identical texts share a draw. Coverage of at least
@@ -66,7 +69,7 @@ class SetRule:
 
     Parameters
     ----------
-    kind : lac, aps, raps, class, or interval for scores.
+    kind : lac, aps, raps, class, interval for scores, or off.
     alpha : share of sets, of rows like those that calibrated, that may miss the true label.
     quantiles : the largest misfit let in; for ``class`` one a class, in class order.
     seed : of the draws of aps and raps.
@@ -95,6 +98,18 @@ class SetRule:
         """
         misfits = _MISFITS[self.kind](probabilities, lambda: draws(texts, self.seed))
         return sets_of(probabilities, misfits, self.quantiles)
+
+    def subsets(self, probabilities: Floats, carried: Bools) -> Bools | None:
+        """Return which classes are in the sets (n, k) of rows that may carry several; None: no sets.
+
+        Parameters
+        ----------
+        probabilities : (n, k) of each class by itself.
+        carried : (n, k) classes that rows are said to carry, which are always in.
+        """
+        if self.kind == "off":
+            return None
+        return carried | (1 - probabilities <= np.array(self.quantiles))
 
     def intervals(self, scores: npt.ArrayLike) -> Floats:
         """Return the ends (n, 2) of the interval of each score."""
@@ -128,6 +143,11 @@ class SetPlan:
                 f"sets = {self.kind!r} are sets of classes, and these labels are scores, which get an "
                 "interval: leave it out"
             )
+        if labels == "multi" and self.kind not in (DEFAULT_SETS, "class"):
+            raise RecipeError(
+                f"sets = {self.kind!r} hold the one class of a row, and these rows may carry several: take "
+                "sets = 'class', a promise for each class, or leave it out"
+            )
         if not 0 < self.alpha < 1:
             raise RecipeError(
                 f"set_alpha = {self.alpha}: expected the share of sets that may miss the true label, between "
@@ -155,6 +175,24 @@ class SetPlan:
         own = true_misfits(misfits, labels)
         if self.kind != "class":
             return SetRule(self.kind, self.alpha, (conformal_quantile(own, self.alpha),), seed)
+        return self._by_class(own, labels, names, seed)
+
+    def fit_subsets(
+        self, probabilities: Floats, answers: npt.NDArray[Any], names: Sequence[str], seed: int
+    ) -> SetRule:
+        """Return the rule for rows that may carry several classes, from rows that the model did not train on.
+
+        Parameters
+        ----------
+        probabilities, answers : (n, k) of each class by itself, and which a row carries.
+        """
+        if self.kind != "class":
+            return SetRule("off", self.alpha, ())
+        rows, labels = np.nonzero(answers)
+        return self._by_class(1 - probabilities[rows, labels], labels, names, seed)
+
+    def _by_class(self, own: Floats, labels: npt.ArrayLike, names: Sequence[str], seed: int) -> SetRule:
+        """Return the rule with a quantile for each class of the misfits ``own`` (m,) of its rows."""
         quantiles = class_quantiles(own, labels, len(names), self.alpha)
         if few := [name for name, q in zip(names, quantiles, strict=True) if math.isinf(q)]:
             log.warning(

@@ -170,7 +170,7 @@ def test_a_stopped_cascade_goes_on_to_the_same_bytes_and_only_as_a_cascade(
         (
             ["{folder}/scores", "--on", "{folder}/corpus.jsonl", "--cascade", "{folder}/words"],
             1,
-            "needs classes",
+            "is for one class a row: of scores",
         ),
         (
             ["{folder}/plain", "--on", "{folder}/few.jsonl", "--cascade", "{folder}/words"],

@@ -148,3 +148,32 @@ def test_texts_labeled_in_contradictory_ways() -> None:
     assert len(set(folds(labels, groups, 3, 0).tolist())) == 3
     with pytest.raises(CorpusError, match=r"no split found that leaves class '.' on both sides: some texts"):
         folds(labels, groups, 2, 0)
+
+
+# ---- rows of several classes ------------------------------------------------------------------------
+
+
+def test_rows_of_several_classes_are_stratified_by_each() -> None:
+    rng = np.random.default_rng(0)
+    answers = (rng.random((400, 5)) < [0.02, 0.05, 0.2, 0.5, 0.9]).astype(np.int64)
+    answers[:40] = 0
+    groups = rng.integers(0, 380, 400)
+    fold = folds(answers, groups, 5, 0)
+    assert not splits_groups(groups, fold)
+    for carried in [*answers.T, ~answers.any(axis=1)]:
+        counts = np.bincount(fold[carried.astype(bool)], minlength=5)
+        assert counts.max() - counts.min() <= max(3, 0.3 * counts.mean())
+    held = holdout(answers, groups, 0.2, 0)
+    assert (answers[held].any(axis=0) & answers[~held].any(axis=0)).all()
+
+
+def test_classes_that_overlap_without_a_way_out_are_split_all_the_same() -> None:
+    pairs = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    assert 0 < holdout(pairs, np.arange(3), 0.5, 0).sum() < 3
+
+
+def test_a_class_of_one_text_is_wherever_it_falls() -> None:
+    answers = np.zeros((12, 3), np.int64)
+    answers[:6, 0], answers[6:11, 1], answers[11, 2] = 1, 1, 1
+    fold = folds(answers, np.arange(12), 3, 0)
+    assert set(np.bincount(fold).tolist()) <= {3, 4, 5}

@@ -105,7 +105,10 @@ def test_a_score_that_cannot_be_had_is_refused_before_training(tiny_backbone):
     with pytest.raises(RecipeError, match=r"'knn' compares .* keep them with the model \(--keep-reference\)"):
         adapt(backbone, task(), recipe(HEAD), 0, scope=ScopePlan("knn"))
     scores = Task(task().texts, np.linspace(-1, 1, 60), LabelSchema("score"))
-    with pytest.raises(RecipeError, match="'energy' reads class logits, and these labels are scores"):
+    with pytest.raises(
+        RecipeError,
+        match="'energy' reads logits of classes of which a row has one, and these labels are of kind 'score'",
+    ):
         adapt(backbone, scores, Recipe.load("regression"), 0, scope=ScopePlan("energy"))
     with pytest.raises(PluginError, match="unknown off_map 'enregy': did you mean 'energy'"):
         adapt(backbone, task(), recipe(HEAD), 0, scope=ScopePlan("enregy"))

@@ -259,7 +259,7 @@ def test_what_cannot_work_is_refused_before_a_text_is_labeled(labeler, static, t
         Lesson.prepare(labeler.bundle, TEXTS, "potion", MOST_DIFFER)
     rows = [{"text": row["text"], "label": float(row["stars"])} for row in snippets(80)]
     scores = Labeler(tiny_backbone, "regression", cache=False).fit(rows).bundle
-    with pytest.raises(RecipeError, match="a cascade needs classes"):
+    with pytest.raises(RecipeError, match="a cascade is for one class a row: of scores"):
         Lesson.prepare(scores, TEXTS, str(static), MOST_DIFFER)
     for share in (0.0, 1.0, -0.1):
         with pytest.raises(RecipeError, match=f"most_differ = {share}: expected the share"):

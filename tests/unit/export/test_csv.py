@@ -53,7 +53,7 @@ def test_the_standard_library_reads_it(tmp_path):
     [
         (_rows(probability_no=["mine"]), r"columns \['probability_no'\] would occur twice"),
         (_rows(probabilities=[[1.0]]), "expected 2 probabilities a row"),
-        (_rows(sets=[["a|b"]]), r"class 'a\|b' would be lost in a set joined by '\|'"),
+        (_rows(sets=[["a|b"]]), r"class 'a\|b' would be lost among classes joined by '\|'"),
     ],
 )
 def test_what_csv_cannot_hold_is_named(rows, message, tmp_path):

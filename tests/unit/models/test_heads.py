@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from textlabel.models.heads import ridge, softmax_regression
+from textlabel.models.heads import logistic_regressions, ridge, softmax_regression
 
 
 def _data(n, d, k, seed=0):
@@ -75,3 +75,26 @@ def test_soft_targets_are_matched_without_penalty():
     logits = softmax_regression(x, soft, np.ones(2), [1e-7])[0](x)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(p, soft, atol=1e-3)
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 10), (30, 80)])
+def test_logistic_regressions_equal_scikit_learn_one_by_one(n, d):
+    x, _, rng = _data(n, d, 2)
+    answers = (rng.random((n, 4)) < [0.1, 0.3, 0.5, 0.9]).astype(float)
+    weights = np.where(answers > 0, [3.0, 2.0, 1.0, 0.5], 1.0)
+    l2 = 0.05
+    [*_, ours] = logistic_regressions(x, answers, weights, [1.0, l2])
+    z = StandardScaler().fit_transform(x)
+    for c in range(4):
+        model = LogisticRegression(C=1 / (l2 * n), tol=1e-10, max_iter=5000)
+        theirs = model.fit(z, answers[:, c], sample_weight=weights[:, c]).predict_proba(z)[:, 1]
+        np.testing.assert_allclose(1 / (1 + np.exp(-ours(x)[:, c])), theirs, atol=2e-4)
+
+
+def test_a_question_that_all_answer_alike_says_so_of_every_row():
+    x, _, rng = _data(40, 5, 2)
+    answers = np.stack([np.zeros(40), np.ones(40), rng.integers(0, 2, 40)], axis=1)
+    [head] = logistic_regressions(x, answers, np.ones((40, 3)), [1e-6])
+    assert not head.weight[:2].any()
+    np.testing.assert_allclose(head.bias[:2], [-np.log(81), np.log(81)])
+    assert head.weight[2].any()
