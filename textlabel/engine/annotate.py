@@ -28,7 +28,7 @@ def annotate(
     corpus: Dataset,
     predictions: Predictions,
     bundle: Bundle,
-    min_confidence: float = 0.9,
+    min_confidence: float | None = None,
     out_of_scope_rate: float = 0.0,
     label_shift: LabelShift | Refused | None = None,
     score_column: str | None = None,
@@ -39,7 +39,8 @@ def annotate(
     ----------
     corpus : columns ``id`` and ``text``, and any others, which are carried through.
     predictions : logits of the same rows in the same order.
-    min_confidence : rows at least this sure are "accepted", the others are for "review".
+    min_confidence : rows at least this sure are "accepted", the others are for "review"; None: as
+        `Bundle.accepts_from` says.
     out_of_scope_rate : share of rows in scope that may be called "out_of_scope", whatever their confidence;
         0: none. What it promises is told in `textlabel.trust.scope`. A row that the student of a cascade
         answered never is.
@@ -61,7 +62,8 @@ def annotate(
     import pyarrow as pa
     from datasets import Value, concatenate_datasets
 
-    if not 0 <= min_confidence <= 1:
+    least = bundle.accepts_from(min_confidence)
+    if least is not None and not 0 <= least <= 1:
         raise RecipeError(f"min_confidence = {min_confidence}: expected a probability in [0, 1]")
     if not _same_rows(predictions, corpus):
         raise CorpusError(
@@ -84,7 +86,7 @@ def annotate(
         if part.schema.kind == "score":
             columns = _scores(part, bundle)
         else:
-            columns = _classes(part, bundle, texts[rows], min_confidence, weights)
+            columns = _classes(part, bundle, texts[rows], least, weights)
         columns["ood_score"] = _ood_score(part)
         columns["decision"] = np.where(outside[rows], "out_of_scope", columns["decision"])
         columns["source"] = np.full(len(part.ids), "model")
@@ -160,7 +162,7 @@ def _classes(
     predictions: Predictions,
     bundle: Bundle,
     texts: Iterable[str],
-    min_confidence: float,
+    least: float | None,
     weights: Floats | None,
 ) -> dict[str, Any]:
     import pyarrow as pa
@@ -180,7 +182,7 @@ def _classes(
         "probabilities": probabilities.astype(np.float32),
         "margin": top[:, 0] - top[:, 1],
         "prediction_set": _lists(names, sets.sum(axis=1)),
-        "decision": np.where(top[:, 0] >= min_confidence, "accepted", "review"),
+        "decision": np.where(top[:, 0] >= (np.inf if least is None else least), "accepted", "review"),
     }
 
 

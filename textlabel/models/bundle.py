@@ -44,6 +44,8 @@ FORMAT = 1
 log = logging.getLogger("textlabel")
 
 RECORD = "textlabel.json"
+#: rows at least this sure are accepted, where nothing else is said
+MIN_CONFIDENCE = 0.9
 
 
 @dataclass
@@ -81,6 +83,17 @@ class Bundle:
         """
         source = None if self.source is None else replace(self.source, twins=None)
         return replace(self, source=source, members=())
+
+    def accepts_from(self, min_confidence: float | None) -> float | None:
+        """Return the least confidence of rows that are accepted, or None: no row is.
+
+        It is the one that is given, or else `MIN_CONFIDENCE`; but where no label was learned from, nothing
+        says that any row is right, and only who gives one accepts rows by it.
+        """
+        if min_confidence is not None:
+            return min_confidence
+        labels = self.record.get("labels", {})
+        return None if labels.get("train") == 0 else MIN_CONFIDENCE
 
     def measured(self, need: str) -> tuple[Calibrator, SourceStatistics]:
         """Return the calibrator and what was measured on labeled rows, which ``need`` needs.
