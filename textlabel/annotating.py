@@ -145,6 +145,7 @@ class Annotate:
         if self.on_long or self.window_pooling:
             labeler.read_long(self.on_long, self.window_pooling)
         used = labeler.predictor.fit.backend  # fails here, before any row
+        labeler.bundle.accepts_from(self.min_confidence)  # and so does this
         if self.correct_label_shift:
             labeler.bundle.measured("a correction for class shares")  # fails before hours of work
         corpus, rejects = self._corpus()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from textlabel.corpus.spool import as_dataset, spans, spooled
 from textlabel.engine.order import model_score
-from textlabel.errors import CorpusError, RecipeError
+from textlabel.errors import CorpusError
 from textlabel.models.bundle import Bundle
 from textlabel.trust.label_shift import LabelShift, Refused, corrected
 from textlabel.trust.set_rule import Floats
@@ -63,8 +63,6 @@ def annotate(
     from datasets import Value, concatenate_datasets
 
     least = bundle.accepts_from(min_confidence)
-    if least is not None and not 0 <= least <= 1:
-        raise RecipeError(f"min_confidence = {min_confidence}: expected a probability in [0, 1]")
     if not _same_rows(predictions, corpus):
         raise CorpusError(
             f"predictions of {len(predictions.ids)} rows are not of this corpus of {len(corpus)} rows, or "

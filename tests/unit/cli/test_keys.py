@@ -35,4 +35,4 @@ def test_defaults_are_written_as_toml_writes_them():
     assert written["recipe"] == '"head"'
     assert written["text_column"] == '["text"]'
     assert written["private"] == "true"
-    assert written["min_confidence"] == "0.9"
+    assert written["min_confidence"] == "unset"

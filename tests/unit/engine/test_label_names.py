@@ -89,6 +89,9 @@ def test_every_row_is_for_review_unless_somebody_says_otherwise(fitted):
 def test_a_labeled_model_accepts_from_ninety_percent_as_before(tiny_backbone):
     bundle = Labeler(tiny_backbone, cache=False).fit(snippets(24)).bundle
     assert (bundle.accepts_from(None), bundle.accepts_from(0.5)) == (0.9, 0.5)
+    for wrong in (1.1, -0.1, "0.5", float("nan")):
+        with pytest.raises(RecipeError, match="expected a probability"):
+            bundle.accepts_from(wrong)
 
 
 def test_what_compares_with_labeled_rows_is_refused(fitted):
