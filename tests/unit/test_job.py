@@ -119,3 +119,10 @@ def test_a_whole_job_runs(tmp_path, tiny_backbone):
     assert done["annotate"]["decisions"] == {"accepted": 0, "review": 30, "out_of_scope": 0}
     assert done["evaluate"]["n"] == 30
     assert json.loads(json.dumps(done)) == done
+
+
+def test_a_job_may_begin_without_labels(tmp_path):
+    text = "[fit]\nclasses = ['bad film', 'good film']\nunlabeled = './rows.csv'\nout = 'model'\n"
+    [fit] = Job.load(write(tmp_path, text)).steps.values()
+    rows, model = str(tmp_path / "rows.csv"), str(tmp_path / "model")
+    assert fit == Fit(model, classes=("bad film", "good film"), unlabeled=rows)

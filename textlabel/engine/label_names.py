@@ -26,11 +26,13 @@ import numpy as np
 
 from textlabel import registry
 from textlabel.engine.predict import predict
+from textlabel.engine.run import same_on_all_processes
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear, one_thread
+from textlabel.progress import bar
 from textlabel.recipe import Recipe, Stage
 from textlabel.trust.calibration import softmax
 from textlabel.trust.calibrators.none import Uncalibrated
@@ -93,13 +95,17 @@ def adapt_to_names(
     classifier = Classifier(backbone, schema).eval()
 
     def read(texts: Sequence[str]) -> FloatArray:
-        return predict(classifier, texts, backend=backend, cache=cache)[1].astype(np.float64)
+        with bar("encode texts") as update:
+            found = predict(classifier, texts, backend=backend, cache=cache, progress=update)
+        return found[1].astype(np.float64)
 
     words = schema.in_words()
-    names = np.stack([read([template.format(word) for word in words]) for template in TEMPLATES])
+    sentences = [template.format(word) for template in TEMPLATES for word in words]
+    names = read(sentences).reshape(len(TEMPLATES), len(words), -1)
     texts = read(_some(corpus, seed)) if corpus else None
     head = head_of_names(names, texts)
     classifier.set_head(head)
+    same_on_all_processes(classifier)
     on_map = np.concatenate(names) if texts is None else texts
     width = on_map.shape[1] // backbone.info.layers  # of the last layer, which comes first
     known = Map.draw(on_map, head(on_map).argmax(axis=1), len(words), width=width)

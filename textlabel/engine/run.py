@@ -172,7 +172,7 @@ class Run:
         aside = self._aside(classifier, stage, index)
         self.solved = fit_head(features, targets, groups, outputs, stage, self.seed, cleaner, aside)
         classifier.set_head(self.solved.head)
-        _same_on_all_processes(classifier)
+        same_on_all_processes(classifier)
 
     def _aside(self, classifier: Classifier, stage: Stage, index: IntArray) -> Aside:
         """Return what a solved head may learn from beside the rows ``index``."""
@@ -262,7 +262,7 @@ class Run:
         return index[~held], ([self.task.texts[i] for i in index[held]], self.task.targets[index[held]])
 
 
-def _same_on_all_processes(classifier: Classifier) -> None:
+def same_on_all_processes(classifier: Classifier) -> None:
     """Take process 0's head everywhere: BLAS may round differently in processes of other thread counts."""
     import torch
 
