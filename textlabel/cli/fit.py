@@ -16,7 +16,7 @@ _HELP = meanings(Fit)
 
 def fit(
     out: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["out"])],
-    train: Annotated[str, typer.Argument(metavar="[TRAIN]", help=_HELP["train"], show_default=False)] = "",
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help=_HELP["train"], show_default=False)] = "",
     classes: Annotated[
         str, typer.Option(metavar="NAME,NAME", help=f"{_HELP['classes']} Parted by commas.")
     ] = "",
@@ -63,7 +63,7 @@ def fit(
     \b
     Example:
       textlabel fit reviews.csv --text-column review --label-column stars --out model
-      textlabel fit --classes "refund,card lost,other" --unlabeled corpus.csv --out model
+      textlabel fit --classes "refund,card lost,delivery" --unlabeled corpus.csv --out model
 
     Writes MODEL: weights of the head (and of what else was trained), calibration and provenance, as
     safetensors and JSON, and a model card; no training text. If it is killed, the same command goes on
