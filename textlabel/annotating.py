@@ -51,7 +51,8 @@ class Annotate:
         repository must be there already; it gets them in one commit, and until then shards are kept on this
         machine.
     format : dataset, parquet, jsonl or csv (`textlabel plugins export`).
-    min_confidence : rows at least this sure are accepted, the others are for review.
+    min_confidence : rows at least this sure are accepted, the others are for review; by default 0.9, and of a
+        model that learned from no label no row is accepted.
     out_of_scope_rate : share of rows in scope that may be called out of scope by mistake; 0: no row is.
     correct_label_shift : correct labels and confidence for the class shares of this corpus, estimated without
         labels, of rows in scope; refused with a warning where shares alone do not explain what the model
@@ -98,7 +99,7 @@ class Annotate:
     model: str
     out: str
     format: str = "dataset"
-    min_confidence: float = 0.9
+    min_confidence: float | None = None
     out_of_scope_rate: float = 0.0
     correct_label_shift: bool = False
     gold: str = ""
@@ -147,6 +148,7 @@ class Annotate:
         if self.on_long or self.window_pooling:
             labeler.read_long(self.on_long, self.window_pooling)
         used = labeler.predictor.fit.backend  # fails here, before any row
+        labeler.bundle.accepts_from(self.min_confidence)  # and so does this
         if self.correct_label_shift:
             labeler.bundle.measured("a correction for class shares")  # fails before hours of work
         corpus, rejects = self._corpus()
@@ -161,7 +163,7 @@ class Annotate:
         del predictions  # of a large corpus they are some hundred megabytes
         address = None
         if accelerator().is_main_process:
-            told = (estimate, shift, self._decided_by(rows))
+            told = (estimate, shift, self._decided_by(rows, labeler.bundle.accepts_from(self.min_confidence)))
             sealing: dict[str, Any] = {"order_by": self.order_by, "rejected": len(rejects)}
             labeler.export(rows, out.folder, self.format, *told, **sealing)
             out.publish()
@@ -306,10 +308,10 @@ class Annotate:
             classes=schema.names or None,
         )
 
-    def _decided_by(self, rows: Dataset) -> dict[str, Any]:
+    def _decided_by(self, rows: Dataset, accepts_from: float | None) -> dict[str, Any]:
         """Return what decided labels, decisions and order, beside the model."""
         return {
-            "min_confidence": self.min_confidence,
+            "min_confidence": accepts_from,
             "out_of_scope_rate": self.out_of_scope_rate,
             "gold": _count(rows, "source")["human"],
             "order_by": self.order_by,

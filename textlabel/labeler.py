@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from textlabel.engine.cluster import Cluster
+    from textlabel.engine.run import Task
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import LabelShift, Refused
 
@@ -127,12 +128,13 @@ class Labeler(Fitted):
 
     def fit(
         self,
-        train: Source,
+        train: Source | None,
         unlabeled: Source | None = None,
         validation: Source | None = None,
         *,
         text_column: str | Sequence[str] = "text",
         label_column: str = "label",
+        classes: Sequence[str] | None = None,
         checkpoint: str | Path | None = None,
         on_bad_row: str = "fail",
         reject_file: str | Path | None = None,
@@ -142,8 +144,13 @@ class Labeler(Fitted):
 
         Parameters
         ----------
-        train : labeled rows: path, glob, Hub id, Dataset or list of dicts.
-        unlabeled : rows of the target domain without labels, for recipes that read them.
+        train : labeled rows: path, glob, Hub id, Dataset or list of dicts. None: there are none, and the
+            names of the classes are all that is known of them (`textlabel.engine.label_names`): confidence is
+            then not calibrated.
+        unlabeled : rows of the target domain without labels, for recipes that read them, and without labeled
+            rows.
+        classes : the names of the classes, which every labeled row must have one of; needed without labeled
+            rows, unless ``descriptions`` name them.
         validation : labeled rows for early stopping; never trained on.
         checkpoint : folder in which a killed fit resumes when it is repeated.
         on_bad_row : "fail" stops at the first unusable row, "skip" leaves such rows out.
@@ -174,8 +181,11 @@ class Labeler(Fitted):
             on_bad_row=on_bad_row,
             reject_file=reject_file,
             descriptions=self.descriptions,
+            classes=classes,
             **loading,
         )
+        if train is None:
+            return self._fit_names(task)
         if self.recipe.features == "ngrams":
             backbone = without_ngrams()
         else:
@@ -202,12 +212,44 @@ class Labeler(Fitted):
         self._bundle, self._predictor = bundle, None
         return self
 
+    def _fit_names(self, task: Task) -> Labeler:
+        """Learn what the names of the classes say, where no row has a label."""
+        from textlabel.engine.backend_choice import backend_to_fit
+        from textlabel.engine.feature_cache import cache_folder
+        from textlabel.engine.label_names import adapt_to_names, refuse_what_needs_labels
+        from textlabel.models.backbone import load_backbone
+        from textlabel.report.record import complete_record
+
+        refuse_what_needs_labels(
+            {
+                f"recipe {self.recipe.name!r}": self.recipe.trains_body or "single" not in self.recipe.kinds,
+                "validation": task.validation is not None,
+                f"calibration = {self.calibration!r}": self.calibration not in ("auto", "none"),
+                f"calibrator = {self.calibrator!r}": self.calibrator not in ("auto", "none"),
+                f"noisy_labels = {self.noisy_labels!r}": self.noisy_labels != "keep",
+                "keep_reference": self.keep_reference,
+            }
+        )
+        bundle = adapt_to_names(
+            load_backbone(self.backbone, **self._reading),
+            task.schema,
+            task.unlabeled,
+            self.seed,
+            off_map=self.off_map,
+            sets=self.sets,
+            backend=backend_to_fit(self.backend),
+            cache=cache_folder(self.cache),
+        )
+        bundle.record = complete_record(bundle)
+        self._bundle, self._predictor = bundle, None
+        return self
+
     def annotate(
         self,
         corpus: Source,
         *,
         text_column: str | Sequence[str] = "text",
-        min_confidence: float = 0.9,
+        min_confidence: float | None = None,
         out_of_scope_rate: float = 0.0,
         gold: Source | None = None,
         label_column: str = "label",
@@ -224,7 +266,8 @@ class Labeler(Fitted):
         Parameters
         ----------
         corpus : path, glob, Hub id, Dataset or list of dicts; every other column is carried through.
-        min_confidence : rows at least this sure are "accepted", the others are for "review".
+        min_confidence : rows at least this sure are "accepted", the others are for "review". None: 0.9, and
+            of a model that learned from no label, no row is accepted.
         out_of_scope_rate : share of rows in scope that may be called "out_of_scope"; 0: no row is.
         gold : rows that people labeled already, such as those of `fit`: where the corpus has the same text,
             their label stands and ``source`` is "human".

@@ -130,7 +130,8 @@ class Objective(Protocol):
     ``LABEL_KINDS`` (schema kinds it can learn from) and ``NEEDS_PARTS`` (parts that must train).
     A linear head on cached features has no gradient loop: an objective that has a closed form or a
     convex solver for it also offers ``fit_linear(features, targets, classes, strengths, options)``,
-    which returns one head for each ridge strength.
+    which returns one head for each ridge strength. An objective that offers this alone has no class
+    ``Objective``, and recipes that would train it by gradient are refused.
     """
 
     #: players in the order of their steps; each has its own optimizer

@@ -137,6 +137,11 @@ class Stage:
         for chosen in self.objective:
             objective = registry.load("objective", chosen.name)
             options_of("objective", chosen)
+            if not hasattr(objective, "Objective") and (self.tune.name != "head" or len(self.objective) > 1):
+                raise RecipeError(
+                    f"objective {chosen.name!r} is solved in closed form, on features that stay as they are: "
+                    "expected tune = 'head' and no other objective beside it"
+                )
             for part in sorted(objective.NEEDS_PARTS - tune.PARTS):
                 raise RecipeError(
                     f"objective {chosen.name!r} trains the {part}, but tune {self.tune.name!r} "

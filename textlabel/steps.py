@@ -39,12 +39,16 @@ class Fit:
 
     Parameters
     ----------
-    train : labeled rows: a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved
-        dataset, or a Hub dataset id.
     out : folder for the classifier; an older one there is replaced when the new one is complete.
+    train : labeled rows: a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved
+        dataset, or a Hub dataset id. Without any, classes or descriptions say what the classes are, in words,
+        and confidence is not calibrated.
+    classes : names of the classes, which every labeled row must have one of; needed without labeled rows,
+        unless descriptions name them.
     backbone : registered name (`textlabel backbones`), local folder, or Hub id.
     recipe : shipped name (`textlabel recipes`), or path of a TOML file.
-    unlabeled : rows of the target domain without labels, for recipes that read them.
+    unlabeled : rows of the target domain without labels, for recipes that read them; without labeled rows,
+        labels are much better with them.
     validation : labeled rows for early stopping, never trained on.
     text_column : column that holds the text; several are joined.
     label_column : column that holds the label.
@@ -85,8 +89,9 @@ class Fit:
     self_contained : also copy a backbone that could be had by its name.
     """
 
-    train: str
     out: str
+    train: str = ""
+    classes: tuple[str, ...] = ()
     backbone: str = DEFAULT_BACKBONE
     recipe: str = "head"
     unlabeled: str = ""
@@ -154,12 +159,13 @@ class Fit:
             window_pooling=self.window_pooling,
         )
         labeler.fit(
-            self.train,
+            self.train or None,
             self.unlabeled or None,
             self.validation or None,
             text_column=self.text_column,
             label_column=self.label_column,
             label_separator=self.label_separator or None,
+            classes=self.classes or None,
             checkpoint=checkpoint,
             id_column=self.id_column or None,
             on_bad_row=self.on_bad_row,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from textlabel.errors import CorpusError, nearest
 
 #: what parts the words of a class name
 _SEPARATORS = str.maketrans("_./|", "    ")
+_INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -98,12 +100,13 @@ class LabelSchema:
 
         Examples
         --------
-        >>> LabelSchema("single", ("sci.space", "card_lost")).in_words()
-        ['sci space', 'card lost']
+        >>> LabelSchema("single", ("sci.space", "card_lost", "PlayMusic")).in_words()
+        ['sci space', 'card lost', 'Play Music']
         """
         if self.descriptions:
             return list(self.descriptions)
-        return [" ".join(name.translate(_SEPARATORS).split()) or name for name in self.names]
+        apart = (_INNER_CAPITAL.sub(" ", name).translate(_SEPARATORS) for name in self.names)
+        return [" ".join(words.split()) or name for words, name in zip(apart, self.names, strict=True)]
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""

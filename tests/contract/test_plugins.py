@@ -91,6 +91,7 @@ CASES = [
     for kind in sorted(module.LABEL_KINDS)
 ]
 SOLVED = [case for case in CASES if hasattr(case.values[0], "fit_linear")]
+TRAINED = [case for case in CASES if hasattr(case.values[0], "Objective")]
 
 
 @pytest.mark.parametrize(("module", "kind"), CASES)
@@ -101,7 +102,7 @@ def test_an_objective_says_what_it_needs(module, kind):
     assert kind in SCHEMAS
 
 
-@pytest.mark.parametrize(("module", "kind"), CASES)
+@pytest.mark.parametrize(("module", "kind"), TRAINED)
 def test_an_epoch_reads_every_labeled_row(module, kind, tiny_backbone):
     """Each of them once, unless rows meet each other: then rows of rare classes may be read again."""
     objective = module.Objective(module.Options(), make_context(tiny_backbone, SCHEMAS[kind]))
@@ -114,7 +115,7 @@ def test_an_epoch_reads_every_labeled_row(module, kind, tiny_backbone):
     assert all((a["labeled"] == b["labeled"]).all() for a, b in zip(batches, again, strict=True))
 
 
-@pytest.mark.parametrize(("module", "kind"), CASES)
+@pytest.mark.parametrize(("module", "kind"), TRAINED)
 def test_the_parts_of_a_batch_add_up_to_its_loss(module, kind, tiny_backbone):
     objective = module.Objective(module.Options(), make_context(tiny_backbone, SCHEMAS[kind]))
     rows = next(iter(objective.batches(11, np.random.default_rng(1))))
@@ -129,7 +130,7 @@ def test_the_parts_of_a_batch_add_up_to_its_loss(module, kind, tiny_backbone):
             torch.testing.assert_close(whole, added, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("module", "kind"), CASES)
+@pytest.mark.parametrize(("module", "kind"), TRAINED)
 def test_the_loss_falls_along_its_own_gradient(module, kind, tiny_backbone):
     context = make_context(tiny_backbone, SCHEMAS[kind])
     objective = module.Objective(module.Options(), context)
@@ -153,7 +154,39 @@ def test_the_loss_falls_along_its_own_gradient(module, kind, tiny_backbone):
     assert loss() < before
 
 
+def test_an_objective_is_trained_or_solved():
+    assert {case.id for case in CASES} == {case.id for case in (*TRAINED, *SOLVED)}
+
+
 @pytest.mark.parametrize(("module", "kind"), SOLVED)
+def test_solved_heads_are_one_a_strength_and_tell_what_they_learned(module, kind):
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 80)
+    x = rng.normal(size=(80, 6)) + 3 * np.eye(2, 6)[y]
+    targets = y if kind == "single" else y.astype(float)
+    heads = module.fit_linear(x, targets, SCHEMAS[kind].outputs, [1.0, 1e-2], module.Options())
+    assert len(heads) == 2
+    for head in heads:
+        found = head(x)
+        right = found.argmax(axis=1) == y if kind == "single" else (found[:, 0] > 0.5) == y
+        assert right.mean() > 0.9
+
+
+@pytest.mark.parametrize("module", [c.values[0] for c in SOLVED if c.values[1] == "single"], ids=by_name)
+def test_a_solved_head_takes_classes_as_probabilities_too(module):
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(40, 5)), rng.integers(0, 3, 40)
+
+    def fit(targets):
+        [head] = module.fit_linear(x, targets, 3, [0.1], module.Options())
+        return head
+
+    np.testing.assert_allclose(fit(np.eye(3)[y]).weight, fit(y).weight, atol=1e-8)
+    unsure = fit(0.5 * np.eye(3)[y] + 0.5 / 3)
+    assert np.abs(unsure.weight - fit(y).weight).max() > 1e-3
+
+
+@pytest.mark.parametrize(("module", "kind"), [c for c in SOLVED if c in TRAINED])
 def test_a_solved_head_is_where_the_gradient_of_its_risk_vanishes(module, kind):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 6))

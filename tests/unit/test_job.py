@@ -37,7 +37,7 @@ def write(folder, text):
 def test_paths_are_relative_to_the_file_and_sections_hand_over(tmp_path):
     job = Job.load(write(tmp_path, WHOLE))
     fit, annotate, evaluate = job.steps.values()
-    assert fit == Fit(str(tmp_path / "rows/labeled.jsonl"), str(tmp_path / "model"), seed=3)
+    assert fit == Fit(str(tmp_path / "model"), str(tmp_path / "rows/labeled.jsonl"), seed=3)
     assert annotate == Annotate(
         str(tmp_path / "rows/corpus.jsonl"),
         str(tmp_path / "model"),
@@ -87,7 +87,7 @@ def test_names_and_hub_ids_stay_what_they_are(tmp_path):
         ("fit = 3", [], r"fit = 3: expected a section \[fit\]"),
         ("", [], "nothing to do"),
         ("[fit]\ntrain = 'a'", [], r"\[fit\]: out = None: expected a path"),
-        ("[fit]\ntrain = 5\nout = 'b'", [], r"\[fit\]: train = 5: expected a path"),
+        ("[fit]\ntrain = 5\nout = 'b'", [], r"\[fit\]: train = 5: expected str"),
         ("[fit]\ntrain = 'a'\nout = 'b'\nseed = 'x'", [], "seed = 'x': expected int"),
         ("[annotate]\ncorpus = 'a'\nout = 'b'", [], r"\[annotate\]: model = None"),
         (WHOLE, ["fit.sede=1"], "did you mean 'seed'"),
@@ -119,3 +119,10 @@ def test_a_whole_job_runs(tmp_path, tiny_backbone):
     assert done["annotate"]["decisions"] == {"accepted": 0, "review": 30, "out_of_scope": 0}
     assert done["evaluate"]["n"] == 30
     assert json.loads(json.dumps(done)) == done
+
+
+def test_a_job_may_begin_without_labels(tmp_path):
+    text = "[fit]\nclasses = ['bad film', 'good film']\nunlabeled = './rows.csv'\nout = 'model'\n"
+    [fit] = Job.load(write(tmp_path, text)).steps.values()
+    rows, model = str(tmp_path / "rows.csv"), str(tmp_path / "model")
+    assert fit == Fit(model, classes=("bad film", "good film"), unlabeled=rows)

@@ -21,7 +21,7 @@ def annotate(
     out: Annotated[str, typer.Option(metavar="DIR", help=_HELP["out"])],
     form: Annotated[str, typer.Option("--format", help=_HELP["format"])] = Annotate.format,
     min_confidence: Annotated[
-        float, typer.Option(min=0, max=1, help=_HELP["min_confidence"])
+        float | None, typer.Option(min=0, max=1, help=_HELP["min_confidence"])
     ] = Annotate.min_confidence,
     out_of_scope_rate: Annotated[
         float, typer.Option(min=0, max=1, help=_HELP["out_of_scope_rate"])

@@ -15,8 +15,11 @@ _HELP = meanings(Fit)
 
 
 def fit(
-    train: Annotated[str, typer.Argument(metavar="TRAIN", help=_HELP["train"])],
     out: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["out"])],
+    train: Annotated[str, typer.Argument(metavar="TRAIN", help=_HELP["train"], show_default=False)] = "",
+    classes: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help=f"{_HELP['classes']} Parted by commas.")
+    ] = "",
     backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = Fit.backbone,
     recipe: Annotated[str, typer.Option(help=_HELP["recipe"])] = Fit.recipe,
     unlabeled: Annotated[str, typer.Option(metavar="CORPUS", help=_HELP["unlabeled"])] = "",
@@ -62,14 +65,16 @@ def fit(
     \b
     Example:
       textlabel fit reviews.csv --text-column review --label-column stars --out model
+      textlabel fit --classes "refund,card lost,delivery" --unlabeled corpus.csv --out model
 
     Writes MODEL: weights of the head (and of what else was trained), calibration and provenance, as
     safetensors and JSON, and a model card; no training text. If it is killed, the same command goes on
     from the checkpoint beside MODEL. Several processes: see "Launch" in README.
     """
     step = Fit(
-        train=train,
         out=out,
+        train=train,
+        classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
         backbone=backbone,
         recipe=recipe,
         unlabeled=unlabeled,

@@ -12,7 +12,7 @@ _ENTRY = re.compile(r"(?P<names>\w+(?:, \w+)*) : (?P<meaning>.+)")
 
 @dataclass(frozen=True)
 class Key:
-    """One key: its name, its default as TOML writes it ("required" without one), and its meaning."""
+    """One key: its name, its default as TOML writes it ("required" or "unset" if none), and its meaning."""
 
     name: str
     default: str
@@ -69,6 +69,8 @@ def first_line(thing: Any) -> str:
 def _default(value: Any) -> str:
     if value is MISSING:
         return "required"
+    if value is None:
+        return "unset"
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, tuple):

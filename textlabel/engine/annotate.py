@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from textlabel.corpus.spool import as_dataset, spans, spooled
 from textlabel.engine.order import model_score
-from textlabel.errors import CorpusError, RecipeError
+from textlabel.errors import CorpusError
 from textlabel.models.bundle import Bundle
 from textlabel.trust.label_shift import LabelShift, Refused, corrected
 from textlabel.trust.multilabel import SubsetRule
@@ -29,7 +29,7 @@ def annotate(
     corpus: Dataset,
     predictions: Predictions,
     bundle: Bundle,
-    min_confidence: float = 0.9,
+    min_confidence: float | None = None,
     out_of_scope_rate: float = 0.0,
     label_shift: LabelShift | Refused | None = None,
     score_column: str | None = None,
@@ -40,8 +40,9 @@ def annotate(
     ----------
     corpus : columns ``id`` and ``text``, and any others, which are carried through.
     predictions : logits of the same rows in the same order.
-    min_confidence : rows at least this sure are "accepted", the others are for "review". Of rows that may
-        carry several classes, that the whole set is right (`textlabel.trust.multilabel`).
+    min_confidence : rows at least this sure are "accepted", the others are for "review"; None: as
+        `Bundle.accepts_from` says. Of rows that may carry several classes, that the whole set is right
+        (`textlabel.trust.multilabel`).
     out_of_scope_rate : share of rows in scope that may be called "out_of_scope", whatever their confidence;
         0: none. What it promises is told in `textlabel.trust.scope`. A row that the student of a cascade
         answered never is.
@@ -63,8 +64,7 @@ def annotate(
     import pyarrow as pa
     from datasets import Value, concatenate_datasets
 
-    if not 0 <= min_confidence <= 1:
-        raise RecipeError(f"min_confidence = {min_confidence}: expected a probability in [0, 1]")
+    least = bundle.accepts_from(min_confidence)
     if not _same_rows(predictions, corpus):
         raise CorpusError(
             f"predictions of {len(predictions.ids)} rows are not of this corpus of {len(corpus)} rows, or "
@@ -83,7 +83,7 @@ def annotate(
 
     def table(rows: slice) -> pa.Table:
         part = predictions.part(rows)
-        columns = _said(part, bundle, texts[rows], min_confidence, weights)
+        columns = _said(part, bundle, texts[rows], least, weights)
         columns["ood_score"] = _ood_score(part)
         columns["decision"] = np.where(outside[rows], "out_of_scope", columns["decision"])
         columns["source"] = np.full(len(part.ids), "model")
@@ -156,17 +156,17 @@ def carry(corpus: Dataset, keep: Iterable[str], ours: Iterable[str] = ()) -> Dat
 
 
 def _said(
-    part: Predictions, bundle: Bundle, texts: Iterable[str], min_confidence: float, weights: Floats | None
+    part: Predictions, bundle: Bundle, texts: Iterable[str], least: float | None, weights: Floats | None
 ) -> dict[str, Any]:
     """Return what the model says of some rows, by column."""
     if part.schema.kind == "score":
         return _scores(part, bundle)
     if part.schema.kind == "multi":
-        return _subsets(part, bundle, min_confidence)
-    return _classes(part, bundle, texts, min_confidence, weights)
+        return _subsets(part, bundle, least)
+    return _classes(part, bundle, texts, least, weights)
 
 
-def _subsets(predictions: Predictions, bundle: Bundle, min_confidence: float) -> dict[str, Any]:
+def _subsets(predictions: Predictions, bundle: Bundle, least: float | None) -> dict[str, Any]:
     """The row's classes, the probability of each by itself, and that the whole set of classes is right."""
     rule = bundle.calibrator
     assert isinstance(rule, SubsetRule)
@@ -179,7 +179,7 @@ def _subsets(predictions: Predictions, bundle: Bundle, min_confidence: float) ->
         "probabilities": probabilities.astype(np.float32),
         "margin": rule.margin(probabilities),
         "prediction_set": [None] * len(sure) if sets is None else _chosen(predictions.schema.names, sets),
-        "decision": np.where(sure >= min_confidence, "accepted", "review"),
+        "decision": _decisions(sure, least),
     }
 
 
@@ -194,7 +194,7 @@ def _classes(
     predictions: Predictions,
     bundle: Bundle,
     texts: Iterable[str],
-    min_confidence: float,
+    least: float | None,
     weights: Floats | None,
 ) -> dict[str, Any]:
     assert bundle.calibrator is not None
@@ -211,8 +211,12 @@ def _classes(
         "probabilities": probabilities.astype(np.float32),
         "margin": top[:, 0] - top[:, 1],
         "prediction_set": _chosen(predictions.schema.names, sets),
-        "decision": np.where(top[:, 0] >= min_confidence, "accepted", "review"),
+        "decision": _decisions(top[:, 0], least),
     }
+
+
+def _decisions(sure: Floats, least: float | None) -> npt.NDArray[np.str_]:
+    return np.where(sure >= (np.inf if least is None else least), "accepted", "review")
 
 
 def _scores(predictions: Predictions, bundle: Bundle) -> dict[str, Any]:

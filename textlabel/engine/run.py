@@ -136,7 +136,7 @@ class Run:
     def _of_ngrams(self, index: IntArray) -> Classifier:
         texts, task = [self.task.texts[i] for i in index], self.task
         found = lexical_classifier(texts, task.targets[index], self.groups[index], task.schema, self.seed)
-        _same_on_all_processes(found)
+        same_on_all_processes(found)
         return found
 
     def features(self, classifier: Classifier, index: IntArray) -> FloatArray:
@@ -183,7 +183,7 @@ class Run:
         aside = self._aside(classifier, stage, index)
         self.solved = fit_head(features, targets, groups, outputs, stage, self.seed, cleaner, aside)
         classifier.set_head(self.solved.head)
-        _same_on_all_processes(classifier)
+        same_on_all_processes(classifier)
 
     def _aside(self, classifier: Classifier, stage: Stage, index: IntArray) -> Aside:
         """Return what a solved head may learn from beside the rows ``index``."""
@@ -273,7 +273,7 @@ class Run:
         return index[~held], ([self.task.texts[i] for i in index[held]], self.task.targets[index[held]])
 
 
-def _same_on_all_processes(classifier: Classifier) -> None:
+def same_on_all_processes(classifier: Classifier) -> None:
     """Take what process 0 solved everywhere: BLAS may round differently where there are more threads."""
     import torch
 

@@ -33,13 +33,15 @@ def load_task(
     on_bad_row: str = "fail",
     reject_file: str | Path | None = None,
     descriptions: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
     **loading: Any,
 ) -> tuple[Task, int]:
     """Return what there is to learn, and how many labels of it people gave after an audit.
 
     Parameters
     ----------
-    train, unlabeled, validation : sources, and what follows ``kind``: as `Labeler.fit`.
+    train, unlabeled, validation : sources, and what follows ``kind``: as `Labeler.fit`. Without ``train``
+        there are no labeled rows, and ``classes`` or ``descriptions`` name the classes.
     kind : whether labels are classes, lists of classes, or scores.
     descriptions : {class: what it is, in words}, of some or all classes.
 
@@ -56,16 +58,52 @@ def load_task(
         return rows
 
     labels = {"label_column": label_column, "label_kind": kind, "label_separator": label_separator}
-    rows = load(train, **labels, **loading)
-    schema = described(infer_schema(rows, kind), descriptions or {})
-    from_audits = rows_after_audit(rows)
+    rows = None if train is None else load(train, classes=classes, **labels, **loading)
+    found = named(classes or list(descriptions or ())) if rows is None else infer_schema(rows, kind)
+    schema = described(found, descriptions or {})
+    _refuse_nameless(schema) if rows is None else _refuse_unlabeled(classes or (), schema)
     held = None if validation is None else load(validation, classes=schema.names or None, **labels)
     more = [] if unlabeled is None else list(load(unlabeled)["text"])
-    from_audits += 0 if held is None else rows_after_audit(held)
+    from_audits = sum(rows_after_audit(some) for some in (rows, held) if some is not None)
     if reject_file is not None and on_bad_row == "skip":
         write_rejects(rejects, reject_file)
     known = None if held is None else (list(held["text"]), targets(held, schema))
+    if rows is None:
+        return Task([], np.zeros(0, np.int64), schema, more, known), from_audits
     return Task(list(rows["text"]), targets(rows, schema), schema, more, known), from_audits
+
+
+def named(classes: Sequence[str]) -> LabelSchema:
+    """Return the schema of classes that no row is labeled with, in the order in which they are named.
+
+    Raises
+    ------
+    CorpusError : none is named, or only one, or one twice.
+    """
+    if not classes:
+        raise CorpusError(
+            "nothing to learn from: give labeled rows, or name the classes (--classes 'refund,card lost', or "
+            "--descriptions FILE) to begin without labels"
+        )
+    return LabelSchema("single", tuple(classes))
+
+
+def _refuse_nameless(schema: LabelSchema) -> None:
+    for name, words in zip(schema.names, schema.in_words(), strict=True):
+        if not any(sign.isalpha() for sign in words):
+            raise CorpusError(
+                f"class {name!r} says nothing in words, which is all that is known of it without labels: "
+                "describe it (--descriptions FILE)"
+            )
+
+
+def _refuse_unlabeled(classes: Sequence[str], schema: LabelSchema) -> None:
+    """Raise a `CorpusError` if one of the named classes is not among those of the rows."""
+    if missing := [name for name in classes if name not in schema.names]:
+        raise CorpusError(
+            f"no labeled row is of class {missing[0]!r}: label at least two rows of every class, leave the "
+            "class out, or fit without labeled rows, on the names of the classes alone"
+        )
 
 
 def described(schema: LabelSchema, descriptions: Mapping[str, str]) -> LabelSchema:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.errors import BundleError
+from textlabel.errors import BundleError, RecipeError
 from textlabel.models.backbone import BackboneInfo, locate, open_folder, save_body, tokenizer_sha256
 from textlabel.models.backend_fit import BAND_UNIT, BackendFit
 from textlabel.models.classifier import Adapter, Classifier
@@ -45,6 +45,8 @@ FORMAT = 1
 log = logging.getLogger("textlabel")
 
 RECORD = "textlabel.json"
+#: rows at least this sure are accepted, where nothing else is said
+MIN_CONFIDENCE = 0.9
 
 
 @dataclass
@@ -83,6 +85,22 @@ class Bundle:
         """
         source = None if self.source is None else replace(self.source, twins=None)
         return replace(self, source=source, members=())
+
+    def accepts_from(self, min_confidence: float | None) -> float | None:
+        """Return the least confidence of rows that are accepted, or None: no row is.
+
+        It is the one that is given, or else `MIN_CONFIDENCE`; but where no label was learned from, nothing
+        says that any row is right, and only who gives one accepts rows by it.
+
+        Raises
+        ------
+        RecipeError : it is not a probability.
+        """
+        if min_confidence is None:
+            return None if self.record.get("labels", {}).get("train") == 0 else MIN_CONFIDENCE
+        if not isinstance(min_confidence, int | float) or not 0 <= min_confidence <= 1:
+            raise RecipeError(f"min_confidence = {min_confidence!r}: expected a probability in [0, 1]")
+        return float(min_confidence)
 
     def measured(self, need: str) -> tuple[Calibrator, SourceStatistics]:
         """Return the calibrator and what was measured on labeled rows, which ``need`` needs.

@@ -9,13 +9,13 @@ the solution in the row space (the representer theorem).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from textlabel.types import FloatArray
+from textlabel.types import FloatArray, IntArray
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class _Basis:
+class Basis:
     """Standardized features in the basis of their singular vectors."""
 
     coordinates: FloatArray  # (n, r)
@@ -50,11 +50,13 @@ class _Basis:
     scale: FloatArray
 
     def unfold(self, weight: FloatArray, bias: FloatArray) -> Linear:
+        """Return the head of features that is ``coordinates @ weight.T + bias``."""
         folded = weight @ self.vectors / self.scale
         return Linear(folded, bias - folded @ self.mean)
 
 
-def _basis(features: FloatArray, standardize: bool = True) -> _Basis:
+def singular_basis(features: FloatArray, standardize: bool = True) -> Basis:
+    """Return centered features (n, d), each of unit variance if ``standardize``, in a basis of their span."""
     x = np.asarray(features, dtype=np.float64)
     mean = x.mean(axis=0)
     scale = x.std(axis=0) if standardize else np.ones(x.shape[1])
@@ -68,9 +70,9 @@ def _basis(features: FloatArray, standardize: bool = True) -> _Basis:
         values, u = np.linalg.eigh(z @ z.T)
         keep = values > 1e-10 * max(float(values.max(initial=0.0)), 1e-30)
         values, u = values[keep], u[:, keep]
-        return _Basis(u * np.sqrt(values), values / n, (u / np.sqrt(values)).T @ z, mean, scale)
+        return Basis(u * np.sqrt(values), values / n, (u / np.sqrt(values)).T @ z, mean, scale)
     values, v = np.linalg.eigh(z.T @ z)
-    return _Basis(z @ v, np.maximum(values, 0) / n, v.T, mean, scale)
+    return Basis(z @ v, np.maximum(values, 0) / n, v.T, mean, scale)
 
 
 def one_thread(function: Callable[P, T]) -> Callable[P, T]:
@@ -86,11 +88,26 @@ def one_thread(function: Callable[P, T]) -> Callable[P, T]:
     return limited
 
 
+def one_hot(targets: IntArray | FloatArray, classes: int) -> FloatArray:
+    """Return target probabilities (n, k) of classes (n,), or as they are given.
+
+    Examples
+    --------
+    >>> one_hot(np.array([1, 0]), 2).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    return np.asarray(targets, np.float64) if targets.ndim == 2 else np.eye(classes)[targets]
+
+
 @one_thread
 def ridge(features: FloatArray, targets: FloatArray, strengths: Sequence[float]) -> list[Linear]:
     """Return least-squares heads, one a strength, with penalty ``l2 / 2 * |w|^2``.
 
     The penalty stands beside half the mean squared error; the intercept is not penalized.
+
+    Parameters
+    ----------
+    targets : (n,) of one output, or (n, k).
 
     Examples
     --------
@@ -99,10 +116,86 @@ def ridge(features: FloatArray, targets: FloatArray, strengths: Sequence[float])
     >>> head.weight.round(4).tolist(), head.bias.round(4).tolist()
     ([[2.0]], [1.0])
     """
-    basis, y = _basis(features), np.asarray(targets, dtype=np.float64)
-    moment = basis.coordinates.T @ (y - y.mean()) / len(y)
-    bias = np.array([y.mean()])
-    return [basis.unfold((moment / (basis.spectrum + l2))[None, :], bias) for l2 in strengths]
+    basis, y = singular_basis(features), _columns(targets)
+    bias = y.mean(axis=0)
+    moment = (y - bias).T @ basis.coordinates / len(y)
+    return [basis.unfold(moment / (basis.spectrum + l2), bias) for l2 in strengths]
+
+
+@one_thread
+def leave_one_out(
+    features: FloatArray, targets: FloatArray, strengths: Sequence[float]
+) -> Iterator[FloatArray]:
+    """Yield what `ridge` says (n, k) of each row when it did not learn from it, for each strength.
+
+    It is exact, from one fit: a row's own target counts for its prediction with the leverage h, and without
+    it the prediction p becomes ``(p - h y) / (1 - h)``. Rows with equal features are left out together, with
+    the sums of h and h y over them. Only how features are standardized is not learned anew.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0], [1.0], [2.0]])
+    >>> [held] = leave_one_out(x, np.array([1.0, 3.0, 0.0]), [1e-9])
+    >>> held[:, 0].round(3).tolist()  # of each row, what the line through the two others says
+    [6.0, 0.5, 5.0]
+    """
+    basis, y = singular_basis(features), _columns(targets)
+    same, times = _equal_rows(basis.coordinates)
+    sums = np.zeros((len(times), y.shape[1]))
+    np.add.at(sums, same, y)
+    bias = y.mean(axis=0)
+    moment = (y - bias).T @ basis.coordinates / len(y)
+    for l2 in strengths:
+        scaled = basis.coordinates / (basis.spectrum + l2)
+        leverage = (1 + (scaled * basis.coordinates).sum(axis=1)) / len(y)
+        outputs = scaled @ moment.T + bias
+        left = np.maximum(1 - times[same] * leverage, 1e-9)
+        yield (outputs - leverage[:, None] * sums[same]) / left[:, None]
+
+
+def _equal_rows(coordinates: FloatArray, most: float = 1e-3) -> tuple[IntArray, IntArray]:
+    """Return a number (n,) that rows share which are equal but for rounding, and how many rows have each."""
+    order = np.argsort(coordinates[:, -1]) if coordinates.shape[1] else np.arange(len(coordinates))
+    differ = np.abs(np.diff(coordinates[order], axis=0)).max(axis=1, initial=0.0) > most
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.concatenate([[0], np.cumsum(differ)])
+    return number, np.bincount(number)
+
+
+def best_scale(outputs: FloatArray, soft: FloatArray) -> tuple[float, float]:
+    """Return the factor, within e^5, that makes logits of outputs (n, k), and their mean loss in nats.
+
+    Without limits it were infinite where every row is right; so the targets say that one row of n + 1 may be
+    of any class.
+
+    Parameters
+    ----------
+    soft : (n, k) target probabilities.
+
+    Examples
+    --------
+    >>> scale, loss = best_scale(np.array([[1.0, 0.0]] * 3), np.eye(2)[[0, 0, 1]])
+    >>> round(scale, 2), round(loss, 2)  # log(2.5 / 1.5)
+    (0.51, 0.66)
+    """
+    from scipy.optimize import minimize_scalar
+
+    n, k = soft.shape
+    wanted = (n * soft + 1 / k) / (n + 1)
+
+    def loss(log_scale: float) -> float:
+        logits = outputs * np.exp(log_scale)
+        logits -= logits.max(axis=1, keepdims=True)
+        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return float(-(wanted * log_p).sum(axis=1).mean())
+
+    best = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
+    return float(np.exp(best.x)), float(best.fun)
+
+
+def _columns(targets: FloatArray) -> FloatArray:
+    y = np.asarray(targets, dtype=np.float64)
+    return y[:, None] if y.ndim == 1 else y
 
 
 @one_thread
@@ -127,7 +220,7 @@ def softmax_regression(
     standardize : whether each feature is brought to unit variance first, which coordinates of sparse rows
         are not to be.
     """
-    basis = _basis(features, standardize)
+    basis = singular_basis(features, standardize)
     n, k = soft.shape
     prior = np.log(np.maximum((weights[:, None] * soft).mean(axis=0), 1e-12))
     start = np.zeros((k, basis.coordinates.shape[1] + 1))
@@ -164,7 +257,7 @@ def logistic_regressions(
     >>> bool(head.weight[0, 0] > 0), head.weight[1].tolist(), head.bias[1].round(3).tolist()
     (True, [0.0], 2.197)
     """
-    basis = _basis(features)
+    basis = singular_basis(features)
     n, k = answers.shape
     yes, no = (weights * answers).sum(axis=0), (weights * (1 - answers)).sum(axis=0)
     one_sided = (yes == 0) | (no == 0)
@@ -194,7 +287,7 @@ def _logistic(logits: FloatArray, answers: FloatArray) -> tuple[FloatArray, Floa
 
 
 def _descend(
-    basis: _Basis,
+    basis: Basis,
     soft: FloatArray,
     row: FloatArray,
     l2: float,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textlabel.errors import RecipeError
-from textlabel.models.heads import Linear, softmax_regression
+from textlabel.models.heads import Linear, one_hot, softmax_regression
 from textlabel.objective import OverRows, balanced_weights
 from textlabel.types import FloatArray, IntArray
 
@@ -69,7 +69,7 @@ def fit_linear(
     ----------
     targets : (n,) classes, or (n, k) target probabilities; a row then counts as its likeliest class does.
     """
-    soft = np.asarray(targets, np.float64) if targets.ndim == 2 else np.eye(classes)[targets]
+    soft = one_hot(targets, classes)
     hard = soft.argmax(axis=1)
     soft = soft * (1 - options.label_smoothing) + options.label_smoothing / classes
     return softmax_regression(features, soft, class_weights(hard, classes, options)[hard], strengths)

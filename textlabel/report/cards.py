@@ -371,5 +371,6 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         facts["rows annotated"] = record["rows"]
     if record.get("backend"):
         facts["backend"] = _backend(record["backend"])
-    facts |= {f"{name} of annotate": value for name, value in (record.get("decided_by") or {}).items()}
+    for name, value in (record.get("decided_by") or {}).items():
+        facts[f"{name} of annotate"] = "no row is accepted" if value is None else value
     return {key: "unknown" if value is None else _plain(value) for key, value in facts.items()}

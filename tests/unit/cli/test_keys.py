@@ -30,8 +30,9 @@ def test_every_key_is_explained(cls):
 
 def test_defaults_are_written_as_toml_writes_them():
     written = {key.name: key.default for step in STEPS.values() for key in keys(step)}
-    assert written["train"] == "required"
+    assert written["corpus"] == "required"
+    assert written["train"] == '""'
     assert written["recipe"] == '"head"'
     assert written["text_column"] == '["text"]'
     assert written["private"] == "true"
-    assert written["min_confidence"] == "0.9"
+    assert written["min_confidence"] == "unset"
