@@ -27,6 +27,7 @@ from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear
+from textlabel.models.structure import mixings
 from textlabel.recipe import Recipe, options_of
 from textlabel.trust.calibrators.none import Uncalibrated
 from textlabel.trust.choice import choose
@@ -191,6 +192,12 @@ def _check(task: Task, recipe: Recipe) -> None:
         raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
     if task.unlabeled and all(stage.rows == "labeled" for stage in recipe.stages):
         log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
+    if task.partial and not any(map(solver, recipe.stages)):
+        log.warning(
+            "%d rows labeled with inner nodes of the tree are not used: recipe %r solves no head",
+            len(task.partial[0]),
+            recipe.name,
+        )
     if task.validation and not any(stage.training.patience for stage in recipe.stages):
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
 
@@ -279,10 +286,14 @@ def _bundle(
     }
     if run.noisy_labels != "keep":
         labels["likely_wrong"] = run.wrong
+    if run.task.partial is not None:
+        labels["inner_nodes"] = len(run.task.partial[0])
     head = None
     if run.solved is not None:
         chosen_by_cv = {"l2": run.solved.l2, "name_weight": run.solved.name_weight}
         head = {**chosen_by_cv, "spread": run.solved.spread}
+        if schema.ordered or schema.parents:
+            head["share"] = run.solved.share
     record = {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
@@ -316,9 +327,9 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
     assert run.solved is not None
     if run.solved.name_weight or run.solved.spread:
         return None  # twins learn from labeled rows alone: they are another kind of head
-    return twin_heads(
-        run.base_features, task.targets, run.groups, task.schema.outputs, stage, run.solved.l2, run.seed
-    )
+    mixing = mixings(task.schema)[run.solved.share]
+    l2, outputs = run.solved.l2, task.schema.outputs
+    return twin_heads(run.base_features, task.targets, run.groups, outputs, stage, l2, run.seed, mixing)
 
 
 def _distances(run: Run, scored: Scored) -> Float32 | None:
@@ -345,11 +356,13 @@ def _fingerprint(
 ) -> dict[str, Any]:
     """Return everything that decides the result of training, for refusing another run's checkpoint."""
     texts, targets = task.validation or ((), ())
+    partial, candidates = task.partial or ((), ())
     return {
         "recipe": recipe.to_dict(),
         "seed": seed,
         "rows": _digest(task.texts, task.targets),
         "validation": _digest(texts, targets),
+        "partial": _digest(partial, [row.tolist() for row in candidates]),
         "unlabeled": _digest(task.unlabeled, [None] * len(task.unlabeled)),
         "schema": task.schema.to_json(),
         "backbone": {

@@ -10,7 +10,7 @@ import numpy as np
 
 from textlabel.corpus.dedup import contradictions
 from textlabel.corpus.spool import as_dataset, spans, spooled
-from textlabel.types import IntArray
+from textlabel.types import NODE_COLUMNS, IntArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,8 @@ def with_gold(rows: Dataset, gold: Dataset) -> Dataset:
     """Return annotated rows in which texts that people labeled bear that label, and ``source`` "human".
 
     Texts are matched to the letter. Where people contradict each other about a text, the model's label stays.
-    Probabilities stay the model's; ``confidence`` is what it gives to the label that the row now bears.
+    Probabilities stay the model's; ``confidence`` is what it gives to the label that the row now bears, and
+    ``node``, where the model backs off, is that label.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def relabeled(rows: Dataset, index: IntArray, labels: Sequence[str | float]) -> 
 
     def part(span: slice) -> pa.Table:
         first, end = np.searchsorted(index, [span.start, span.stop]).tolist()
-        return _relabeled(table[span], index[first:end] - span.start, codes[first:end], bool(names))
+        return _relabeled(table[span], index[first:end] - span.start, codes[first:end], names)
 
     made = pa.concat_tables(spooled(map(part, spans(len(table)))))
     for column in made.schema:
@@ -62,7 +63,9 @@ def relabeled(rows: Dataset, index: IntArray, labels: Sequence[str | float]) -> 
     return as_dataset(table, rows.features)
 
 
-def _relabeled(table: pa.Table, index: IntArray, codes: Sequence[Any], classes: bool) -> pa.Table:
+def _relabeled(
+    table: pa.Table, index: IntArray, codes: Sequence[Any], names: Sequence[str] | None
+) -> pa.Table:
     """Return the columns of a table that people's answers change."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -70,11 +73,13 @@ def _relabeled(table: pa.Table, index: IntArray, codes: Sequence[Any], classes: 
     said = np.zeros(len(table), np.bool_)
     said[index] = True
     sure = [None] * len(index)
-    if classes:
+    if names:
         chosen = table.column("probabilities").take(pa.array(index)).to_pylist()
         sure = [probabilities[code] for probabilities, code in zip(chosen, codes, strict=True)]
     words = {"source": ["human"] * len(index), "decision": ["accepted"] * len(index)}
     by_people: dict[str, Sequence[Any]] = {"label": codes, "confidence": sure, **words}
+    if names and set(NODE_COLUMNS) <= set(table.column_names):
+        by_people |= {"node": [names[code] for code in codes], "node_confidence": sure}
     columns = {name: table.column(name).combine_chunks() for name in by_people}
     return pa.table(
         {

@@ -26,6 +26,7 @@ from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
+from textlabel.models.structure import mixings
 from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe, Stage, options_of
@@ -53,6 +54,8 @@ class Task:
     schema : what a label is.
     unlabeled : texts of the target domain, for objectives that read them.
     validation : texts and targets for early stopping, never trained on.
+    partial : texts of rows labeled with an inner node of the label tree, and (m, k) which classes are below
+        it; solved heads learn from them, and nothing is judged or calibrated by them.
     """
 
     texts: Sequence[str]
@@ -60,6 +63,7 @@ class Task:
     schema: LabelSchema
     unlabeled: Sequence[str] = ()
     validation: Labeled | None = None
+    partial: Labeled | None = None
 
 
 @dataclass
@@ -170,7 +174,10 @@ class Run:
         outputs = self.task.schema.outputs
         targets, groups = self.task.targets[index], self.groups[index]
         aside = self._aside(classifier, stage, index)
-        self.solved = fit_head(features, targets, groups, outputs, stage, self.seed, cleaner, aside)
+        structure = mixings(self.task.schema)
+        self.solved = fit_head(
+            features, targets, groups, outputs, stage, self.seed, cleaner, aside, structure
+        )
         classifier.set_head(self.solved.head)
         _same_on_all_processes(classifier)
 
@@ -180,11 +187,14 @@ class Run:
         words = self.task.schema.in_words() if any(options.name_weights) else []
         copies = self._copies(stage, index, "head")
         spreads = options.spread and len(index) <= SPREAD_LABELS
+        partial, candidates = self.task.partial or (None, None)
         return Aside(
             names=self._read(classifier, words) if words else None,
             copies=self._read(classifier, copies.texts) if copies.texts else None,
             owners=copies.owners,
             unlabeled=self._unlabeled_features(classifier) if spreads else None,
+            partial=None if partial is None else self._read(classifier, partial),
+            candidates=candidates,
         )
 
     def _unlabeled_features(self, classifier: Classifier) -> FloatArray:

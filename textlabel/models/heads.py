@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from textlabel.types import FloatArray
+from textlabel.types import FloatArray, IntArray
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,58 +112,90 @@ def softmax_regression(
     weights: FloatArray,
     strengths: Sequence[float],
     standardize: bool = True,
+    mixing: FloatArray | None = None,
 ) -> list[Linear]:
     """Return multinomial logistic heads, one a strength, centered over classes.
 
-    Each minimizes ``mean_i weights_i * H(soft_i, softmax(logits_i)) + l2 / 2 * |W|^2``: convex, solved
-    by L-BFGS from the solution of the strength before. The bias is not penalized.
+    Each minimizes ``mean_i weights_i * H(soft_i, softmax(logits_i)) + l2 / 2 * |V|^2`` with the weights
+    ``W = mixing @ V``, solved by L-BFGS from the solution of the strength before. The bias is not penalized.
+    It is convex unless rows are sets of candidates, of which it counts the sum of their probabilities.
 
     Parameters
     ----------
     features : (n, d).
-    soft : (n, k) target probabilities, rows sum to 1.
+    soft : (n, k) target probabilities, rows sum to 1. A row that sums to more, of zeros and ones, is a set of
+        candidates: the row is of one of these classes.
     weights : (n,) non-negative row weights.
     strengths : penalties in units of the mean loss (nats) per squared standardized weight.
     standardize : whether each feature is brought to unit variance first, which coordinates of sparse rows
         are not to be.
+    mixing : (k, m), how classes share what is penalized (`textlabel.models.structure`); None: they do not.
     """
     basis = _basis(features, standardize)
     n, k = soft.shape
-    prior = np.log(np.maximum((weights[:, None] * soft).mean(axis=0), 1e-12))
-    start = np.zeros((k, basis.coordinates.shape[1] + 1))
-    start[:, -1] = prior - prior.mean()
+    mixing = np.eye(k) if mixing is None else mixing
+    counts = weights[:, None] * soft / np.maximum(soft.sum(axis=1, keepdims=True), 1.0)
+    prior = np.log(np.maximum(counts.mean(axis=0), 1e-12))
+    start: tuple[FloatArray, FloatArray]
+    start = np.zeros((mixing.shape[1], basis.coordinates.shape[1])), prior - prior.mean()
     heads = []
     for l2 in strengths:
-        start = _descend(basis, soft, weights[:, None] / n, l2, start)
-        weight, bias = start[:, :-1], start[:, -1]
+        start = _descend(basis, soft, weights[:, None] / n, l2, mixing, start)
+        weight, bias = mixing @ start[0], start[1]
         heads.append(basis.unfold(weight - weight.mean(axis=0), bias - bias.mean()))
     return heads
 
 
-def _descend(basis: _Basis, soft: FloatArray, row: FloatArray, l2: float, start: FloatArray) -> FloatArray:
-    """Return the minimum (k, r + 1), weights and bias, in units in which all curvatures are alike."""
+def _descend(
+    basis: _Basis,
+    soft: FloatArray,
+    row: FloatArray,
+    l2: float,
+    mixing: FloatArray,
+    start: tuple[FloatArray, FloatArray],
+) -> tuple[FloatArray, FloatArray]:
+    """Return the minimum, weights (m, r) before mixing and bias (k,)."""
     from scipy.optimize import minimize
 
-    k = soft.shape[1]
-    curvature = (1 - 1 / k) / k * np.append(basis.spectrum, 1.0) + np.append(
-        np.full(len(basis.spectrum), l2), 0
-    )
-    unit = 1 / np.sqrt(curvature)
-    z = basis.coordinates
+    (k, m), z = mixing.shape, basis.coordinates
+    alone = m == k and bool((mixing == np.eye(k)).all())
+    open_rows = np.flatnonzero(soft.sum(axis=1) > 1.5)
+    # units in which all curvatures are alike, where all classes are as likely
+    curvature = mixing.var(axis=0)[:, None] * basis.spectrum + l2
+    unit = np.append((1 / np.sqrt(curvature)).ravel(), np.full(k, 1 / np.sqrt((1 - 1 / k) / k)))
+
+    def parts(flat: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return flat[:-k].reshape(m, -1), flat[-k:]
 
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
-        both = flat.reshape(start.shape) * unit
-        w, b = both[:, :-1], both[:, -1]
-        logits = z @ w.T + b
+        v, b = parts(flat * unit)
+        logits = z @ (v if alone else mixing @ v).T + b
         logits -= logits.max(axis=1, keepdims=True)
         exp = np.exp(logits)
         total = exp.sum(axis=1, keepdims=True)
-        value = -(row * soft * (logits - np.log(total))).sum() + 0.5 * l2 * (w * w).sum()
-        error = row * (exp / total - soft)
-        gradient = np.concatenate([error.T @ z + l2 * w, error.sum(axis=0)[:, None]], axis=1)
-        return float(value), (gradient * unit).ravel()
+        target, surprise = soft, 0.0
+        if len(open_rows):
+            target, surprise = _opened(soft, open_rows, exp, row)
+        value = surprise - (row * target * (logits - np.log(total))).sum() + 0.5 * l2 * (v * v).sum()
+        error = row * (exp / total - target)
+        slope = error.T @ z
+        slope = (slope if alone else mixing.T @ slope) + l2 * v
+        return float(value), np.append(slope.ravel(), error.sum(axis=0)) * unit
 
     options = {"maxiter": 1000, "ftol": 1e-10, "gtol": 1e-6}
-    at = (start / unit).ravel()
+    at = np.append(start[0].ravel(), start[1]) / unit
     found = minimize(loss, at, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
-    return np.asarray(found.x.reshape(start.shape) * unit)
+    return parts(found.x * unit)
+
+
+def _opened(soft: FloatArray, rows: IntArray, exp: FloatArray, row: FloatArray) -> tuple[FloatArray, float]:
+    """Return targets in which candidates count as they are likely, and what that takes from the loss.
+
+    The loss of a set of candidates is that of its likely targets less their entropy.
+    """
+    among = np.maximum(exp[rows] * soft[rows], 1e-300)
+    q = among / among.sum(axis=1, keepdims=True)
+    target = soft.copy()
+    target[rows] = q
+    entropy = -(q * np.log(q)).sum(axis=1, keepdims=True)
+    return target, -float((row[rows] * entropy).sum())

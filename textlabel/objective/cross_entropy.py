@@ -62,17 +62,27 @@ def fit_linear(
     classes: int,
     strengths: Sequence[float],
     options: Options,
+    mixing: FloatArray | None = None,
 ) -> list[Linear]:
     """Return softmax heads, one a ridge strength, that minimize the weighted, smoothed cross-entropy.
 
     Parameters
     ----------
-    targets : (n,) classes, or (n, k) target probabilities; a row then counts as its likeliest class does.
+    targets : (n,) classes, or (n, k) target probabilities; a row then counts as its likeliest class does. A
+        row of zeros and several ones is a set of candidates, which is not smoothed and counts as they do on
+        average.
+    mixing : (k, m), how classes share weights (`textlabel.models.structure`); None: they do not. Objectives
+        that train by gradient know nothing of it: they start from such a head, if a stage before solved it.
     """
     soft = np.asarray(targets, np.float64) if targets.ndim == 2 else np.eye(classes)[targets]
+    sums = soft.sum(axis=1)
+    several = sums > 1.5
     hard = soft.argmax(axis=1)
-    soft = soft * (1 - options.label_smoothing) + options.label_smoothing / classes
-    return softmax_regression(features, soft, class_weights(hard, classes, options)[hard], strengths)
+    by_class = class_weights(hard[~several], classes, options)
+    weights = np.where(several, soft @ by_class / np.maximum(sums, 1), by_class[hard])
+    smooth = soft * (1 - options.label_smoothing) + options.label_smoothing / classes
+    soft = np.where(several[:, None], soft, smooth)
+    return softmax_regression(features, soft, weights, strengths, mixing=mixing)
 
 
 class Objective(OverRows):
