@@ -112,7 +112,7 @@ class Run:
         layers, more = self.backbone.info.layers, whole.backbone.info.layers
         # what is of unit length as a whole is longer where fewer layers share it
         scale = (more / layers) ** 0.5 if self.backbone.info.normalize else 1.0
-        for name in ("base_features", "base_unlabeled"):
+        for name in ("base_features", "base_unlabeled", "base_partial"):
             if name in whole.__dict__:
                 features = whole.__dict__[name]
                 self.__dict__[name] = scale * features[:, : features.shape[1] // more * layers]
@@ -187,15 +187,27 @@ class Run:
         words = self.task.schema.in_words() if any(options.name_weights) else []
         copies = self._copies(stage, index, "head")
         spreads = options.spread and len(index) <= SPREAD_LABELS
-        partial, candidates = self.task.partial or (None, None)
         return Aside(
             names=self._read(classifier, words) if words else None,
             copies=self._read(classifier, copies.texts) if copies.texts else None,
             owners=copies.owners,
             unlabeled=self._unlabeled_features(classifier) if spreads else None,
-            partial=None if partial is None else self._read(classifier, partial),
-            candidates=candidates,
+            **self._partial(classifier),
         )
+
+    def _partial(self, classifier: Classifier) -> dict[str, Any]:
+        """Return features and candidates of the rows labeled with inner nodes; empty: there are none."""
+        if self.task.partial is None:
+            return {}
+        texts, candidates = self.task.partial
+        features = self.base_partial if classifier.untouched else self._read(classifier, texts)
+        return {"partial": features, "candidates": candidates}
+
+    @cached_property
+    def base_partial(self) -> FloatArray:
+        """Features of rows labeled with inner nodes from the untouched backbone."""
+        assert self.task.partial is not None
+        return self._read(Classifier(self.backbone, self.task.schema), self.task.partial[0])
 
     def _unlabeled_features(self, classifier: Classifier) -> FloatArray:
         """Return features of at most `SPREAD_ROWS` different unlabeled texts, drawn at random."""

@@ -25,7 +25,7 @@ from textlabel.types import FloatArray, LabelSchema
 #: shares of the prior variance that belongs to the scale; less than all of it is the softmax of free classes
 ORDERED_SHARES = (1.0, 0.0)
 #: shares of the prior variance that belongs to the inner nodes
-TREE_SHARES = (0.3, 0.0, 0.6)
+TREE_SHARES = (0.3, 0.0)
 
 
 def mixings(schema: LabelSchema) -> dict[float, FloatArray | None]:
