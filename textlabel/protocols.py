@@ -129,7 +129,9 @@ class Objective(Protocol):
     ``LABEL_KINDS`` (schema kinds it can learn from) and ``NEEDS_PARTS`` (parts that must train).
     A linear head on cached features has no gradient loop: an objective that has a closed form or a
     convex solver for it also offers ``fit_linear(features, targets, classes, strengths, options)``,
-    which returns one head for each ridge strength.
+    which returns one head for each ridge strength. One for classes takes ``mixing=`` as well, how classes
+    that are ordered or in a tree share weights (`textlabel.models.structure`), and targets of which rows are
+    sets of candidates (`textlabel.models.heads.softmax_regression`).
     """
 
     #: players in the order of their steps; each has its own optimizer

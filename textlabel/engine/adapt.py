@@ -325,7 +325,7 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None
     task, [stage] = run.task, run.recipe.stages
     assert run.solved is not None
-    if run.solved.name_weight or run.solved.spread:
+    if run.solved.name_weight or run.solved.spread or task.partial:
         return None  # twins learn from labeled rows alone: they are another kind of head
     mixing = mixings(task.schema)[run.solved.share]
     l2, outputs = run.solved.l2, task.schema.outputs

@@ -155,7 +155,7 @@ class _Fitter:
         seed: int,
         clean: Clean | None,
         aside: Aside,
-        mixings: Mixings,
+        mixings: Mixings = FREE,
     ) -> None:
         found = solver(stage)
         if found is None:

@@ -174,9 +174,9 @@ class Run:
         outputs = self.task.schema.outputs
         targets, groups = self.task.targets[index], self.groups[index]
         aside = self._aside(classifier, stage, index)
-        structure = mixings(self.task.schema)
+        tried = mixings(self.task.schema)
         self.solved = fit_head(
-            features, targets, groups, outputs, stage, self.seed, cleaner, aside, structure
+            features, targets, groups, outputs, stage, self.seed, cleaner, aside, mixings=tried
         )
         classifier.set_head(self.solved.head)
         _same_on_all_processes(classifier)

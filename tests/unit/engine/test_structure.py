@@ -207,3 +207,18 @@ def test_probabilities_of_nodes_are_sums_for_every_strength():
     of_node = p @ tree.members.T
     np.testing.assert_allclose(of_node[:, :2].sum(axis=1), 1)
     np.testing.assert_allclose(of_node[:, 2:], p)
+
+
+def test_auto_takes_trees_and_reads_rows_with_an_inner_node_once(tiny_backbone, monkeypatch):
+    from textlabel.engine import run
+
+    read = []
+    predict = run.predict
+    monkeypatch.setattr(
+        run, "predict", lambda c, texts, **more: read.append(len(texts)) or predict(c, texts, **more)
+    )
+    labeler = Labeler(tiny_backbone, "auto", label_tree=trees.TREE, budget=0, cache=False)
+    labeler.fit(trees.leaves(40, inner=13))
+    assert read.count(13) == 1
+    assert labeler.record()["labels"]["inner_nodes"] == 13
+    assert len(labeler.record()["tried"]) >= 3
