@@ -140,7 +140,7 @@ def judged(scored: Scored, rows: Rows, y: np.ndarray, tree: LabelTree) -> dict[s
         "parent_accuracy": metrics.accuracy(above[y], above[said]),
         "nll": metrics.nll(y, probabilities),
         "with_node": float(told.mean()),
-        "node_accuracy": float(tree.members[node[told], y[told]].mean()),
+        "node_accuracy": float(tree.members[node[told], y[told]].mean()) if told.any() else np.nan,
         "leaf_sure": float((probabilities.max(axis=1) >= BACK_OFF).mean()),
         "share": scored.share,
     }
@@ -205,16 +205,20 @@ def of_scale(split: Split, encode: Encode, seeds: int) -> dict[str, Any]:
 
 
 def compared(runs: dict[str, list[dict[str, float]]], base: str) -> dict[str, Any]:
-    """Return means, and differences to ``base`` with the standard error of their mean over seeds."""
+    """Return means, and differences to ``base`` with the standard error of their mean over seeds.
+
+    Draws in which no row has a node say nothing of the accuracy of nodes.
+    """
     found: dict[str, Any] = {"seeds": len(runs[base])}
     for name, several in runs.items():
         values = {key: np.array([one[key] for one in several]) for key in several[0]}
-        found[name] = {key: round(float(of.mean()), 4) for key, of in values.items()}
+        found[name] = {key: round(float(np.nanmean(of)), 4) for key, of in values.items()}
         if name == base:
             continue
         for key, of in values.items():
             less = of - np.array([one[key] for one in runs[base]])
-            error = less.std(ddof=1) / np.sqrt(len(less)) if len(less) > 1 else np.nan
+            less = less[np.isfinite(less)]
+            error = less.std(ddof=1) / np.sqrt(len(less)) if len(less) > 1 else 0.0
             found[name][f"{key}_minus_{base}"] = [round(float(less.mean()), 4), round(float(error), 4)]
     return found
 
