@@ -209,6 +209,7 @@ def test_probabilities_of_nodes_are_sums_for_every_strength():
     np.testing.assert_allclose(of_node[:, 2:], p)
 
 
+@pytest.mark.slow
 def test_auto_takes_trees_and_reads_rows_with_an_inner_node_once(tiny_backbone, monkeypatch):
     from textlabel.engine import run
 
