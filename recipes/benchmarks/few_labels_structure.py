@@ -212,15 +212,19 @@ def compared(runs: dict[str, list[dict[str, float]]], base: str) -> dict[str, An
     found: dict[str, Any] = {"seeds": len(runs[base])}
     for name, several in runs.items():
         values = {key: np.array([one[key] for one in several]) for key in several[0]}
-        found[name] = {key: round(float(np.nanmean(of)), 4) for key, of in values.items()}
+        found[name] = {key: mean(of[np.isfinite(of)]) for key, of in values.items()}
         if name == base:
             continue
         for key, of in values.items():
             less = of - np.array([one[key] for one in runs[base]])
             less = less[np.isfinite(less)]
             error = less.std(ddof=1) / np.sqrt(len(less)) if len(less) > 1 else 0.0
-            found[name][f"{key}_minus_{base}"] = [round(float(less.mean()), 4), round(float(error), 4)]
+            found[name][f"{key}_minus_{base}"] = [mean(less), round(float(error), 4)]
     return found
+
+
+def mean(values: np.ndarray) -> float | None:
+    return round(float(values.mean()), 4) if len(values) else None
 
 
 def show(name: str, per_class: int, found: dict[str, Any]) -> None:
