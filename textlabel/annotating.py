@@ -54,6 +54,8 @@ class Annotate:
     min_confidence : rows at least this sure are accepted, the others are for review; by default 0.9, and of a
         model that learned from no label no row is accepted.
     out_of_scope_rate : share of rows in scope that may be called out of scope by mistake; 0: no row is.
+    back_off : probability that the columns node and node_confidence are to reach: the deepest node of the
+        label tree that does, null where none does. Labels stay as they are. 0: no such columns.
     correct_label_shift : correct labels and confidence for the class shares of this corpus, estimated without
         labels, of rows in scope; refused with a warning where shares alone do not explain what the model
         says. Accuracy is not estimated then.
@@ -101,6 +103,7 @@ class Annotate:
     format: str = "dataset"
     min_confidence: float | None = None
     out_of_scope_rate: float = 0.0
+    back_off: float = 0.0
     correct_label_shift: bool = False
     gold: str = ""
     label_column: str = "label"
@@ -135,6 +138,7 @@ class Annotate:
             return self._run()
 
     def _run(self) -> Summary:
+        from textlabel.engine.annotate import check_back_off
         from textlabel.engine.process import accelerator
         from textlabel.engine.shards import Objects
 
@@ -149,6 +153,7 @@ class Annotate:
             labeler.read_long(self.on_long, self.window_pooling)
         used = labeler.predictor.fit.backend  # fails here, before any row
         labeler.bundle.accepts_from(self.min_confidence)  # and so does this
+        check_back_off(self.back_off or None, labeler.schema)
         if self.correct_label_shift:
             labeler.bundle.measured("a correction for class shares")  # fails before hours of work
         corpus, rejects = self._corpus()
@@ -282,6 +287,7 @@ class Annotate:
             corpus,
             min_confidence=self.min_confidence,
             out_of_scope_rate=self.out_of_scope_rate,
+            back_off=self.back_off or None,
             gold=gold,
             predictions=predictions,
             correct_label_shift=shift or False,
@@ -313,6 +319,7 @@ class Annotate:
         return {
             "min_confidence": accepts_from,
             "out_of_scope_rate": self.out_of_scope_rate,
+            **({"back_off": self.back_off} if self.back_off else {}),
             "gold": _count(rows, "source")["human"],
             "order_by": self.order_by,
         }

@@ -248,7 +248,7 @@ class Fitted:
         from textlabel.report.evaluation import evaluate_labels
 
         loading = {"label_column": "label", "label_kind": self.schema.kind, **loading}
-        return evaluate_labels(annotations, load_corpus(gold, **loading))
+        return evaluate_labels(annotations, load_corpus(gold, **loading), schema=self.schema)
 
     def record(
         self,

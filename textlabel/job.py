@@ -47,6 +47,7 @@ _SOURCES = {
     "backbone",
     "recipe",
     "descriptions",
+    "label_tree",
     "annotations",
 }
 #: a section's key that by default is what an earlier section wrote

@@ -59,6 +59,9 @@ class Labeler(Fitted):
         or what recipe "auto" finds best.
     descriptions : {class: what it is, in words}, for recipes that read the names of classes, as "auto" does;
         None: the names say it.
+    ordered : the classes, the lowest first, where they are steps of a scale; None: they are not.
+    label_tree : a tree over the classes, such as {"card": ["lost", "stolen"], "other": []}: inner nodes have
+        names of their own, and rows of `fit` may be labeled with one.
     budget : time in which recipe "auto" may try recipes that train the backbone, in seconds or as "10m"; 0:
         none of them. What is tried within a time depends on the machine.
     on_long : what is done with longer texts: "truncate" (None) reads their first max_length tokens, "window"
@@ -96,6 +99,8 @@ class Labeler(Fitted):
         window_pooling: str | None = None,
         layers: int | None = None,
         descriptions: Mapping[str, str] | None = None,
+        ordered: Sequence[str] | None = None,
+        label_tree: Mapping[str, Any] | None = None,
         budget: str | float = "60s",
     ) -> None:
         self.backbone = backbone
@@ -109,6 +114,8 @@ class Labeler(Fitted):
         self.threshold = threshold
         self.noisy_labels = noisy_labels
         self.descriptions = descriptions
+        self.ordered = ordered
+        self.label_tree = label_tree
         self.budget = budget
         self._reading = {
             "pooling": pooling,
@@ -182,6 +189,8 @@ class Labeler(Fitted):
             reject_file=reject_file,
             descriptions=self.descriptions,
             classes=classes,
+            ordered=self.ordered or (),
+            label_tree=self.label_tree,
             **loading,
         )
         if train is None:
@@ -251,6 +260,7 @@ class Labeler(Fitted):
         text_column: str | Sequence[str] = "text",
         min_confidence: float | None = None,
         out_of_scope_rate: float = 0.0,
+        back_off: float | None = None,
         gold: Source | None = None,
         label_column: str = "label",
         label_separator: str | None = None,
@@ -269,6 +279,8 @@ class Labeler(Fitted):
         min_confidence : rows at least this sure are "accepted", the others are for "review". None: 0.9, and
             of a model that learned from no label, no row is accepted.
         out_of_scope_rate : share of rows in scope that may be called "out_of_scope"; 0: no row is.
+        back_off : probability that the columns ``node`` and ``node_confidence`` are to reach: of the deepest
+            node of the label tree that does, or of none. The label stays. None: no such columns.
         gold : rows that people labeled already, such as those of `fit`: where the corpus has the same text,
             their label stands and ``source`` is "human".
         label_column, label_separator : column of gold that holds the label, and what parts several classes in
@@ -283,10 +295,11 @@ class Labeler(Fitted):
         loading : further options of `textlabel.load_corpus`.
         """
         from textlabel.corpus.load import load_corpus
-        from textlabel.engine.annotate import annotate
+        from textlabel.engine.annotate import annotate, check_back_off
         from textlabel.engine.gold import with_gold
         from textlabel.engine.order import order_column
 
+        check_back_off(back_off, self.schema)
         known = None
         if gold is not None:
             known = load_corpus(
@@ -308,7 +321,7 @@ class Labeler(Fitted):
             if correct_label_shift is True
             else correct_label_shift or None
         )
-        labeled = annotate(rows, made, self.bundle, min_confidence, out_of_scope_rate, shift, score)
+        labeled = annotate(rows, made, self.bundle, min_confidence, out_of_scope_rate, shift, score, back_off)
         return labeled if known is None else with_gold(labeled, known)
 
     def export(

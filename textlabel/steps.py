@@ -17,7 +17,7 @@ from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.places import require_free
 from textlabel.trust.scope import DEFAULT_OFF_MAP
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS
-from textlabel.types import Summary, kind_of
+from textlabel.types import LabelSchema, Summary, kind_of
 
 if TYPE_CHECKING:
     from textlabel.report.evaluation import Evaluation
@@ -78,6 +78,9 @@ class Fit:
         what recipe auto finds best.
     descriptions : JSON file of {class: what it is, in words}, for recipes that read the names of classes, as
         auto does; by default the names say it.
+    ordered : the classes, the lowest first, where they are steps of a scale.
+    label_tree : JSON file of a tree over the classes, such as {"card": ["lost", "stolen"], "other": []}. Rows
+        may be labeled with an inner node of it; solved heads learn from these, too.
     budget : time in which recipe auto may try recipes that train the backbone, such as 10m; 0: none of them.
     max_length : tokens kept of a text; 0: what the backbone says of itself.
     on_long : what is done with longer texts: truncate reads their first tokens, window all of them in windows
@@ -115,6 +118,8 @@ class Fit:
     pooling: str = ""
     layers: int = 0
     descriptions: str = ""
+    ordered: tuple[str, ...] = ()
+    label_tree: str = ""
     budget: str = "60s"
     max_length: int = 0
     on_long: str = "truncate"
@@ -126,7 +131,7 @@ class Fit:
     def run(self) -> Summary:
         """Train, save, and return what there is to tell. A killed run goes on when it is repeated."""
         from textlabel.engine.process import accelerator
-        from textlabel.engine.task import read_descriptions
+        from textlabel.engine.task import read_descriptions, read_label_tree
 
         if self.forget_rows and self.keep_reference:
             raise RecipeError(
@@ -153,6 +158,8 @@ class Fit:
             pooling=self.pooling or None,
             layers=self.layers or None,
             descriptions=read_descriptions(self.descriptions) if self.descriptions else None,
+            ordered=self.ordered,
+            label_tree=read_label_tree(self.label_tree) if self.label_tree else None,
             budget=self.budget,
             max_length=self.max_length or None,
             on_long=self.on_long,
@@ -217,7 +224,7 @@ class Evaluate:
     def evaluation(self) -> Evaluation:
         """Return the `Evaluation`."""
         from textlabel.corpus.load import load_corpus
-        from textlabel.export._read import read_annotations
+        from textlabel.export._read import read_annotations, read_record
         from textlabel.report.evaluation import evaluate_labels
 
         rows = read_annotations(self.annotations)
@@ -229,4 +236,5 @@ class Evaluate:
             label_kind=kind_of(rows.features["label"]),
             label_separator=self.label_separator or None,
         )
-        return evaluate_labels(rows, gold)
+        schema = LabelSchema.from_json(read_record(self.annotations)["schema"])
+        return evaluate_labels(rows, gold, schema=schema)

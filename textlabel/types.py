@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.errors import CorpusError, nearest
+from textlabel.label_tree import LabelTree, Pair
 
 #: what parts the words of a class name
 _SEPARATORS = str.maketrans("_./|", "    ")
@@ -37,6 +38,8 @@ COLUMNS = (
     "decision",
     "source",
 )
+#: columns that it writes where it backs off to a node of the label tree
+NODE_COLUMNS = ("node", "node_confidence")
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,13 @@ class LabelSchema:
     names : class names in the order of every logit and probability column; empty for scores.
     descriptions : what each class is, in words, in that order; empty: the names say it. Schemas that differ
         in nothing else are equal.
+    ordered : whether the classes are steps of a scale, the lowest first.
+    parents : (node, the inner node above it) of a label tree whose leaves are the classes; empty: no tree.
 
     Raises
     ------
-    CorpusError : fewer than two classes, a class named twice, or not one description a class.
+    CorpusError : fewer than two classes, a class named twice, not one description a class, parents that make
+        no tree, or classes both ordered and in a tree.
 
     Examples
     --------
@@ -66,6 +72,8 @@ class LabelSchema:
     kind: LabelKind
     names: tuple[str, ...] = ()
     descriptions: tuple[str, ...] = field(default=(), compare=False)
+    ordered: bool = False
+    parents: tuple[Pair, ...] = ()
 
     def __post_init__(self) -> None:
         if self.descriptions and len(self.descriptions) != len(self.names):
@@ -73,8 +81,8 @@ class LabelSchema:
                 f"{len(self.descriptions)} descriptions of {len(self.names)} classes; expected one of each"
             )
         if self.kind == "score":
-            if self.names:
-                raise CorpusError("a score has no class names; expected names=()")
+            if self.names or self.ordered or self.parents:
+                raise CorpusError("a score has no classes; expected no names, no order of them, and no tree")
             return
         if len(self.names) < 2:
             raise CorpusError(
@@ -83,6 +91,15 @@ class LabelSchema:
             )
         if len(set(self.names)) != len(self.names):
             raise CorpusError(f"class names must be unique, got {list(self.names)}")
+        if self.ordered and self.parents:
+            raise CorpusError("classes are either ordered or in a label tree: leave one of the two out")
+        if self.parents:
+            LabelTree(self.names, self.parents)  # fails if it is none
+
+    @property
+    def tree(self) -> LabelTree | None:
+        """The label tree over the classes; None: there is none."""
+        return LabelTree(self.names, self.parents) if self.parents else None
 
     @property
     def outputs(self) -> int:
@@ -111,12 +128,20 @@ class LabelSchema:
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready dictionary."""
         found: dict[str, Any] = {"kind": self.kind, "names": list(self.names)}
-        return found | ({"descriptions": list(self.descriptions)} if self.descriptions else {})
+        found |= {"descriptions": list(self.descriptions)} if self.descriptions else {}
+        found |= {"ordered": True} if self.ordered else {}
+        return found | ({"parents": dict(self.parents)} if self.parents else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> LabelSchema:
         """Return the schema that `to_json` wrote."""
-        return cls(data["kind"], tuple(data["names"]), tuple(data.get("descriptions", ())))
+        return cls(
+            data["kind"],
+            tuple(data["names"]),
+            tuple(data.get("descriptions", ())),
+            data.get("ordered", False),
+            tuple(data.get("parents", {}).items()),
+        )
 
 
 def kind_of(feature: Any) -> LabelKind:

@@ -16,6 +16,7 @@ from textlabel.errors import RecipeError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear
+from textlabel.models.structure import scale_mixing
 from textlabel.protocols import Batch, Context, Rows
 from textlabel.recipe import PARTS
 from textlabel.types import LabelSchema
@@ -199,6 +200,17 @@ def test_a_solved_head_is_where_the_gradient_of_its_risk_vanishes(module, kind):
         moved = copy.deepcopy(head)
         moved = Linear(moved.weight + 0.05 * rng.normal(size=moved.weight.shape), moved.bias)
         assert risk(moved(x), y) > best
+
+
+@pytest.mark.parametrize("module", [case.values[0] for case in SOLVED if case.values[1] == "single"])
+def test_a_solved_head_of_classes_keeps_to_a_mixing_and_takes_sets_of_candidates(module):
+    rng = np.random.default_rng(0)
+    x, soft = rng.normal(size=(80, 6)), np.eye(3)[np.arange(80) % 3]
+    soft[::4, :2] = 1.0
+    [head] = module.fit_linear(x, soft, 3, [0.1], module.Options(), mixing=scale_mixing(3))
+    steps = np.diff(head.weight, axis=0)
+    np.testing.assert_allclose(steps[0], steps[1], atol=1e-12)
+    assert np.abs(steps).max() > 1e-3
 
 
 TEXTS = [row["text"] for row in snippets(30)]

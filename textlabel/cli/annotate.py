@@ -26,6 +26,7 @@ def annotate(
     out_of_scope_rate: Annotated[
         float, typer.Option(min=0, max=1, help=_HELP["out_of_scope_rate"])
     ] = Annotate.out_of_scope_rate,
+    back_off: Annotated[float, typer.Option(min=0, max=1, help=_HELP["back_off"])] = Annotate.back_off,
     correct_label_shift: Annotated[
         bool, typer.Option("--correct-label-shift", help=_HELP["correct_label_shift"])
     ] = False,
@@ -71,8 +72,9 @@ def annotate(
 
     Writes DIR: the rows in input order with id, text, label, confidence, probabilities, margin,
     prediction_set, ood_score, decision, source and every column of the input; textlabel.json
-    (provenance); README.md (a dataset card). DIR is complete or untouched. If it is killed, the same
-    command goes on from the shards beside DIR. With --json, progress goes to stderr as JSON lines.
+    (provenance); README.md (a dataset card). With --back-off, node and node_confidence, too. DIR is
+    complete or untouched. If it is killed, the same command goes on from the shards beside DIR. With
+    --json, progress goes to stderr as JSON lines.
     """
     step = Annotate(
         corpus=corpus,
@@ -81,6 +83,7 @@ def annotate(
         format=form,
         min_confidence=min_confidence,
         out_of_scope_rate=out_of_scope_rate,
+        back_off=back_off,
         correct_label_shift=correct_label_shift,
         gold=gold,
         label_column=label_column,

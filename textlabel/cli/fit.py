@@ -47,6 +47,10 @@ def fit(
     pooling: Annotated[str, typer.Option(help=_HELP["pooling"])] = "",
     layers: Annotated[int, typer.Option(min=0, help=_HELP["layers"])] = Fit.layers,
     descriptions: Annotated[str, typer.Option(metavar="FILE", help=_HELP["descriptions"])] = "",
+    ordered: Annotated[
+        str, typer.Option(metavar="LOWEST,...,HIGHEST", help=f"{_HELP['ordered']} Separated by commas.")
+    ] = "",
+    label_tree: Annotated[str, typer.Option(metavar="FILE", help=_HELP["label_tree"])] = "",
     budget: Annotated[str, typer.Option(metavar="TIME", help=_HELP["budget"])] = Fit.budget,
     max_length: Annotated[int, typer.Option(min=0, help=_HELP["max_length"])] = Fit.max_length,
     on_long: Annotated[
@@ -98,6 +102,8 @@ def fit(
         pooling=pooling,
         layers=layers,
         descriptions=descriptions,
+        ordered=tuple(name.strip() for name in ordered.split(",")) if ordered else (),
+        label_tree=label_tree,
         budget=budget,
         max_length=max_length,
         on_long=on_long,

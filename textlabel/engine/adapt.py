@@ -33,6 +33,7 @@ from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear
+from textlabel.models.structure import mixings
 from textlabel.recipe import Recipe, options_of
 from textlabel.trust.calibrators.none import Uncalibrated
 from textlabel.trust.choice import choose
@@ -178,6 +179,12 @@ def _check(task: Task, recipe: Recipe) -> None:
         raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
     if task.unlabeled and all(stage.rows == "labeled" for stage in recipe.stages):
         log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
+    if task.partial and not any(map(solver, recipe.stages)):
+        log.warning(
+            "%d rows labeled with inner nodes of the tree are not used: recipe %r solves no head",
+            len(task.partial[0]),
+            recipe.name,
+        )
     if task.validation and not any(stage.training.patience for stage in recipe.stages):
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
 
@@ -248,10 +255,14 @@ def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> d
     }
     if run.noisy_labels != "keep":
         labels["likely_wrong"] = run.wrong
+    if run.task.partial is not None:
+        labels["inner_nodes"] = len(run.task.partial[0])
     head = None
     if run.solved is not None:
         chosen_by_cv = {"l2": run.solved.l2, "name_weight": run.solved.name_weight}
         head = {**chosen_by_cv, "spread": run.solved.spread}
+        if run.task.schema.ordered or run.task.schema.parents:
+            head["share"] = run.solved.share
     return {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
@@ -305,11 +316,11 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None
     task, [stage] = run.task, run.recipe.stages
     assert run.solved is not None
-    if run.solved.name_weight or run.solved.spread:
+    if run.solved.name_weight or run.solved.spread or task.partial:
         return None  # twins learn from labeled rows alone: they are another kind of head
-    return twin_heads(
-        run.base_features, task.targets, run.groups, task.schema.outputs, stage, run.solved.l2, run.seed
-    )
+    mixing = mixings(task.schema)[run.solved.share]
+    l2, outputs = run.solved.l2, task.schema.outputs
+    return twin_heads(run.base_features, task.targets, run.groups, outputs, stage, l2, run.seed, mixing)
 
 
 def _distances(run: Run, scored: Scored) -> Float32 | None:
@@ -337,11 +348,13 @@ def _fingerprint(
 ) -> dict[str, Any]:
     """Return everything that decides the result of training, for refusing another run's checkpoint."""
     texts, targets = task.validation or ((), ())
+    partial, candidates = task.partial or ((), ())
     return {
         "recipe": recipe.to_dict(),
         "seed": seed,
         "rows": _digest(task.texts, task.targets),
         "validation": _digest(texts, targets),
+        "partial": _digest(partial, [row.tolist() for row in candidates]),
         "unlabeled": _digest(task.unlabeled, [None] * len(task.unlabeled)),
         "schema": task.schema.to_json(),
         "backbone": {

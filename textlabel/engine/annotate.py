@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from textlabel.corpus.spool import as_dataset, spans, spooled
 from textlabel.engine.order import model_score
-from textlabel.errors import CorpusError
+from textlabel.errors import CorpusError, RecipeError
+from textlabel.label_tree import LabelTree
 from textlabel.models.bundle import Bundle
+from textlabel.trust.back_off import deepest_nodes
 from textlabel.trust.label_shift import LabelShift, Refused, corrected
 from textlabel.trust.multilabel import SubsetRule
 from textlabel.trust.set_rule import Floats
-from textlabel.types import COLUMNS, IntArray, Predictions
+from textlabel.trust.sets import without_gaps
+from textlabel.types import COLUMNS, NODE_COLUMNS, FloatArray, IntArray, LabelSchema, Predictions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +36,7 @@ def annotate(
     out_of_scope_rate: float = 0.0,
     label_shift: LabelShift | Refused | None = None,
     score_column: str | None = None,
+    back_off: float | None = None,
 ) -> Dataset:
     """Return the corpus with labels, one row for each input row, in input order.
 
@@ -49,22 +53,27 @@ def annotate(
     label_shift : of this corpus against the labeled rows. Labels, probabilities, confidence, margin and
         decision are corrected for it; a refusal is warned of, and corrects nothing.
     score_column : score that becomes a column of its own (`textlabel.engine.order.order_column`).
+    back_off : probability that the columns `NODE_COLUMNS` are to reach (`textlabel.trust.back_off`); None:
+        they are not there.
 
     The prediction sets are those of the uncorrected probabilities, whose quantile was calibrated, and the
     label. So those of kind ``class`` keep their promise where class shares alone have changed: it is one for
     the rows of each class, and within a class nothing changed. That of the other kinds is an average over the
-    shares of the labeled rows; under other shares it need not hold, corrected or not.
+    shares of the labeled rows; under other shares it need not hold, corrected or not. Sets of ordered classes
+    have no gaps, which only widens them.
 
     Raises
     ------
     CorpusError : ``predictions`` are of other rows.
-    RecipeError : ``min_confidence`` is not a probability, or ``out_of_scope_rate`` not in [0, 1).
+    RecipeError : ``min_confidence`` is not a probability, ``out_of_scope_rate`` not in [0, 1), ``back_off``
+        not in (0, 1], or there is no label tree to back off in.
     BundleError : the model cannot tell what is out of scope.
     """
     import pyarrow as pa
-    from datasets import Value, concatenate_datasets
+    from datasets import concatenate_datasets
 
     least = bundle.accepts_from(min_confidence)
+    check_back_off(back_off, predictions.schema)
     if not _same_rows(predictions, corpus):
         raise CorpusError(
             f"predictions of {len(predictions.ids)} rows are not of this corpus of {len(corpus)} rows, or "
@@ -74,16 +83,12 @@ def annotate(
         log.warning("labels are not corrected for class shares: %s", label_shift)
     weights = label_shift.weights if isinstance(label_shift, LabelShift) else None
     outside, texts = _out_of_scope(predictions, bundle, out_of_scope_rate), corpus["text"]
-    features = _features(predictions)
-    if predictions.windows is not None:
-        features["windows"] = Value("int64")
-    if score_column:
-        features[score_column] = Value("float64")
+    features = _features(predictions, back_off, score_column)
     types = features.arrow_schema
 
     def table(rows: slice) -> pa.Table:
         part = predictions.part(rows)
-        columns = _said(part, bundle, texts[rows], least, weights)
+        columns = _said(part, bundle, texts[rows], least, weights, back_off)
         columns["ood_score"] = _ood_score(part)
         columns["decision"] = np.where(outside[rows], "out_of_scope", columns["decision"])
         columns["source"] = np.full(len(part.ids), "model")
@@ -98,6 +103,29 @@ def annotate(
     both = concatenate_datasets([corpus, made], axis=1)
     rest = [name for name in corpus.column_names if name not in ("id", "text")]
     return both.select_columns(["id", "text", *features, *rest])
+
+
+def check_back_off(back_off: float | None, schema: LabelSchema) -> None:
+    """Raise a `RecipeError` where there is no backing off to nodes that are so probable."""
+    if back_off is None:
+        return
+    if not 0 < back_off <= 1:
+        raise RecipeError(f"back_off = {back_off}: expected a probability in (0, 1], such as 0.9")
+    if schema.tree is None:
+        raise RecipeError(
+            f"back_off = {back_off}: the model knows no label tree to back off in; fit with one "
+            "(--label-tree FILE), or leave it out"
+        )
+
+
+def _nodes(probabilities: FloatArray, tree: LabelTree | None, back_off: float | None) -> dict[str, Any]:
+    import pyarrow as pa
+
+    if tree is None or back_off is None:
+        return {}
+    found, sure = deepest_nodes(probabilities, tree, back_off)
+    names = pa.array(tree.nodes).take(pa.array(found, mask=found < 0))
+    return {"node": names, "node_confidence": pa.array(sure, mask=found < 0)}
 
 
 def _ood_score(predictions: Predictions) -> pa.Array:
@@ -146,7 +174,7 @@ def carry(corpus: Dataset, keep: Iterable[str], ours: Iterable[str] = ()) -> Dat
     taken = set(corpus.column_names)
     renamed: dict[str, str] = {}
     for name in corpus.column_names:
-        if name in (*COLUMNS, *ours) and name not in keep:
+        if name in (*COLUMNS, *NODE_COLUMNS, *ours) and name not in keep:
             new = f"input_{name}"
             while new in taken:
                 new = f"input_{new}"
@@ -156,14 +184,19 @@ def carry(corpus: Dataset, keep: Iterable[str], ours: Iterable[str] = ()) -> Dat
 
 
 def _said(
-    part: Predictions, bundle: Bundle, texts: Iterable[str], least: float | None, weights: Floats | None
+    part: Predictions,
+    bundle: Bundle,
+    texts: Iterable[str],
+    least: float | None,
+    weights: Floats | None,
+    back_off: float | None,
 ) -> dict[str, Any]:
     """Return what the model says of some rows, by column."""
     if part.schema.kind == "score":
         return _scores(part, bundle)
     if part.schema.kind == "multi":
         return _subsets(part, bundle, least)
-    return _classes(part, bundle, texts, least, weights)
+    return _classes(part, bundle, texts, least, weights, back_off)
 
 
 def _subsets(predictions: Predictions, bundle: Bundle, least: float | None) -> dict[str, Any]:
@@ -196,6 +229,7 @@ def _classes(
     texts: Iterable[str],
     least: float | None,
     weights: Floats | None,
+    back_off: float | None,
 ) -> dict[str, Any]:
     assert bundle.calibrator is not None
     probabilities = bundle.calibrator.apply(predictions.logits.astype(np.float64))
@@ -204,6 +238,8 @@ def _classes(
         probabilities = corrected(probabilities, weights)
     best = probabilities.argmax(axis=1)
     sets[np.arange(len(sets)), best] = True
+    if predictions.schema.ordered:
+        sets = without_gaps(sets)
     top = np.sort(probabilities, axis=1)[:, ::-1]
     return {
         "label": best,
@@ -212,6 +248,7 @@ def _classes(
         "margin": top[:, 0] - top[:, 1],
         "prediction_set": _chosen(predictions.schema.names, sets),
         "decision": _decisions(top[:, 0], least),
+        **_nodes(probabilities, predictions.schema.tree, back_off),
     }
 
 
@@ -233,13 +270,16 @@ def _scores(predictions: Predictions, bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _features(predictions: Predictions) -> Any:
+def _features(predictions: Predictions, back_off: float | None, score_column: str | None) -> Any:
     from datasets import ClassLabel, Features, List, Value
 
     schema = predictions.schema
     score = schema.kind == "score"
     label: Any = Value("float64") if score else ClassLabel(names=list(schema.names))
     label = List(label) if schema.kind == "multi" else label
+    extra = {"node": Value("string"), "node_confidence": Value("float64")} if back_off else {}
+    extra |= {"windows": Value("int64")} if predictions.windows is not None else {}
+    extra |= {score_column: Value("float64")} if score_column else {}
     return Features(
         {
             "label": label,
@@ -250,5 +290,6 @@ def _features(predictions: Predictions) -> Any:
             "ood_score": Value("float32"),
             "decision": Value("string"),
             "source": Value("string"),
+            **extra,
         }
     )

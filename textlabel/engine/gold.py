@@ -11,7 +11,7 @@ import numpy as np
 from textlabel.corpus.dedup import contradictions
 from textlabel.corpus.spool import as_dataset, spans, spooled
 from textlabel.trust.multilabel import all_right
-from textlabel.types import FloatArray, IntArray, LabelKind, class_names_of, kind_of
+from textlabel.types import NODE_COLUMNS, FloatArray, IntArray, LabelKind, class_names_of, kind_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,7 @@ def with_gold(rows: Dataset, gold: Dataset) -> Dataset:
 
     Texts are matched to the letter. Where people contradict each other about a text, the model's label stays.
     Probabilities stay the model's; ``confidence`` is what it gives to the label that the row now bears, of
-    several classes as if they were independent.
+    several classes as if they were independent, and ``node``, where the model backs off, is that label.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def relabeled(rows: Dataset, index: IntArray, labels: Sequence[Any]) -> Dataset:
     import pyarrow as pa
 
     feature = rows.features["label"]
-    kind, code = kind_of(feature), {name: c for c, name in enumerate(class_names_of(feature))}
-    codes = list(labels)
+    kind, names = kind_of(feature), class_names_of(feature)
+    code, codes = {name: c for c, name in enumerate(names)}, list(labels)
     if kind == "single":
         codes = [code[label] for label in labels]
     elif kind == "multi":
@@ -62,7 +62,7 @@ def relabeled(rows: Dataset, index: IntArray, labels: Sequence[Any]) -> Dataset:
 
     def part(span: slice) -> pa.Table:
         first, end = np.searchsorted(index, [span.start, span.stop]).tolist()
-        return _relabeled(table[span], index[first:end] - span.start, codes[first:end], kind)
+        return _relabeled(table[span], index[first:end] - span.start, codes[first:end], kind, names)
 
     made = pa.concat_tables(spooled(map(part, spans(len(table)))))
     for column in made.schema:
@@ -71,7 +71,9 @@ def relabeled(rows: Dataset, index: IntArray, labels: Sequence[Any]) -> Dataset:
     return as_dataset(table, rows.features)
 
 
-def _relabeled(table: pa.Table, index: IntArray, codes: Sequence[Any], kind: LabelKind) -> pa.Table:
+def _relabeled(
+    table: pa.Table, index: IntArray, codes: Sequence[Any], kind: LabelKind, names: Sequence[str]
+) -> pa.Table:
     """Return the columns of a table that people's answers change."""
     import pyarrow as pa
 
@@ -83,6 +85,8 @@ def _relabeled(table: pa.Table, index: IntArray, codes: Sequence[Any], kind: Lab
         sure = _said_of(np.array(chosen, np.float64), codes, kind).tolist() if chosen else []
     words = {"source": ["human"] * len(index), "decision": ["accepted"] * len(index)}
     by_people: dict[str, Sequence[Any]] = {"label": codes, "confidence": sure, **words}
+    if set(NODE_COLUMNS) <= set(table.column_names):
+        by_people |= {"node": [names[code] for code in codes], "node_confidence": sure}
     columns = {name: table.column(name).combine_chunks() for name in by_people}
     return pa.table(
         {

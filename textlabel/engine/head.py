@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +26,8 @@ from textlabel.types import FloatArray, IntArray
 #: ridge strengths tried, in nats per squared standardized weight, for `REFERENCE_ROWS` rows
 STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0)
 REFERENCE_ROWS = 100
+#: how far from the strength of the first share, as a factor, others look for theirs
+NEAR = 11.0
 #: pairs of twins whose agreement is averaged; eight did no better
 TWIN_PAIRS = 4
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
@@ -39,7 +42,8 @@ Clean = Callable[[IntArray], tuple[IntArray, npt.NDArray[Any]]]
 class HeadFit(NamedTuple):
     """A fitted head, members that each lack a fold, and each row's logits (n, k) by the member without it.
 
-    ``l2``, ``name_weight`` and ``spread`` are what cross-validation chose (`textlabel.tune.head.Options`).
+    ``l2``, ``name_weight`` and ``spread`` are what cross-validation chose (`textlabel.tune.head.Options`), as
+    is ``share`` (`textlabel.models.structure.mixings`).
     """
 
     head: Linear
@@ -48,6 +52,7 @@ class HeadFit(NamedTuple):
     members: list[Linear]
     name_weight: float = 0.0
     spread: float = 0.0
+    share: float = 0.0
 
 
 class Aside(NamedTuple):
@@ -59,12 +64,28 @@ class Aside(NamedTuple):
     copies, owners : features (c, d) of changed copies of labeled rows, and the row (c,) of each: a copy
         trains the heads that its row trains.
     unlabeled : features (u, d) of texts of the corpus, or None.
+    partial, candidates : features (m, d) of rows of which only a set of classes (m, k) is known that holds
+        theirs; they train all heads.
     """
 
     names: FloatArray | None = None
     copies: FloatArray | None = None
     owners: IntArray | None = None
     unlabeled: FloatArray | None = None
+    partial: FloatArray | None = None
+    candidates: npt.NDArray[np.bool_] | None = None
+
+
+#: how classes may share weights, by the share they have in common, the usual one first
+Mixings = Mapping[float, FloatArray | None]
+FREE: Mixings = {0.0: None}
+
+
+class _Kind(NamedTuple):
+    """What a head learns from and by: how much names count, and what classes have in common."""
+
+    weight: float
+    share: float
 
 
 def solver(stage: Stage) -> tuple[ModuleType, Plugin] | None:
@@ -84,6 +105,7 @@ def fit_head(
     seed: int,
     clean: Clean | None = None,
     aside: Aside = Aside(),  # noqa: B008 - immutable
+    mixings: Mixings = FREE,
 ) -> HeadFit:
     """Return the head of a solvable stage, fitted on all rows, with its out-of-fold logits.
 
@@ -100,23 +122,25 @@ def fit_head(
         head is judged by stay as they are. None: all are as given.
     aside : what else it may learn from. How much names count, and how far labels spread among unlabeled
         texts, is chosen as the strength is, by rows that the head did not train on.
+    mixings : what of `textlabel.models.structure` is tried. The first stands unless those rows speak for
+        another by more than twice the standard error.
 
     Raises
     ------
     RecipeError : the stage has no direct solver.
     """
-    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside)
+    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside, mixings)
     tune = options_of("tune", stage.tune)
     strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
     weights = tune.name_weights if aside.names is not None else (0.0,)
-    weight, l2 = fitter.choose(weights, strengths)
-    members: Sequence[Linear] = fitter.by_fold(fitter.everything, weight, [l2])[0]
-    head = fitter.fit(fitter.everything, weight, [l2])[0]
+    kind, l2 = fitter.choose(weights, strengths)
+    members: Sequence[Linear] = fitter.by_fold(fitter.everything, kind, [l2])[0]
+    head = fitter.fit(fitter.everything, kind, [l2])[0]
     alpha = 0.0
     if tune.spread and aside.unlabeled is not None:
         alpha, head, members = fitter.spread(tune.spread, head, members)
     logits = fitter.out_of_fold(fitter.everything, members)
-    return HeadFit(head, logits, l2, list(members), weight, alpha)
+    return HeadFit(head, logits, l2, list(members), kind.weight, alpha, kind.share)
 
 
 class _Fitter:
@@ -132,6 +156,7 @@ class _Fitter:
         seed: int,
         clean: Clean | None,
         aside: Aside,
+        mixings: Mixings = FREE,
     ) -> None:
         found = solver(stage)
         if found is None:
@@ -141,7 +166,9 @@ class _Fitter:
             )
         self.module, self.options = found[0], options_of("objective", found[1])
         self.features, self.targets, self.classes = features, targets, classes
-        self.seed, self.clean, self.aside = seed, clean, aside
+        self.seed, self.clean, self.aside, self.mixings = seed, clean, aside, mixings
+        if "mixing" not in signature(self.module.fit_linear).parameters:
+            self.mixings, self.aside = FREE, aside._replace(partial=None, candidates=None)
         self.everything = np.arange(len(targets))
         self.judged = splittable(targets, groups)
         self.fold = np.full(len(targets), -1)
@@ -150,19 +177,22 @@ class _Fitter:
         if self.count:
             self.fold[judged] = make_folds(targets[judged], groups[judged], self.count, seed)
 
-    def fit(self, rows: IntArray, weight: float, strengths: Sequence[float]) -> list[Linear]:
+    def fit(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> list[Linear]:
         """Return heads fitted on ``rows`` and what belongs to them, one a strength."""
         scaled = [l2 * REFERENCE_ROWS / len(rows) for l2 in strengths]
-        features, wanted = self._with_aside(*self._wanted(rows), weight)
-        heads: list[Linear] = self.module.fit_linear(features, wanted, self.classes, scaled, self.options)
+        features, wanted = self._with_aside(*self._wanted(rows), kind.weight)
+        mixing = _mixing(self.mixings[kind.share])
+        heads: list[Linear] = self.module.fit_linear(
+            features, wanted, self.classes, scaled, self.options, **mixing
+        )
         return heads
 
-    def by_fold(self, rows: IntArray, weight: float, strengths: Sequence[float]) -> list[tuple[Linear, ...]]:
+    def by_fold(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> list[tuple[Linear, ...]]:
         """Return, for each strength, the heads that each lack a fold of ``rows``."""
         if not self.count:
             return [()] * len(strengths)
         parts = (rows[self.fold[rows] != k] for k in range(self.count))
-        return list(zip(*(self.fit(part, weight, strengths) for part in parts), strict=True))
+        return list(zip(*(self.fit(part, kind, strengths) for part in parts), strict=True))
 
     def out_of_fold(self, rows: IntArray, members: Sequence[Linear]) -> FloatArray:
         """Return logits (len(rows), k), each by the head that lacks the row's fold."""
@@ -172,22 +202,42 @@ class _Fitter:
             logits[held] = head(self.features[rows[held]])
         return logits
 
-    def choose(self, weights: Sequence[float], strengths: Sequence[float]) -> tuple[float, float]:
-        """Return the weight of names and the strength with the least risk on rows not trained on."""
+    def choose(self, weights: Sequence[float], strengths: Sequence[float]) -> tuple[_Kind, float]:
+        """Return the kind of head and the strength with the least risk on rows not trained on."""
         some = self.everything
         if len(some) > CHOOSING_ROWS:
             some = np.sort(np.random.default_rng(self.seed).permutation(some)[:CHOOSING_ROWS])
         if hasattr(self.module, "left_out_losses") and self._learns_from_rows_alone(weights):
             scaled = [l2 * REFERENCE_ROWS / len(some) for l2 in strengths]
             x, y = self.features[some], self.targets[some]
-            return 0.0, strengths[int(np.argmin(self.module.left_out_losses(x, y, self.classes, scaled)))]
-        seen, found = some[self.judged[some]], {}
-        for weight in weights:
-            for l2, members in zip(strengths, self.by_fold(some, weight, strengths), strict=True):
-                found[weight, l2] = (
-                    risk(self.out_of_fold(seen, members), self.targets[seen]) if self.count else 0
-                )
-        return min(found, key=found.__getitem__)
+            losses = self.module.left_out_losses(x, y, self.classes, scaled)
+            return _Kind(0.0, next(iter(self.mixings))), strengths[int(np.argmin(losses))]
+        share, *others = self.mixings
+        best = self._best([_Kind(weight, share) for weight in weights], strengths, some)
+        found = {share: best}
+        for other in others if self.count else ():
+            near = [l2 for l2 in strengths if 1 / NEAR < l2 / best[1] < NEAR]
+            found[other] = self._best([best[0]._replace(share=other)], near, some)
+        if len(found) == 1:
+            return best[:2]
+        targets = self.targets[some[self.judged[some]]]
+        chosen = least_by_far({share: tempered_losses(one[2], targets) for share, one in found.items()})
+        return found[chosen][:2]
+
+    def _best(
+        self, kinds: Sequence[_Kind], strengths: Sequence[float], some: IntArray
+    ) -> tuple[_Kind, float, FloatArray]:
+        """Return the kind and strength with the least risk on rows not trained on, and their logits."""
+        seen, least, none = some[self.judged[some]], np.inf, np.zeros((0, self.classes))
+        found: tuple[_Kind, float, FloatArray] = (kinds[0], strengths[0], none)
+        if not self.count:
+            return found
+        for kind in kinds:
+            for l2, members in zip(strengths, self.by_fold(some, kind, strengths), strict=True):
+                logits = self.out_of_fold(seen, members)
+                if (now := risk(logits, self.targets[seen])) < least:
+                    least, found = now, (kind, l2, logits)
+        return found
 
     def spread(
         self, alphas: Sequence[float], head: Linear, members: Sequence[Linear]
@@ -228,7 +278,7 @@ class _Fitter:
 
         def add(features: FloatArray, targets: npt.NDArray[Any]) -> None:
             parts.append(features)
-            labels.append(targets if wanted.ndim == targets.ndim else np.eye(self.classes)[targets])
+            labels.append(targets)
 
         if self.aside.copies is not None and self.aside.owners is not None:
             mine = np.isin(self.aside.owners, rows)
@@ -236,7 +286,17 @@ class _Fitter:
         if weight and self.aside.names is not None:
             times = round(weight)
             add(np.tile(self.aside.names, (times, 1)), np.tile(np.arange(self.classes), times))
+        if self.aside.partial is not None and self.aside.candidates is not None:
+            add(self.aside.partial, self.aside.candidates.astype(np.float64))
+        if any(targets.ndim == 2 for targets in labels):
+            eye = np.eye(self.classes)
+            labels = [targets if targets.ndim == 2 else eye[targets] for targets in labels]
         return np.concatenate(parts), np.concatenate(labels)
+
+
+def _mixing(mixing: FloatArray | None) -> dict[str, FloatArray]:
+    """Return what a solver is told beside the rows; objectives that know of no structure are told nothing."""
+    return {} if mixing is None else {"mixing": mixing}
 
 
 def tempered_losses(logits: FloatArray, targets: npt.NDArray[Any]) -> FloatArray:
@@ -282,12 +342,14 @@ def twin_heads(
     stage: Stage,
     l2: float,
     seed: int,
+    mixing: FloatArray | None = None,
 ) -> Twins:
     """Return pairs of heads of a solvable stage, each fitted on half of the rows and half of the features.
 
     A solved head has neither a seed nor an order of its rows, so only other rows make it another head. Heads
     that read the same features still err together; halves of the features, drawn at random, part them
-    further. Each pair halves both anew. Arguments are those of `fit_head`, and ``l2`` its strength.
+    further. Each pair halves both anew. Arguments are those of `fit_head`, and ``l2`` and ``mixing`` what it
+    chose.
     """
     found = solver(stage)
     assert found is not None
@@ -301,7 +363,7 @@ def twin_heads(
         for k in range(2):
             rows, columns = np.flatnonzero(half == k), np.flatnonzero(side == k)
             x, strength = features[np.ix_(rows, columns)], [l2 * REFERENCE_ROWS / len(rows)]
-            [head] = module.fit_linear(x, targets[rows], classes, strength, options)
+            [head] = module.fit_linear(x, targets[rows], classes, strength, options, **_mixing(mixing))
             weight[k, pair][:, columns], bias[k, pair] = head.weight, head.bias
     return Twins(weight, bias)
 

@@ -28,6 +28,7 @@ from textlabel.engine.process import accelerator, derive_seed, sum_over_processe
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
 from textlabel.models.ngrams import NGramModel
+from textlabel.models.structure import mixings
 from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe, Stage, options_of
@@ -56,6 +57,8 @@ class Task:
     schema : what a label is.
     unlabeled : texts of the target domain, for objectives that read them.
     validation : texts and targets for early stopping, never trained on.
+    partial : texts of rows labeled with an inner node of the label tree, and (m, k) which classes are below
+        it; solved heads learn from them, and nothing is judged or calibrated by them.
     """
 
     texts: Sequence[str]
@@ -63,6 +66,7 @@ class Task:
     schema: LabelSchema
     unlabeled: Sequence[str] = ()
     validation: Labeled | None = None
+    partial: Labeled | None = None
 
 
 @dataclass
@@ -111,7 +115,7 @@ class Run:
         layers, more = self.backbone.info.layers, whole.backbone.info.layers
         # what is of unit length as a whole is longer where fewer layers share it
         scale = (more / layers) ** 0.5 if self.backbone.info.normalize else 1.0
-        for name in ("base_features", "base_unlabeled"):
+        for name in ("base_features", "base_unlabeled", "base_partial"):
             if name in whole.__dict__:
                 features = whole.__dict__[name]
                 self.__dict__[name] = scale * features[:, : features.shape[1] // more * layers]
@@ -181,7 +185,10 @@ class Run:
         outputs = self.task.schema.outputs
         targets, groups = self.task.targets[index], self.groups[index]
         aside = self._aside(classifier, stage, index)
-        self.solved = fit_head(features, targets, groups, outputs, stage, self.seed, cleaner, aside)
+        tried = mixings(self.task.schema)
+        self.solved = fit_head(
+            features, targets, groups, outputs, stage, self.seed, cleaner, aside, mixings=tried
+        )
         classifier.set_head(self.solved.head)
         same_on_all_processes(classifier)
 
@@ -196,7 +203,22 @@ class Run:
             copies=self._read(classifier, copies.texts) if copies.texts else None,
             owners=copies.owners,
             unlabeled=self._unlabeled_features(classifier) if spreads else None,
+            **self._partial(classifier),
         )
+
+    def _partial(self, classifier: Classifier) -> dict[str, Any]:
+        """Return features and candidates of the rows labeled with inner nodes; empty: there are none."""
+        if self.task.partial is None:
+            return {}
+        texts, candidates = self.task.partial
+        features = self.base_partial if classifier.untouched else self._read(classifier, texts)
+        return {"partial": features, "candidates": candidates}
+
+    @cached_property
+    def base_partial(self) -> FloatArray:
+        """Features of rows labeled with inner nodes from the untouched backbone."""
+        assert self.task.partial is not None
+        return self._read(Classifier(self.backbone, self.task.schema), self.task.partial[0])
 
     def _unlabeled_features(self, classifier: Classifier) -> FloatArray:
         """Return features of at most `SPREAD_ROWS` different unlabeled texts, drawn at random."""

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.corpus.check import OnBadRow, Reject, infer_schema, rows_after_audit, write_rejects
+from textlabel.corpus.dedup import text_key
 from textlabel.corpus.load import load_with_rejects
 from textlabel.engine.run import Task
 from textlabel.errors import CorpusError
+from textlabel.label_tree import LabelTree, read_tree
 from textlabel.types import LabelKind, LabelSchema
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def load_task(
     reject_file: str | Path | None = None,
     descriptions: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
+    ordered: Sequence[str] = (),
+    label_tree: Mapping[str, Any] | None = None,
     **loading: Any,
 ) -> tuple[Task, int]:
     """Return what there is to learn, and how many labels of it people gave after an audit.
@@ -44,11 +48,15 @@ def load_task(
         there are no labeled rows, and ``classes`` or ``descriptions`` name the classes.
     kind : whether labels are classes, lists of classes, or scores.
     descriptions : {class: what it is, in words}, of some or all classes.
+    ordered : the classes, the lowest first, where they are steps of a scale.
+    label_tree : a tree over the classes, nested (`textlabel.label_tree.read_tree`). Rows may be labeled with
+        an inner node of it; those of which the same text bears a class, too, are left out.
 
     Raises
     ------
-    CorpusError : a source, column or row is not usable.
+    CorpusError : a source, column or row is not usable, or a class is none of ``ordered`` or of the tree.
     """
+    given = structured(kind, ordered, label_tree)
     rejects: list[Reject] = []
 
     def load(source: Any, **columns: Any) -> Dataset:
@@ -58,9 +66,11 @@ def load_task(
         return rows
 
     labels = {"label_column": label_column, "label_kind": kind, "label_separator": label_separator}
-    rows = None if train is None else load(train, classes=classes, **labels, **loading)
-    found = named(classes or list(descriptions or ())) if rows is None else infer_schema(rows, kind)
-    schema = described(found, descriptions or {})
+    known_labels = given.names + (given.tree.inner if given.tree else ()) if given else classes
+    rows = None if train is None else load(train, classes=known_labels, **labels, **loading)
+    if given is None:
+        given = named(classes or list(descriptions or ())) if rows is None else infer_schema(rows, kind)
+    schema = described(given, descriptions or {})
     _refuse_nameless(schema) if rows is None else _refuse_unlabeled(classes or (), schema)
     held = None if validation is None else load(validation, classes=schema.names or None, **labels)
     more = [] if unlabeled is None else list(load(unlabeled)["text"])
@@ -70,7 +80,49 @@ def load_task(
     known = None if held is None else (list(held["text"]), targets(held, schema))
     if rows is None:
         return Task([], np.zeros(0, np.int64), schema, more, known), from_audits
-    return Task(list(rows["text"]), targets(rows, schema), schema, more, known), from_audits
+    rows, partial = _without_partial(rows, schema.tree)
+    return Task(list(rows["text"]), targets(rows, schema), schema, more, known, partial), from_audits
+
+
+def structured(
+    kind: LabelKind, ordered: Sequence[str], label_tree: Mapping[str, Any] | None
+) -> LabelSchema | None:
+    """Return the schema that an order of the classes or a tree over them makes; None: there is neither.
+
+    Raises
+    ------
+    CorpusError : both, no tree, fewer than two classes, a class twice, or not one class a row.
+
+    Examples
+    --------
+    >>> structured("single", ["bad", "fair", "good"], None).ordered
+    True
+    """
+    if ordered and label_tree is not None:
+        raise CorpusError("classes are either ordered or in a label tree: leave one of the two out")
+    if (ordered or label_tree is not None) and kind != "single":
+        learns = "scores" if kind == "score" else "several classes a row"
+        raise CorpusError(
+            f"this recipe learns {learns}, and a label tree or an order is for one class a row: leave it out"
+        )
+    if label_tree is not None:
+        names, parents = read_tree(label_tree)
+        return LabelSchema(kind, names, parents=parents)
+    return LabelSchema(kind, tuple(map(str, ordered)), ordered=True) if ordered else None
+
+
+def _without_partial(rows: Dataset, tree: LabelTree | None) -> tuple[Dataset, Any]:
+    """Return the rows that bear a class, and of the others texts and (m, k) which classes theirs may be."""
+    labels = rows["label"][:]
+    number = {name: i for i, name in enumerate(tree.inner)} if tree else {}
+    sure = [i for i, label in enumerate(labels) if label not in number]
+    if tree is None or len(sure) == len(labels):
+        return rows, None
+    texts = rows["text"][:]
+    known = {text_key(texts[i]) for i in sure}
+    kept = [i for i, text in enumerate(texts) if labels[i] in number and text_key(text) not in known]
+    candidates = tree.members[[number[labels[i]] for i in kept]]
+    return rows.select(sure), ([texts[i] for i in kept], candidates)
 
 
 def named(classes: Sequence[str]) -> LabelSchema:
@@ -135,14 +187,32 @@ def read_descriptions(file: str | Path) -> dict[str, str]:
     ------
     CorpusError : no such file, or something else in it.
     """
+    return _read_object(file, "descriptions", '{"card_lost": "somebody lost a bank card"}')
+
+
+def read_label_tree(file: str | Path) -> dict[str, Any]:
+    """Return a nested label tree from a JSON file.
+
+    Raises
+    ------
+    CorpusError : no such file, something else in it, or a name twice in one object.
+    """
+    return _read_object(file, "a label tree", '{"card": ["lost", "stolen"], "loan": ["new"]}')
+
+
+def _read_object(file: str | Path, what: str, example: str) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise CorpusError(f"{file}: {min(twice)!r} occurs twice in one object; expected each name once")
+        return dict(pairs)
+
     try:
-        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        found = json.loads(Path(file).read_text(encoding="utf-8"), object_pairs_hook=once)
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{file}: no JSON of descriptions can be read here ({error})") from None
+        raise CorpusError(f"{file}: no JSON of {what} can be read here ({error})") from None
     if not isinstance(found, dict):
-        raise CorpusError(
-            f'{file}: expected one JSON object, such as {{"card_lost": "somebody lost a bank card"}}'
-        )
+        raise CorpusError(f"{file}: expected one JSON object, such as {example}")
     return found
 
 

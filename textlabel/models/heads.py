@@ -21,6 +21,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+#: targets of a row that sum to more are a set of candidates
+SEVERAL = 1.5
+
+
 @dataclass(frozen=True)
 class Linear:
     """A linear map: ``features @ weight.T + bias``.
@@ -205,30 +209,37 @@ def softmax_regression(
     weights: FloatArray,
     strengths: Sequence[float],
     standardize: bool = True,
+    mixing: FloatArray | None = None,
 ) -> list[Linear]:
     """Return multinomial logistic heads, one a strength, centered over classes.
 
-    Each minimizes ``mean_i weights_i * H(soft_i, softmax(logits_i)) + l2 / 2 * |W|^2``: convex, solved
-    by L-BFGS from the solution of the strength before. The bias is not penalized.
+    Each minimizes ``mean_i weights_i * H(soft_i, softmax(logits_i)) + l2 / 2 * |V|^2`` with the weights
+    ``W = mixing @ V``, solved by L-BFGS from the solution of the strength before. The bias is not penalized.
+    It is convex unless rows are sets of candidates, of which it counts the sum of their probabilities.
 
     Parameters
     ----------
     features : (n, d).
-    soft : (n, k) target probabilities, rows sum to 1.
+    soft : (n, k) target probabilities, rows sum to 1. A row that sums to more, of zeros and ones, is a set of
+        candidates: the row is of one of these classes.
     weights : (n,) non-negative row weights.
     strengths : penalties in units of the mean loss (nats) per squared standardized weight.
     standardize : whether each feature is brought to unit variance first, which coordinates of sparse rows
         are not to be.
+    mixing : (k, m), how classes share what is penalized (`textlabel.models.structure`); None: they do not.
     """
     basis = singular_basis(features, standardize)
     n, k = soft.shape
-    prior = np.log(np.maximum((weights[:, None] * soft).mean(axis=0), 1e-12))
-    start = np.zeros((k, basis.coordinates.shape[1] + 1))
-    start[:, -1] = prior - prior.mean()
+    mixing = np.eye(k) if mixing is None else mixing
+    counts = weights[:, None] * soft / np.maximum(soft.sum(axis=1, keepdims=True), 1.0)
+    prior = np.log(np.maximum(counts.mean(axis=0), 1e-12))
+    start: tuple[FloatArray, FloatArray]
+    start = np.zeros((mixing.shape[1], basis.coordinates.shape[1])), prior - prior.mean()
+    losses = _candidates if (soft.sum(axis=1) > SEVERAL).any() else _softmax
     heads = []
     for l2 in strengths:
-        start = _descend(basis, soft, weights[:, None] / n, l2, start, _softmax)
-        weight, bias = start[:, :-1], start[:, -1]
+        start = _descend(basis, soft, weights[:, None] / n, l2, mixing, start, losses)
+        weight, bias = mixing @ start[0], start[1]
         heads.append(basis.unfold(weight - weight.mean(axis=0), bias - bias.mean()))
     return heads
 
@@ -262,63 +273,81 @@ def logistic_regressions(
     yes, no = (weights * answers).sum(axis=0), (weights * (1 - answers)).sum(axis=0)
     one_sided = (yes == 0) | (no == 0)
     half = 0.5 * one_sided
-    start = np.zeros((k, basis.coordinates.shape[1] + 1))
-    start[:, -1] = np.log((yes + half) / (no + half))
+    start: tuple[FloatArray, FloatArray]
+    start = np.zeros((k, basis.coordinates.shape[1])), np.log((yes + half) / (no + half))
     row = np.where(one_sided, 0.0, weights) / n
     heads = []
     for l2 in strengths:
-        start = _descend(basis, answers, row, l2, start, _logistic)
-        heads.append(basis.unfold(start[:, :-1], start[:, -1]))
+        start = _descend(basis, answers, row, l2, np.eye(k), start, _logistic)
+        heads.append(basis.unfold(*start))
     return heads
 
 
 def _softmax(logits: FloatArray, soft: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the cross-entropy (n, k) of each class's share, and probabilities (n, k)."""
+    """Return each class's share of the cross-entropy (n, k), and its slope (n, k) along the logits."""
     logits -= logits.max(axis=1, keepdims=True)
     exp = np.exp(logits)
     total = exp.sum(axis=1, keepdims=True)
-    return -soft * (logits - np.log(total)), exp / total
+    return -soft * (logits - np.log(total)), exp / total - soft
+
+
+def _candidates(logits: FloatArray, soft: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return what `_softmax` does, where rows may be sets of candidates: candidates count as they are likely.
+
+    The loss of such a row, ``-log(sum of p)``, is the cross-entropy of these targets less their entropy.
+    """
+    several = soft.sum(axis=1) > SEVERAL
+    probabilities = _softmax(logits, soft)[1] + soft
+    among = np.maximum(probabilities[several] * soft[several], 1e-300)
+    likely = soft.copy()
+    likely[several] = among / among.sum(axis=1, keepdims=True)
+    losses, slope = _softmax(logits, likely)
+    losses[several] += likely[several] * np.log(likely[several])
+    return losses, slope
 
 
 def _logistic(logits: FloatArray, answers: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the binary cross-entropy (n, k) of each answer, and probabilities (n, k)."""
+    """Return the binary cross-entropy (n, k) of each answer, and its slope (n, k) along the logits."""
     log_rest = np.logaddexp(0, logits)  # -log(1 - p)
-    return log_rest - answers * logits, np.exp(logits - log_rest)
+    return log_rest - answers * logits, np.exp(logits - log_rest) - answers
 
 
 def _descend(
     basis: Basis,
-    soft: FloatArray,
+    wanted: FloatArray,
     row: FloatArray,
     l2: float,
-    start: FloatArray,
+    mixing: FloatArray,
+    start: tuple[FloatArray, FloatArray],
     losses: Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]],
-) -> FloatArray:
-    """Return the minimum (k, r + 1), weights and bias, in units in which all curvatures are about alike.
+) -> tuple[FloatArray, FloatArray]:
+    """Return the minimum, weights (m, r) before mixing and bias (k,).
 
     Parameters
     ----------
-    losses : `_softmax` or `_logistic`: losses and probabilities (n, k) of logits that it may change.
+    losses : gives losses and their slopes (n, k) for logits, which it may change, and what is wanted (n, k).
     """
     from scipy.optimize import minimize
 
-    k = soft.shape[1]
-    curvature = (1 - 1 / k) / k * np.append(basis.spectrum, 1.0) + np.append(
-        np.full(len(basis.spectrum), l2), 0
-    )
-    unit = 1 / np.sqrt(curvature)
-    z = basis.coordinates
+    (k, m), z = mixing.shape, basis.coordinates
+    alone = m == k and bool((mixing == np.eye(k)).all())
+    # units in which all curvatures are about alike, where all classes are as likely
+    curvature = mixing.var(axis=0)[:, None] * basis.spectrum + l2
+    unit = np.append((1 / np.sqrt(curvature)).ravel(), np.full(k, 1 / np.sqrt((1 - 1 / k) / k)))
+
+    def parts(flat: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return flat[:-k].reshape(m, -1), flat[-k:]
 
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
-        both = flat.reshape(start.shape) * unit
-        w, b = both[:, :-1], both[:, -1]
-        found, p = losses(z @ w.T + b, soft)
-        value = (row * found).sum() + 0.5 * l2 * (w * w).sum()
-        error = row * (p - soft)
-        gradient = np.concatenate([error.T @ z + l2 * w, error.sum(axis=0)[:, None]], axis=1)
-        return float(value), (gradient * unit).ravel()
+        v, b = parts(flat * unit)
+        found, slope = losses(z @ (v if alone else mixing @ v).T + b, wanted)
+        error = row * slope
+        along = error.T @ z
+        along = (along if alone else mixing.T @ along) + l2 * v
+        value = (row * found).sum() + 0.5 * l2 * (v * v).sum()
+        return float(value), np.append(along.ravel(), error.sum(axis=0)) * unit
 
     options = {"maxiter": 1000, "ftol": 1e-10, "gtol": 1e-6}
-    at = (start / unit).ravel()
+    at = np.append(start[0].ravel(), start[1]) / unit
     found = minimize(loss, at, jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
-    return np.asarray(found.x.reshape(start.shape) * unit)
+    return parts(found.x * unit)

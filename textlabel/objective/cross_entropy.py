@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from textlabel.errors import RecipeError
-from textlabel.models.heads import Linear, one_hot, softmax_regression
+from textlabel.models.heads import SEVERAL, Linear, one_hot, softmax_regression
 from textlabel.objective import OverRows, balanced_weights
 from textlabel.types import FloatArray, IntArray
 
@@ -62,17 +62,27 @@ def fit_linear(
     classes: int,
     strengths: Sequence[float],
     options: Options,
+    mixing: FloatArray | None = None,
 ) -> list[Linear]:
     """Return softmax heads, one a ridge strength, that minimize the weighted, smoothed cross-entropy.
 
     Parameters
     ----------
-    targets : (n,) classes, or (n, k) target probabilities; a row then counts as its likeliest class does.
+    targets : (n,) classes, or (n, k) target probabilities; a row then counts as its likeliest class does. A
+        row of zeros and several ones is a set of candidates, which is not smoothed and counts as they do on
+        average.
+    mixing : (k, m), how classes share weights (`textlabel.models.structure`); None: they do not. Objectives
+        that train by gradient know nothing of it: they start from such a head, if a stage before solved it.
     """
     soft = one_hot(targets, classes)
+    sums = soft.sum(axis=1)
+    several = sums > SEVERAL
     hard = soft.argmax(axis=1)
-    soft = soft * (1 - options.label_smoothing) + options.label_smoothing / classes
-    return softmax_regression(features, soft, class_weights(hard, classes, options)[hard], strengths)
+    by_class = class_weights(hard[~several], classes, options)
+    weights = np.where(several, soft @ by_class / np.maximum(sums, 1), by_class[hard])
+    smooth = soft * (1 - options.label_smoothing) + options.label_smoothing / classes
+    soft = np.where(several[:, None], soft, smooth)
+    return softmax_regression(features, soft, weights, strengths, mixing=mixing)
 
 
 class Objective(OverRows):

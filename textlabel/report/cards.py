@@ -111,7 +111,12 @@ def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str
         head["configs"] = [{"config_name": "default", "data_files": data_file}]
     columns = dict(_COLUMNS[record["schema"]["kind"]])
     columns["prediction_set"] = _told_of_sets(record, columns["prediction_set"])
-    columns |= _order_column(record) | _cascade_columns(record, columns) | _windows_column(record)
+    columns |= (
+        _node_columns(record)
+        | _order_column(record)
+        | _cascade_columns(record, columns)
+        | _windows_column(record)
+    )
     told = _table(("column", "meaning"), _coded_keys(columns))
     certificate = _certificate(record["certificate"])
     shift = _label_shift(record)
@@ -186,10 +191,21 @@ def _coded_keys(rows: Mapping[str, str]) -> dict[str, str]:
 def _task(schema: Mapping[str, Any]) -> str:
     if schema["kind"] == "score":
         return "Each text gets a score, a real number."
+    names = ", ".join(map(_plain, schema["names"]))
     of = "any number" if schema["kind"] == "multi" else "one"
-    return (
-        f"Each text gets {of} of {len(schema['names'])} classes: {', '.join(map(_plain, schema['names']))}."
-    )
+    told = f"Each text gets {of} of {len(schema['names'])} classes: {names}."
+    if schema.get("ordered"):
+        return f"{told} They are steps of a scale, the lowest first."
+    return f"{told} {_tree(schema['parents'])}" if schema.get("parents") else told
+
+
+def _tree(parents: Mapping[str, str]) -> str:
+    """Return what is below each inner node of a label tree, in words."""
+    below: dict[str, list[str]] = {}
+    for node, parent in parents.items():
+        below.setdefault(parent, []).append(_plain(node))
+    told = "; ".join(f"{_plain(parent)}: {', '.join(nodes)}" for parent, nodes in below.items())
+    return f"They are the leaves of a tree ({told})."
 
 
 def _contents(record: Mapping[str, Any]) -> str:
@@ -240,6 +256,17 @@ def _order_column(record: Mapping[str, Any]) -> dict[str, str]:
     if name not in plugins("score") or told_by_rows(name):
         return {}
     return {name: "how sure the row is, by the score of this name; a certificate accepts rows in this order"}
+
+
+def _node_columns(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the columns of nodes mean, where `annotate` backed off in the label tree."""
+    level = (record.get("decided_by") or {}).get("back_off")
+    if not level:
+        return {}
+    return {
+        "node": f"deepest node of the label tree with probability {level:g} or more; empty: there is none",
+        "node_confidence": "probability that the node is right, which is the sum over the classes below it",
+    }
 
 
 def _windows_column(record: Mapping[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from textlabel.errors import CorpusError, nearest
 from textlabel.trust import metrics
 from textlabel.trust import reliability as reliable
 from textlabel.trust import subset_metrics as subsets
-from textlabel.types import class_names_of, kind_of
+from textlabel.types import LabelSchema, class_names_of, kind_of
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -37,6 +37,10 @@ _TITLES = {
     "aurc": "area under risk-coverage",
     "fraction_accepted_at_95": "fraction accepted at 95 % precision",
     "fraction_accepted_at_99": "fraction accepted at 99 % precision",
+    "steps_off": "mean absolute error (steps of the scale)",
+    "quadratic_kappa": "quadratic weighted kappa",
+    "share_with_node": "share of rows with a node",
+    "node_accuracy": "share of these nodes that are right",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
     "pearson": "Pearson correlation",
@@ -55,8 +59,9 @@ class Evaluation:
     metrics : accuracy (of several classes a row subset_accuracy, hamming_loss, micro_f1, macro_ece),
         macro_f1, ece, ece_low, ece_high, ece_if_perfect, calibration_rms, ks, ks_if_perfect, aurc,
         fraction_accepted_at_95, fraction_accepted_at_99 (from ``confidence``), brier, nll (from
-        ``probabilities``); for scores mae, rmse, pearson, spearman. What its column is missing for is left
-        out.
+        ``probabilities``); of ordered classes steps_off and quadratic_kappa; of classes in a tree
+        accuracy_at_depth_1 (the top) and so on, and share_with_node and node_accuracy (from ``node``); for
+        scores mae, rmse, pearson, spearman. What its column is missing for is left out.
     per_class : class name -> precision, recall, f1, support; empty for scores.
     reliability : accuracy in bins of equal mass, least confident first; empty without ``confidence``.
     """
@@ -78,7 +83,7 @@ class Evaluation:
         """Return the numbers as a plain text table."""
         width = max(len(title) for title in _TITLES.values())
         lines = [f"{'rows with a gold label':<{width}}  {self.n:,} of {self.rows:,}"]
-        for name, title in _TITLES.items():
+        for name, title in (_TITLES | _depth_titles(self.metrics)).items():
             if name in self.metrics:
                 lines.append(f"{title:<{width}}  {self.metrics[name]:.3f}{self._beside(name)}")
         if self.per_class:
@@ -116,7 +121,12 @@ class Evaluation:
 
 
 def evaluate_labels(
-    annotated: Any, gold: Any, *, names: Sequence[str] | None = None, seed: int = 0
+    annotated: Any,
+    gold: Any,
+    *,
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    schema: LabelSchema | None = None,
 ) -> Evaluation:
     """Return how well the labels and confidences of ``annotated`` agree with ``gold``.
 
@@ -130,6 +140,7 @@ def evaluate_labels(
     names : class names in the order of ``probabilities``; by default those of the ClassLabel, else
         all names found, sorted.
     seed : of the bootstrap interval and of the simulated floor of the calibration error.
+    schema : of the model, for what an order of the classes or a tree over them tells; None: neither is known.
 
     Raises
     ------
@@ -156,6 +167,9 @@ def evaluate_labels(
     y, given = _coded(truth, gold_ids, order, "gold"), _coded(said, gold_ids, order, "annotated")
     report = metrics.class_report(y, given, len(order))
     numbers = {"accuracy": metrics.accuracy(y, given), "macro_f1": report.macro_f1}
+    if schema is not None and schema.names == order:
+        nodes = _column(annotated, "node", "annotated") if "node" in _names(annotated) else None
+        numbers |= _structure_metrics(y, given, schema, nodes and [nodes[row] for row in rows])
     sureness, bins = _sureness(annotated, rows, gold_ids, y == given, seed)
     numbers |= sureness
     if "probabilities" in _names(annotated):
@@ -197,6 +211,33 @@ def _subsets(
 def _score_metrics(truth: _Floats, said: _Floats) -> dict[str, float]:
     functions = (metrics.mae, metrics.rmse, metrics.pearson, metrics.spearman)
     return {function.__name__: function(truth, said) for function in functions}
+
+
+def _structure_metrics(
+    y: _Ints, given: _Ints, schema: LabelSchema, nodes: Sequence[str | None] | None
+) -> dict[str, float]:
+    """Return what is told of classes that are ordered or in a tree; empty of others."""
+    if schema.ordered:
+        kappa = metrics.quadratic_kappa(y, given, len(schema.names))
+        return {"steps_off": metrics.mae(y, given), "quadratic_kappa": kappa}
+    tree = schema.tree
+    if tree is None:
+        return {}
+    above = {depth: tree.at_depth(depth) for depth in range(1, int(tree.depths.max()))}
+    found = {f"accuracy_at_depth_{d}": metrics.accuracy(of[y], of[given]) for d, of in above.items()}
+    if nodes is None or not all(node is None or node in tree.nodes for node in nodes):
+        return found
+    told = [tree.members[tree.nodes.index(node), c] for node, c in zip(nodes, y, strict=True) if node]
+    return found | {
+        "share_with_node": len(told) / len(nodes),
+        "node_accuracy": float(np.mean(told)) if told else math.nan,
+    }
+
+
+def _depth_titles(named: Iterable[str]) -> dict[str, str]:
+    start = "accuracy_at_depth_"
+    depths = [name.removeprefix(start) for name in named if name.startswith(start)]
+    return {f"{start}{depth}": f"accuracy at depth {depth} of the label tree" for depth in depths}
 
 
 def _confidence_metrics(sure: _Floats, right: npt.NDArray[np.bool_], seed: int) -> dict[str, float]:

@@ -40,6 +40,21 @@ def macro_f1(**options: Any) -> Metric:
     return _metric("macro_f1", compute, options)
 
 
+def quadratic_kappa(**options: Any) -> Metric:
+    """Return the metric ``quadratic_kappa`` of ordered classes, numbered from the lowest."""
+
+    def compute(references: npt.NDArray[np.int64], predictions: npt.NDArray[np.int64]) -> float:
+        classes = 1 + max(references.max(), predictions.max())
+        return metrics.quadratic_kappa(references, predictions, classes)
+
+    return _metric("quadratic_kappa", compute, options)
+
+
+def steps_off(**options: Any) -> Metric:
+    """Return the metric ``steps_off``, the mean number of steps that ordered classes are off."""
+    return _metric("steps_off", metrics.mae, options)
+
+
 def calibration_error(**options: Any) -> Metric:
     """Return the metric ``calibration_error`` (equal-mass ECE) of ``probabilities`` and ``references``."""
     return _metric("calibration_error", _of_confidence(metrics.ece), options, probabilistic=True)

@@ -81,6 +81,23 @@ def class_report(labels: npt.ArrayLike, predicted: npt.ArrayLike, k: int) -> Cla
     return ClassReport(precision, recall, f1, support, given)
 
 
+def quadratic_kappa(labels: npt.ArrayLike, predicted: npt.ArrayLike, k: int) -> float:
+    """Return how much less ordered classes differ than by chance, by squared steps: quadratic weighted kappa.
+
+    1 is perfect, 0 what shuffled predictions reach (Cohen 1968); NaN where both are one class.
+
+    Examples
+    --------
+    >>> round(quadratic_kappa([0, 1, 2, 2], [0, 1, 1, 2], k=3), 3)
+    0.8
+    """
+    truth, said = (a.astype(np.int64) for a in paired(labels, predicted))
+    steps = np.arange(k)
+    by_chance = np.bincount(truth, minlength=k)[:, None] * np.bincount(said, minlength=k) / len(truth)
+    expected = float((by_chance * (steps[:, None] - steps) ** 2).sum())
+    return 1 - float(((truth - said) ** 2).sum()) / expected if expected else float("nan")
+
+
 def macro_f1(labels: npt.ArrayLike, predicted: npt.ArrayLike, k: int) -> float:
     """Return the mean F1 over the classes that occur in truth or prediction."""
     return class_report(labels, predicted, k).macro_f1

@@ -207,6 +207,19 @@ def sets_of(probabilities: npt.ArrayLike, misfits: npt.ArrayLike, q: npt.ArrayLi
 # --- the default ----------------------------------------------------------------------------------
 
 
+def without_gaps(sets: Bools) -> Bools:
+    """Return sets (n, k) of ordered classes with every class between two members: a promise still holds.
+
+    Examples
+    --------
+    >>> without_gaps(np.array([[True, False, True, False]])).tolist()
+    [[True, True, True, False]]
+    """
+    from_low = np.logical_or.accumulate(sets, axis=1)
+    from_high = np.logical_or.accumulate(sets[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(from_low & from_high)
+
+
 def lac_quantile(probabilities: npt.ArrayLike, labels: npt.ArrayLike, alpha: float) -> float:
     """Return the conformal quantile of ``1 - p(true class)``, or infinity if rows are too few.
 

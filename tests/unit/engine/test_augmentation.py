@@ -171,9 +171,9 @@ def test_a_copy_trains_the_solved_heads_that_its_row_trains(tiny_backbone, monke
     real_head, module = run.fit_head, registry.load("objective", "cross_entropy")
     real_linear = module.fit_linear
 
-    def fit_head(features, *args):
+    def fit_head(features, *args, **more):
         given.append((features, args[-1]))
-        return real_head(features, *args)
+        return real_head(features, *args, **more)
 
     def fit_linear(features, *args):
         fits.append({row.tobytes() for row in features})

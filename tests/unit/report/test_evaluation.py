@@ -7,6 +7,7 @@ import sklearn.metrics
 
 from textlabel.errors import CorpusError
 from textlabel.report.evaluation import evaluate_labels
+from textlabel.types import LabelSchema
 
 NAMES = ["neg", "neu", "pos"]
 
@@ -151,3 +152,32 @@ def test_probabilities_of_another_width_are_refused():
     rows = ROWS | {"probabilities": [[0.5, 0.5]] * 3}
     with pytest.raises(CorpusError, match="expected 3 probabilities a row"):
         evaluate_labels(rows, {"a": "x"}, names=["x", "y", "z"])
+
+
+def test_ordered_classes_tell_how_many_steps_labels_are_off(corpus):
+    annotated, truth = corpus
+    gold = {f"r{i}": NAMES[y] for i, y in enumerate(truth)}
+    schema = LabelSchema("single", tuple(NAMES), ordered=True)
+    evaluation = evaluate_labels(annotated, gold, schema=schema)
+    said = np.array(annotated["label"])
+    kappa = sklearn.metrics.cohen_kappa_score(truth, said, weights="quadratic")
+    assert evaluation.metrics["quadratic_kappa"] == pytest.approx(kappa)
+    steps = sklearn.metrics.mean_absolute_error(truth, said)
+    assert evaluation.metrics["steps_off"] == pytest.approx(steps)
+    assert "mean absolute error (steps of the scale)" in evaluation.render()
+    assert "steps_off" not in evaluate_labels(annotated, gold).metrics
+
+
+def test_a_tree_tells_the_accuracy_at_each_depth_and_of_nodes():
+    parents = (("a", "x"), ("b", "x"), ("x", "y"), ("c", "y"))
+    schema = LabelSchema("single", ("a", "b", "c", "d"), parents=parents)
+    rows = {"id": ["1", "2", "3", "4"], "label": ["a", "b", "c", "d"], "node": ["a", "x", None, "y"]}
+    gold = {"1": "b", "2": "a", "3": "a", "4": "d"}
+    evaluation = evaluate_labels(rows, gold, names=schema.names, schema=schema)
+    m = evaluation.metrics
+    assert (m["accuracy"], m["accuracy_at_depth_1"], m["accuracy_at_depth_2"]) == (0.25, 1.0, 0.75)
+    assert "accuracy_at_depth_3" not in m  # it is that of the classes
+    assert (m["share_with_node"], m["node_accuracy"]) == (0.75, pytest.approx(1 / 3))
+    assert "accuracy at depth 2 of the label tree" in evaluation.render()
+    mine = {**rows, "node": ["my", "own", "notes", None]}
+    assert "node_accuracy" not in evaluate_labels(mine, gold, names=schema.names, schema=schema).metrics

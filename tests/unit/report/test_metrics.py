@@ -23,6 +23,8 @@ def rows():
     [
         (ours.accuracy, lambda y, p: metrics.accuracy(y, p.argmax(1))),
         (ours.macro_f1, lambda y, p: metrics.macro_f1(y, p.argmax(1), 3)),
+        (ours.quadratic_kappa, lambda y, p: metrics.quadratic_kappa(y, p.argmax(1), 3)),
+        (ours.steps_off, lambda y, p: metrics.mae(y, p.argmax(1))),
         (ours.calibration_error, lambda y, p: metrics.ece(p.max(1), p.argmax(1) == y)),
         (ours.brier, metrics.brier),
         (ours.negative_log_likelihood, metrics.nll),

@@ -37,6 +37,15 @@ def test_labels_agree_with_sklearn(rng):
     )
 
 
+@pytest.mark.parametrize("k", [2, 5])
+def test_quadratic_kappa_agrees_with_sklearn(rng, k):
+    labels, p = _simulated(rng, k=k)
+    for said in (p.argmax(1), labels, k - 1 - labels, np.zeros_like(labels)):
+        expected = sklearn.metrics.cohen_kappa_score(labels, said, weights="quadratic")
+        assert metrics.quadratic_kappa(labels, said, k) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(metrics.quadratic_kappa([1, 1], [1, 1], k))
+
+
 def test_classes_that_never_occur_do_not_lower_macro_f1():
     labels, said = [0, 0, 2, 2], [0, 2, 2, 2]
     expected = sklearn.metrics.f1_score(labels, said, average="macro")
