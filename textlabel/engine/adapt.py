@@ -354,7 +354,7 @@ def _fingerprint(
         "seed": seed,
         "rows": _digest(task.texts, task.targets),
         "validation": _digest(texts, targets),
-        "partial": _digest(partial, [row.tolist() for row in candidates]),
+        "partial": _digest(partial, candidates),
         "unlabeled": _digest(task.unlabeled, [None] * len(task.unlabeled)),
         "schema": task.schema.to_json(),
         "backbone": {

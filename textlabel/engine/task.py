@@ -113,10 +113,11 @@ def structured(
 
 def _without_partial(rows: Dataset, tree: LabelTree | None) -> tuple[Dataset, Any]:
     """Return the rows that bear a class, and of the others texts and (m, k) which classes theirs may be."""
-    labels = rows["label"][:]
-    number = {name: i for i, name in enumerate(tree.inner)} if tree else {}
+    if tree is None:
+        return rows, None
+    labels, number = rows["label"][:], {name: i for i, name in enumerate(tree.inner)}
     sure = [i for i, label in enumerate(labels) if label not in number]
-    if tree is None or len(sure) == len(labels):
+    if len(sure) == len(labels):
         return rows, None
     texts = rows["text"][:]
     known = {text_key(texts[i]) for i in sure}
