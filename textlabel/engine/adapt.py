@@ -179,7 +179,7 @@ def _check(task: Task, recipe: Recipe) -> None:
         raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
     if task.unlabeled and all(stage.rows == "labeled" for stage in recipe.stages):
         log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
-    if task.partial and not any(map(solver, recipe.stages)):
+    if task.partial and (recipe.features == "ngrams" or not any(map(solver, recipe.stages))):
         log.warning(
             "%d rows labeled with inner nodes of the tree are not used: recipe %r solves no head",
             len(task.partial[0]),
