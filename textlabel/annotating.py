@@ -18,7 +18,7 @@ from textlabel.errors import ExportError, RecipeError, nearest
 from textlabel.labeler import Labeler
 from textlabel.places import Output
 from textlabel.trust.label_shift import LabelShift
-from textlabel.types import COLUMNS, Summary
+from textlabel.types import COLUMNS, NODE_COLUMNS, Summary
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -141,6 +141,7 @@ class Annotate:
         from textlabel.engine.annotate import check_back_off
         from textlabel.engine.process import accelerator
         from textlabel.engine.shards import Objects
+        from textlabel.export.csv import check_joined
 
         out, cluster = self._out(), self._cluster()
         unfinished = Objects(out.beside("annotate"))
@@ -152,10 +153,14 @@ class Annotate:
         if self.on_long or self.window_pooling:
             labeler.read_long(self.on_long, self.window_pooling)
         used = labeler.predictor.fit.backend  # fails here, before any row
-        labeler.bundle.accepts_from(self.min_confidence)  # and so does this
+        labeler.bundle.accepts_from(self.min_confidence)  # and so do these
+        if self.out_of_scope_rate:
+            labeler.bundle.scope.threshold(self.out_of_scope_rate)
         check_back_off(self.back_off or None, labeler.schema)
         if self.correct_label_shift:
             labeler.bundle.measured("a correction for class shares")  # fails before hours of work
+        if self.format == "csv" and labeler.schema.kind == "multi":
+            check_joined(labeler.schema.names)
         corpus, rejects = self._corpus()
         gold, embeddings = self._gold(labeler.schema), self._reads_embeddings(labeler, corpus)
         goes_on = self._goes_on(unfinished)
@@ -269,7 +274,8 @@ class Annotate:
         from textlabel.audit.seal import check_order_by
         from textlabel.engine.order import order_column
 
-        columns = [*COLUMNS, *corpus.column_names]
+        taken = NODE_COLUMNS if self.back_off else ()
+        columns = [*COLUMNS, *taken, *(name for name in corpus.column_names if name not in NODE_COLUMNS)]
         check_order_by(self.order_by, columns)
         placed = self.correct_label_shift and bool(labeler.bundle.members)
         return order_column(self.order_by, columns, labeler.bundle) is not None or placed
@@ -311,7 +317,7 @@ class Annotate:
             label_column=self.label_column,
             label_kind=schema.kind,
             label_separator=self.label_separator or None,
-            classes=schema.names or None,
+            classes=schema.labels or None,
         )
 
     def _decided_by(self, rows: Dataset, accepts_from: float | None) -> dict[str, Any]:

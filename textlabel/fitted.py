@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from weakref import finalize
 from textlabel.errors import BundleError, RecipeError
 from textlabel.trust.deferral import MOST_DIFFER
 from textlabel.types import IntArray, LabelSchema, Predictions
+
+log = logging.getLogger("textlabel")
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -277,6 +280,10 @@ class Fitted:
         if self.bundle.scope.known.reference is not None:
             raise RecipeError(
                 "keep_reference = True keeps the features of all training rows: fit again without it"
+            )
+        if self.bundle.classifier.info.origin == "data":
+            log.warning(
+                "the model of n-grams still holds which pieces of two to four letters the training texts have"
             )
         self._bundle, self._predictor = self.bundle.forget_rows(), None
         return self

@@ -81,6 +81,14 @@ class LabelTree:
                 raise CorpusError(f"label tree: {node!r} is above itself; expected a tree")
         return tuple(reversed(found))
 
+    @property
+    def nested(self) -> dict[str, Any]:
+        """The tree as `read_tree` takes it."""
+        below: dict[str, dict[str, Any]] = {node: {} for node in self.nodes}
+        for node, parent in self.parents:
+            below[parent][node] = below[node]
+        return {node: below[node] for node in self.nodes if node not in self._parent}
+
     @cached_property
     def members(self) -> npt.NDArray[np.bool_]:
         """(nodes, k) which classes are below a node; a class is below itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from textlabel.engine.run import Task
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import LabelShift, Refused
+
+log = logging.getLogger("textlabel")
 
 #: chosen by recipes/benchmarks/backbones.py; its table is in README
 DEFAULT_BACKBONE = "bge-small-en-v1.5-int8"
@@ -196,6 +199,8 @@ class Labeler(Fitted):
         if train is None:
             return self._fit_names(task)
         if self.recipe.features == "ngrams":
+            if self.backbone != DEFAULT_BACKBONE or any(v is not None for v in self._reading.values()):
+                log.warning("recipe %r reads no backbone: what was said of one is ignored", self.recipe.name)
             backbone = without_ngrams()
         else:
             backbone = load_backbone(self.backbone, **self._reading)
@@ -231,7 +236,8 @@ class Labeler(Fitted):
 
         refuse_what_needs_labels(
             {
-                f"recipe {self.recipe.name!r}": self.recipe.trains_body or "single" not in self.recipe.kinds,
+                f"recipe {self.recipe.name!r}": self.recipe.name not in ("head", "auto"),
+                f"threshold = {self.threshold!r}": self.threshold != "half",
                 "validation": task.validation is not None,
                 f"calibration = {self.calibration!r}": self.calibration not in ("auto", "none"),
                 f"calibrator = {self.calibrator!r}": self.calibrator not in ("auto", "none"),
@@ -308,7 +314,7 @@ class Labeler(Fitted):
                 label_column=label_column,
                 label_kind=self.schema.kind,
                 label_separator=label_separator,
-                classes=self.schema.names or None,
+                classes=self.schema.labels or None,
             )
         rows = load_corpus(corpus, text_column=text_column, **loading)
         if correct_label_shift:
@@ -372,7 +378,7 @@ class Labeler(Fitted):
         from textlabel.models.bundle import Bundle
 
         bundle = Bundle.load(folder)
-        info = bundle.classifier.info
+        info, schema = bundle.classifier.info, bundle.classifier.schema
         labeler = cls(
             info.name,
             seed=bundle.record["seed"],
@@ -390,8 +396,12 @@ class Labeler(Fitted):
             on_long=info.on_long,
             window_pooling=info.window_pooling,
             layers=info.layers,
+            ordered=schema.names if schema.ordered else None,
+            label_tree=schema.tree.nested if schema.tree else None,
         )
-        labeler._recipe = bundle.record["recipe"]  # read when somebody fits again: its plugins may be absent
+        # read when somebody fits again: its plugins may be absent. What knew names alone begins with the head
+        if bundle.record["labels"].get("train") != 0:
+            labeler._recipe = bundle.record["recipe"]
         labeler._bundle = bundle
         return labeler
 

@@ -218,7 +218,9 @@ class Recipe:
                     f"recipe {self.name!r}: alternative {other.name!r} has alternatives of its own"
                 )
         if self.alternatives and "single" not in self.kinds:
-            raise RecipeError(f"recipe {self.name!r} has alternatives, which are for classes, not for scores")
+            raise RecipeError(
+                f"recipe {self.name!r} has alternatives, which are for one class a row, not for scores"
+            )
 
     def _check_features(self) -> None:
         if self.features not in FEATURES:

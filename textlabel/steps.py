@@ -15,6 +15,7 @@ from textlabel.annotating import Annotate
 from textlabel.errors import BundleError, RecipeError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.places import require_free
+from textlabel.recipe import Recipe
 from textlabel.trust.scope import DEFAULT_OFF_MAP
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS
 from textlabel.types import LabelSchema, Summary, kind_of
@@ -133,6 +134,11 @@ class Fit:
         from textlabel.engine.process import accelerator
         from textlabel.engine.task import read_descriptions, read_label_tree
 
+        if self.forget_rows and Recipe.load(self.recipe).features == "ngrams":
+            raise RecipeError(
+                f"forget_rows = true: recipe {self.recipe!r} is made of pieces of the training texts, which "
+                "stay in the model; use a recipe on a backbone, or leave it out"
+            )
         if self.forget_rows and self.keep_reference:
             raise RecipeError(
                 "forget_rows = true and keep_reference = true: the reference holds the features of all "
@@ -186,7 +192,7 @@ class Fit:
         record = labeler.record()
         return {
             "model": str(out),
-            "recipe": self.recipe,
+            "recipe": self.recipe if self.train else record["recipe"]["name"],
             "backbone": record["backbone"]["name"],
             "classes": list(labeler.schema.names),
             "labels": record["labels"],

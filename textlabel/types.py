@@ -106,6 +106,11 @@ class LabelSchema:
         """Number of logit columns: one per class, one for a score."""
         return len(self.names) or 1
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a row may be labeled with: classes, and inner nodes of the tree; empty for scores."""
+        return self.names + (self.tree.inner if self.tree else ())
+
     def index(self, name: str) -> int:
         """Return the column of class ``name``; an unknown class is a `CorpusError`."""
         if name not in self.names:

@@ -30,8 +30,9 @@ def plan(
 ) -> dict[str, Any]:
     """Return a forecast, JSON-ready: rows accepted, rows and hours for people, by error and audit size.
 
-    How wrong the rows are is taken from the sealed confidence, which was calibrated on rows that the model
-    had not seen, or from a pilot; never from audit answers. It is a forecast: no promise depends on it.
+    How wrong the rows are is taken from the sealed confidence, which is as good as its calibration (a model
+    without labeled rows has none), or from a pilot; never from audit answers. It is a forecast: no
+    promise depends on it.
 
     Parameters
     ----------

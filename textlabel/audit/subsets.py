@@ -47,7 +47,7 @@ def read_word(answer: str, classes: Sequence[str]) -> str:
     >>> read_word("Phone | film", ["film", "phone"]), read_word("(None)", ["film", "phone"])
     ('film|phone', '(none)')
     """
-    if answer.strip().casefold() in (NOTHING, "none of these"):
+    if answer.strip().casefold() == NOTHING:
         return NOTHING
     folded = {name.casefold(): name for name in classes}
     exact = {name: name for name in classes}

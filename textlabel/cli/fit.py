@@ -72,8 +72,9 @@ def fit(
       textlabel fit --classes "refund,card lost,delivery" --unlabeled corpus.csv --out model
 
     Writes MODEL: weights of the head (and of what else was trained), calibration and provenance, as
-    safetensors and JSON, and a model card; no training text. If it is killed, the same command goes on
-    from the checkpoint beside MODEL. Several processes: see "Launch" in README.
+    safetensors and JSON, and a model card; no training text (of recipe tfidf pieces of words). If it is
+    killed, the same command goes on from the checkpoint beside MODEL. Several processes: see "Launch" in
+    README.
     """
     step = Fit(
         out=out,

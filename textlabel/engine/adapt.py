@@ -23,7 +23,7 @@ from textlabel.engine.calibration import (
     rows_per_class,
 )
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.head import solver, twin_heads
+from textlabel.engine.head import solver, takes_mixing, twin_heads
 from textlabel.engine.noise import check_noisy_labels
 from textlabel.engine.process import accelerator
 from textlabel.engine.run import Run, Task
@@ -38,7 +38,7 @@ from textlabel.recipe import Recipe, options_of
 from textlabel.trust.calibrators.none import Uncalibrated
 from textlabel.trust.choice import choose
 from textlabel.trust.moments import Float32
-from textlabel.trust.multilabel import SubsetRule, fit_subsets
+from textlabel.trust.multilabel import LEAST_ANSWERS, SubsetRule, fit_subsets
 from textlabel.trust.scope import Map, Scope
 from textlabel.trust.set_rule import SetPlan
 from textlabel.trust.source import Twins, measure_source
@@ -143,6 +143,7 @@ def adapt(
     else:
         choice = Choice(start(backbone, recipe), [])
     run = choice.run
+    _warn_of_structure(run)
     plan = Calibration.plan(calibration, run.recipe, task)
     plan.announce(len(task.targets))
     if plan.mode == "out-of-fold":
@@ -179,14 +180,26 @@ def _check(task: Task, recipe: Recipe) -> None:
         raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
     if task.unlabeled and all(stage.rows == "labeled" for stage in recipe.stages):
         log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
-    if task.partial and (recipe.features == "ngrams" or not any(map(solver, recipe.stages))):
-        log.warning(
-            "%d rows labeled with inner nodes of the tree are not used: recipe %r solves no head",
-            len(task.partial[0]),
-            recipe.name,
-        )
     if task.validation and not any(stage.training.patience for stage in recipe.stages):
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
+
+
+def _reads_structure(recipe: Recipe) -> bool:
+    """Return whether a head learns from an order or a tree of the classes, inner nodes included."""
+    solvers = [found[0] for stage in recipe.stages if (found := solver(stage))]
+    return recipe.features == "backbone" and any(map(takes_mixing, solvers))
+
+
+def _warn_of_structure(run: Run) -> None:
+    """Warn of an order, a tree or rows labeled with inner nodes that nothing learns from."""
+    schema, partial = run.task.schema, run.task.partial
+    if not (schema.ordered or schema.parents) or _reads_structure(run.recipe):
+        return
+    told = f", and {len(partial[0])} rows labeled with inner nodes are not used" if partial else ""
+    log.warning(
+        "recipe %r makes no use of the %s of the classes%s",
+        *(run.recipe.name, "order" if schema.ordered else "tree", told),
+    )
 
 
 def _warn_of_rare_classes(run: Run, folds: int) -> None:
@@ -255,7 +268,7 @@ def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> d
     }
     if run.noisy_labels != "keep":
         labels["likely_wrong"] = run.wrong
-    if run.task.partial is not None:
+    if run.task.partial is not None and _reads_structure(run.recipe):
         labels["inner_nodes"] = len(run.task.partial[0])
     head = None
     if run.solved is not None:
@@ -282,7 +295,14 @@ def _bundle_of_subsets(
     if len(truth):
         rule, p = fit_subsets(scored.logits, truth, groups, run.seed, threshold)
     scope = Scope(fitted.known, chosen.off_map, np.sort(scored.off_map))
-    record = _record(run, plan, chosen, fitted) | {"threshold": threshold}
+    if len(truth) and rule.whole is None:
+        log.warning(
+            "fewer than %d rows are all right, or as few are not: the confidence of whole sets of classes is "
+            "the product over classes, as if these were independent",
+            LEAST_ANSWERS,
+        )
+    told = {"threshold": threshold, "whole_sets_calibrated": rule.whole is not None}
+    record = _record(run, plan, chosen, fitted) | told
     return Bundle(fitted.classifier, rule, scope, sets.fit_subsets(p, truth, names, run.seed), record)
 
 

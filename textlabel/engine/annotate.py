@@ -15,6 +15,7 @@ from textlabel.errors import CorpusError, RecipeError
 from textlabel.label_tree import LabelTree
 from textlabel.models.bundle import Bundle
 from textlabel.trust.back_off import deepest_nodes
+from textlabel.trust.calibrators.none import Uncalibrated
 from textlabel.trust.label_shift import LabelShift, Refused, corrected
 from textlabel.trust.multilabel import SubsetRule
 from textlabel.trust.set_rule import Floats
@@ -74,6 +75,8 @@ def annotate(
 
     least = bundle.accepts_from(min_confidence)
     check_back_off(back_off, predictions.schema)
+    if back_off and isinstance(bundle.calibrator, Uncalibrated):
+        log.warning("node_confidence is not calibrated: nodes may be wrong more often than back_off says")
     if not _same_rows(predictions, corpus):
         raise CorpusError(
             f"predictions of {len(predictions.ids)} rows are not of this corpus of {len(corpus)} rows, or "

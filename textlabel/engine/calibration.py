@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from textlabel import registry
+from textlabel.corpus.dedup import groups as duplicates
 from textlabel.engine.head import solver
 from textlabel.engine.run import Task
 from textlabel.errors import RecipeError
@@ -47,7 +48,7 @@ class Calibration:
         if text in ("none", "holdout"):
             return cls(text)
         if recipe.features == "ngrams":
-            return cls("folds", folds or LEXICAL_FOLDS)
+            return cls("folds", folds or min(LEXICAL_FOLDS, max(len(set(duplicates(task.texts))), 2)))
         if len(recipe.stages) == 1 and solver(recipe.stages[0]):
             return cls("out-of-fold", folds or int(options_of("tune", recipe.stages[0].tune).folds))
         if folds:

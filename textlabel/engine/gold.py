@@ -34,6 +34,7 @@ def with_gold(rows: Dataset, gold: Dataset) -> Dataset:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    gold = _with_class(gold, rows)
     texts, labels = gold["text"][:], gold["label"][:]
     if kind_of(rows.features["label"]) == "multi":
         labels = [tuple(sorted(names)) for names in labels]
@@ -45,6 +46,18 @@ def with_gold(rows: Dataset, gold: Dataset) -> Dataset:
     place = pc.fill_null(pc.index_in(column, pa.array(list(known), column.type)), -1).to_numpy()
     found = np.flatnonzero(place >= 0)
     return relabeled(rows, found, [answers[i] for i in place[found].tolist()])
+
+
+def _with_class(gold: Dataset, rows: Dataset) -> Dataset:
+    """Return the gold rows without those that are labeled with an inner node of the label tree."""
+    if kind_of(rows.features["label"]) != "single":
+        return gold
+    classes = set(class_names_of(rows.features["label"]))
+    kept = [i for i, label in enumerate(gold["label"][:]) if label in classes]
+    if len(kept) == len(gold):
+        return gold
+    log.info("%d gold rows bear inner nodes of the label tree, and change no label", len(gold) - len(kept))
+    return gold.select(kept)
 
 
 def relabeled(rows: Dataset, index: IntArray, labels: Sequence[Any]) -> Dataset:

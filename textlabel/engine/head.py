@@ -161,13 +161,13 @@ class _Fitter:
         found = solver(stage)
         if found is None:
             raise RecipeError(
-                "this stage has no direct solver; expected tune = 'head' with cross_entropy, "
-                "binary_cross_entropy or mse"
+                "this stage has no direct solver; expected tune = 'head' with one objective that has one, "
+                "such as cross_entropy"
             )
         self.module, self.options = found[0], options_of("objective", found[1])
         self.features, self.targets, self.classes = features, targets, classes
         self.seed, self.clean, self.aside, self.mixings = seed, clean, aside, mixings
-        if "mixing" not in signature(self.module.fit_linear).parameters:
+        if not takes_mixing(self.module):
             self.mixings, self.aside = FREE, aside._replace(partial=None, candidates=None)
         self.everything = np.arange(len(targets))
         self.judged = splittable(targets, groups)
@@ -179,7 +179,7 @@ class _Fitter:
 
     def fit(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> list[Linear]:
         """Return heads fitted on ``rows`` and what belongs to them, one a strength."""
-        scaled = [l2 * REFERENCE_ROWS / len(rows) for l2 in strengths]
+        scaled = _per_row(self.module, strengths, len(rows))
         features, wanted = self._with_aside(*self._wanted(rows), kind.weight)
         mixing = _mixing(self.mixings[kind.share])
         heads: list[Linear] = self.module.fit_linear(
@@ -208,7 +208,7 @@ class _Fitter:
         if len(some) > CHOOSING_ROWS:
             some = np.sort(np.random.default_rng(self.seed).permutation(some)[:CHOOSING_ROWS])
         if hasattr(self.module, "left_out_losses") and self._learns_from_rows_alone(weights):
-            scaled = [l2 * REFERENCE_ROWS / len(some) for l2 in strengths]
+            scaled = _per_row(self.module, strengths, len(some))
             x, y = self.features[some], self.targets[some]
             losses = self.module.left_out_losses(x, y, self.classes, scaled)
             return _Kind(0.0, next(iter(self.mixings))), strengths[int(np.argmin(losses))]
@@ -294,6 +294,16 @@ class _Fitter:
         return np.concatenate(parts), np.concatenate(labels)
 
 
+def _per_row(module: ModuleType, strengths: Sequence[float], rows: int) -> list[float]:
+    """Return strengths for so many rows: a penalty stands beside a mean; others stay as they are."""
+    return [l2 * REFERENCE_ROWS / rows if getattr(module, "PENALTY", True) else l2 for l2 in strengths]
+
+
+def takes_mixing(module: ModuleType) -> bool:
+    """Return whether a solver knows how classes that belong together share weights."""
+    return "mixing" in signature(module.fit_linear).parameters
+
+
 def _mixing(mixing: FloatArray | None) -> dict[str, FloatArray]:
     """Return what a solver is told beside the rows; objectives that know of no structure are told nothing."""
     return {} if mixing is None else {"mixing": mixing}
@@ -362,7 +372,7 @@ def twin_heads(
         side = np.random.default_rng(draw).permutation(features.shape[1]) % 2
         for k in range(2):
             rows, columns = np.flatnonzero(half == k), np.flatnonzero(side == k)
-            x, strength = features[np.ix_(rows, columns)], [l2 * REFERENCE_ROWS / len(rows)]
+            x, strength = features[np.ix_(rows, columns)], _per_row(module, [l2], len(rows))
             [head] = module.fit_linear(x, targets[rows], classes, strength, options, **_mixing(mixing))
             weight[k, pair][:, columns], bias[k, pair] = head.weight, head.bias
     return Twins(weight, bias)

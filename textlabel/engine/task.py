@@ -56,7 +56,11 @@ def load_task(
     ------
     CorpusError : a source, column or row is not usable, or a class is none of ``ordered`` or of the tree.
     """
-    given = structured(kind, ordered, label_tree)
+    given, classes = structured(kind, ordered, label_tree), _named_once(classes)
+    if given and classes and set(classes) != set(given.names):
+        raise CorpusError(
+            f"classes are {sorted(classes)}, and the order or the tree is of {sorted(given.names)}: give one"
+        )
     rejects: list[Reject] = []
 
     def load(source: Any, **columns: Any) -> Dataset:
@@ -66,13 +70,14 @@ def load_task(
         return rows
 
     labels = {"label_column": label_column, "label_kind": kind, "label_separator": label_separator}
-    known_labels = given.names + (given.tree.inner if given.tree else ()) if given else classes
+    known_labels = given.labels if given else classes
     rows = None if train is None else load(train, classes=known_labels, **labels, **loading)
     if given is None:
         given = named(classes or list(descriptions or ())) if rows is None else infer_schema(rows, kind)
     schema = described(given, descriptions or {})
     _refuse_nameless(schema) if rows is None else _refuse_unlabeled(classes or (), schema)
-    held = None if validation is None else load(validation, classes=schema.names or None, **labels)
+    held = None if validation is None else load(validation, classes=schema.labels or None, **labels)
+    held = None if held is None else _without_partial(held, schema.tree)[0]
     more = [] if unlabeled is None else list(load(unlabeled)["text"])
     from_audits = sum(rows_after_audit(some) for some in (rows, held) if some is not None)
     if reject_file is not None and on_bad_row == "skip":
@@ -139,6 +144,12 @@ def named(classes: Sequence[str]) -> LabelSchema:
             "--descriptions FILE) to begin without labels"
         )
     return LabelSchema("single", tuple(classes))
+
+
+def _named_once(classes: Sequence[str] | None) -> list[str] | None:
+    if isinstance(classes, str):
+        raise CorpusError(f"classes = {classes!r}: expected a list of names, such as ['refund', 'card lost']")
+    return [str(name) for name in classes] if classes else None
 
 
 def _refuse_nameless(schema: LabelSchema) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,11 +178,16 @@ def _spread(rows: list[list[float] | None], classes: list[str]) -> Iterator[tupl
 
 
 def _join(names: list[str]) -> str:
+    check_joined(names)
+    return SEPARATOR.join(names)
+
+
+def check_joined(names: Iterable[str]) -> None:
+    """Raise an `ExportError` where classes that are joined could not be told apart."""
     if bad := [name for name in names if not name or SEPARATOR in name]:
         raise ExportError(
             f"class {bad[0]!r} would be lost among classes joined by {SEPARATOR!r}: use format 'jsonl'"
         )
-    return SEPARATOR.join(names)
 
 
 def _values(columns: Mapping[str, list[Any]], features: Features, name: str) -> list[Any]:

@@ -60,12 +60,16 @@ def fit_linear(
     basis = singular_basis(features, standardize=False)
     means = soft.T @ basis.coordinates / counts[:, None]
     # the covariance within classes is that of all rows, diagonal in this basis, less that of the means
-    sphere = float(basis.spectrum.sum() - share @ (means**2).sum(axis=1)) / features.shape[1]
+    total = float(basis.spectrum.sum())
+    within = total - float(share @ (means**2).sum(axis=1))
+    # rows of a class that are all alike tell nothing of it: then it is that of all rows
+    known = within > 1e-10 * total
+    sphere = max(within if known else total, 1e-30) / features.shape[1]
     heads = []
     for l2 in strengths:
         scaled = means / (basis.spectrum + l2 * sphere)
         # Woodbury: the means times the inverse, by a (k, k) system
-        weight = np.linalg.solve(np.eye(classes) - (scaled @ means.T) * share, scaled) * (1 + l2)
+        weight = np.linalg.solve(np.eye(classes) - known * (scaled @ means.T) * share, scaled) * (1 + l2)
         bias = prior - (weight * means).sum(axis=1) / 2
         heads.append(basis.unfold(weight - weight.mean(axis=0), bias - bias.mean()))
     return heads

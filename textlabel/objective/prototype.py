@@ -21,6 +21,8 @@ NAME = "prototype"
 ROLES = frozenset({"labeled"})
 LABEL_KINDS = frozenset({"single"})
 NEEDS_PARTS = frozenset({"head"})
+#: the strength is a temperature, whatever the number of rows
+PENALTY = False
 
 
 @dataclass(frozen=True)

@@ -209,16 +209,19 @@ def _tree(parents: Mapping[str, str]) -> str:
 
 
 def _contents(record: Mapping[str, Any]) -> str:
+    pieces = (
+        "It holds which pieces of two to four letters the training texts have, and how much each counts: "
+        "words of these texts can be guessed from it. "
+        if record["recipe"].get("features") == "ngrams"
+        else ""
+    )
     if record.get("off_map", {}).get("keep_reference"):
-        return (
+        return pieces + (
             "It holds parameters and, in `reference.safetensors`, **the embedding and the class of every "
             "training row**, from which much of a text can be guessed. It holds no id and no text."
         )
-    if record["recipe"].get("features") == "ngrams":
-        return (
-            "It holds which pieces of two to four letters the training texts have, and how much each counts: "
-            "words of these texts can be guessed from it. It holds no training row, id or text."
-        )
+    if pieces:
+        return pieces + "It holds no training row, id or text."
     return (
         "It holds parameters and class moments of features only: no training row, id, text or embedding. "
         "(The mean of a class that has very few rows is close to the embeddings of those rows.)"
@@ -235,11 +238,17 @@ def _confidence(record: Mapping[str, Any]) -> str:
             "of rows, not as a chance of being right."
         )
     if record["schema"]["kind"] == "multi":
+        whole = (
+            "was calibrated on them, too"
+            if record.get("whole_sets_calibrated", True)
+            else "is **not calibrated**: it is the product over classes, as if these were independent"
+        )
         return (
-            "The probability of each class is calibrated by itself, and then the confidence, which is about "
-            "all classes of a text together, on labeled rows that the scoring model had not seen "
-            f"({_plain(record['labels']['calibration'])}). Both are meant to be right on average over texts "
-            "like those rows; they are no guarantee for a single text, and may be wrong elsewhere."
+            "The probability of each class is calibrated by itself (with others where its rows are few) on "
+            "labeled rows that the scoring model had not seen "
+            f"({_plain(record['labels']['calibration'])}). The confidence is about all classes of a text "
+            f"together, and {whole}. Calibrated numbers are meant to be right on average over texts like "
+            "those rows; they are no guarantee for a single text, and may be wrong elsewhere."
         )
     settings = ", ".join(f"{key} {value:.4g}" for key, value in calibrator.items() if key != "name")
     return (

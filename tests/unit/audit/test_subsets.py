@@ -101,7 +101,6 @@ def test_sets_that_people_add_later_change_no_answer_before(tmp_path):
         ("Phone | FILM", "film|phone"),
         (" praise", "praise"),
         ("(none)", "(none)"),
-        ("none of these", "(none)"),
         ("film|film", "film"),
     ],
 )
@@ -123,6 +122,7 @@ def test_what_is_no_set_of_classes_is_refused(folder, answer, problem):
 def test_who_is_unsure_leaves_a_row_open(folder):
     drawn, path = draw(folder, 20, seed=0)
     assert import_answers(folder, made.fill(path, dict.fromkeys(TRUTH, "unsure"))).undecided == 20
+    assert import_answers(folder, made.fill(path, dict.fromkeys(TRUTH, "none of these"))).undecided == 20
     assert certify(folder, max_error=0.3)["groups"][0]["wrong"] == len(drawn.rows)
 
 

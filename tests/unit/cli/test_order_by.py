@@ -111,6 +111,7 @@ def test_what_the_model_lacks_is_said_before_a_row_is_predicted(
 def test_forget_rows_keeps_none_for_knn(files, tmp_path, tiny_backbone):
     words = ("fit", files / "train.jsonl", "--backbone", tiny_backbone, "--out", tmp_path / "model")
     assert "leave one of the two out" in run(*words, "--forget-rows", "--keep-reference", code=1).stderr
+    assert "pieces of the training texts" in run(*words, "--forget-rows", "--recipe", "tfidf", code=1).stderr
     run(*words, "--forget-rows")
     annotate = ("annotate", files / "corpus.jsonl", "--model", tmp_path / "model", "--out", tmp_path / "out")
     assert "--keep-reference" in run(*annotate, "--order-by", "knn", code=1).stderr

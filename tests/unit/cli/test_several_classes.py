@@ -178,3 +178,13 @@ def test_what_cannot_be_had_is_told_in_a_line(home, annotate, tmp_path, tiny_bac
     annotate()
     optimize = run("optimize", home / "model", "--on", home / "corpus.csv", code=1).stderr
     assert "label with backend torch" in optimize
+
+
+def test_classes_that_a_cell_cannot_hold_are_told_before_any_row_is_read(tmp_path, tiny_backbone):
+    rows = [{"text": text, "label": label} for text, label in [("good", ["a|b"]), ("bad", ["c"])] * 8]
+    rows = [{**row, "text": f"{row['text']} {i}"} for i, row in enumerate(rows)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("fit", tmp_path / "train.jsonl", "--recipe", "multilabel", "--backbone", tiny_backbone)
+    run(*words, "--out", tmp_path / "model")
+    words = ("annotate", tmp_path / "no-such.jsonl", "--model", tmp_path / "model", "--out", tmp_path / "out")
+    assert "'a|b' would be lost" in run(*words, "--format", "csv", code=1).stderr

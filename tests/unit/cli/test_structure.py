@@ -145,3 +145,21 @@ def test_bad_trees_are_refused_before_anything_is_read_by_the_backbone(home, tmp
     words = ("fit", home / "train.jsonl", "--out", tmp_path / "model", "--backbone", home / "static")
     done = run(*words, "--label-tree", tmp_path / "tree.json", code=1)
     assert message in " ".join(done.output.split())
+
+
+def test_rows_are_ordered_by_how_sure_their_node_is_where_there_is_one(home, tmp_path):
+    write(tmp_path / "corpus.jsonl", [{"text": row["text"], "node_confidence": 1} for row in trees.leaves(8)])
+    words = ("annotate", tmp_path / "corpus.jsonl", "--model", home / "model", "--out", tmp_path / "out")
+    refused = run(*words, "--order-by", "node_confidence", code=1)
+    assert "no such column or score" in " ".join(refused.output.split())
+    run(*words, "--order-by", "node_confidence", "--back-off", 0.01)
+    assert (
+        json.loads((tmp_path / "out" / "textlabel.json").read_text())["seal"]["order_by"] == "node_confidence"
+    )
+
+
+def test_a_share_that_nothing_tells_is_refused_before_any_row_is_read(tmp_path, tiny_backbone):
+    run("fit", "--classes", "good film,bad film", "--backbone", tiny_backbone, "--out", tmp_path / "model")
+    words = ("annotate", tmp_path / "no-such.jsonl", "--model", tmp_path / "model", "--out", tmp_path / "out")
+    refused = run(*words, "--out-of-scope-rate", 0.1, code=1)
+    assert "needs scores of labeled rows" in " ".join(refused.output.split())

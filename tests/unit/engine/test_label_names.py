@@ -110,7 +110,7 @@ def test_the_saved_model_labels_alike(fitted, tmp_path):
     assert "**It was not calibrated**" in (tmp_path / "model" / "README.md").read_text()
     gold = [{"id": str(i), "text": "good", "label": CLASSES[0]} for i in range(40)]
     assert loaded.evaluate(after, gold).to_json()["n"] == 40
-    assert loaded.recipe.name == "label_names"
+    assert loaded.record()["recipe"]["name"] == "label_names"
 
 
 def test_it_learns_from_labels_when_there_are_some(tiny_backbone):
@@ -206,3 +206,22 @@ def test_the_command_needs_no_training_file(tiny_backbone, tmp_path):
 
 def test_the_command_says_what_is_missing(tmp_path):
     assert "name the classes (--classes" in run("fit", "--out", tmp_path / "model", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "told"),
+    [
+        ({"threshold": "f1"}, CLASSES, "threshold"),
+        ({"recipe": "lda"}, CLASSES, "recipe 'lda' needs labeled rows"),
+        ({"recipe": "tfidf"}, CLASSES, "recipe 'tfidf' needs labeled rows"),
+        ({}, "ab", "expected a list of names"),
+        ({"ordered": ["low", "high"]}, ["x", "y"], "give one"),
+    ],
+)
+def test_settings_that_need_labels_or_contradict_the_classes(tiny_backbone, options, classes, told):
+    with pytest.raises((RecipeError, CorpusError), match=told):
+        Labeler(tiny_backbone, **options).fit(None, CORPUS, classes=classes)
+
+
+def test_the_first_labels_are_learned_by_the_usual_head(fitted, tmp_path):
+    assert Labeler.load(fitted.save(tmp_path / "model")).recipe.name == "head"

@@ -120,3 +120,21 @@ def test_recipes_that_make_no_sense_of_ngrams(change):
 def test_labels_that_may_be_wrong_are_not_for_it():
     with pytest.raises(RecipeError, match="has none"):
         Labeler(recipe="tfidf", noisy_labels="prune").fit(snippets(20))
+
+
+def test_few_texts_make_few_folds():
+    rows = [
+        {"text": text, "label": label} for text, label in [("good", 1), ("bad", 0), ("fine", 1), ("poor", 0)]
+    ]
+    labeler = Labeler(recipe="tfidf").fit(rows)
+    assert labeler.record()["labels"]["calibration"] == "folds (4)"
+
+
+def test_what_is_said_of_a_backbone_is_told_to_be_ignored(caplog):
+    Labeler(recipe="tfidf", max_length=32).fit(snippets(20))
+    assert "reads no backbone" in caplog.text
+
+
+def test_forgetting_rows_tells_what_stays(caplog):
+    Labeler(recipe="tfidf").fit(snippets(20)).forget_rows()
+    assert "pieces of two to four letters" in caplog.text

@@ -175,7 +175,36 @@ def test_gradients_ignore_rows_with_an_inner_node_and_say_so(tiny_backbone, tmp_
     recipe = Recipe.load(tmp_path / "gradient.toml")
     caplog.set_level(logging.WARNING, "textlabel")
     Labeler(tiny_backbone, recipe, label_tree=trees.TREE, calibration="none").fit(trees.leaves(12, inner=4))
-    assert "4 rows labeled with inner nodes of the tree are not used" in caplog.text
+    assert "4 rows labeled with inner nodes are not used" in caplog.text
+
+
+@pytest.mark.parametrize("recipe", ["lda", "tfidf"])
+def test_heads_that_know_no_tree_say_so(static, caplog, recipe):
+    labeler = Labeler(static, recipe, label_tree=trees.TREE).fit(trees.leaves(24, inner=4))
+    assert "makes no use of the tree of the classes, and 4 rows labeled" in caplog.text
+    assert "inner_nodes" not in labeler.record()["labels"]
+
+
+def test_a_model_that_is_loaded_and_fitted_again_keeps_its_tree_or_order(static, labeler, tmp_path):
+    loaded = Labeler.load(labeler.save(tmp_path / "tree"))
+    assert LabelTree(*read_tree(loaded.label_tree)) == labeler.schema.tree
+    ordered = Labeler(static, ordered=trees.SCALE).fit(trees.steps(24))
+    assert Labeler.load(ordered.save(tmp_path / "order")).ordered == tuple(trees.SCALE)
+
+
+def test_people_may_have_labeled_with_inner_nodes(static, labeler, corpus):
+    """Gold may be the very rows of `fit`, of which some bear inner nodes, and so may validation rows."""
+    gold = [{"text": corpus[0]["text"], "label": "film bad"}, {"text": corpus[1]["text"], "label": "phone"}]
+    rows = labeler.annotate(corpus, gold=gold)
+    assert rows["source"][:2] == ["human", "model"]
+    Labeler(static, label_tree=trees.TREE).fit(trees.leaves(24), None, trees.leaves(8, seed=5, inner=2))
+
+
+def test_backing_off_without_calibration_is_warned_of(static, corpus, caplog):
+    Labeler(static, label_tree=trees.TREE, calibration="none").fit(trees.leaves(24)).annotate(
+        corpus, back_off=0.9
+    )
+    assert "node_confidence is not calibrated" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -211,8 +240,9 @@ def test_probabilities_of_nodes_are_sums_for_every_strength():
 
 @pytest.mark.slow
 def test_auto_takes_trees_and_reads_rows_with_an_inner_node_once(tiny_backbone, monkeypatch):
-    from textlabel.engine import run
+    from textlabel.engine import lexical, run
 
+    monkeypatch.setattr(lexical, "STRENGTHS", (1e6,))  # or TF-IDF beats a backbone of random weights
     read = []
     predict = run.predict
     monkeypatch.setattr(

@@ -169,3 +169,23 @@ def test_the_command_fits_and_labels_by_it(name, tiny_backbone, tmp_path):
         app, ["annotate", str(train), "--model", model, "--out", out, "--format", "jsonl"]
     )
     assert labeled.exit_code == 0, labeled.output
+
+
+def test_the_temperature_of_prototypes_does_not_depend_on_how_many_rows_there_are():
+    """Heads of the folds, by which it is calibrated, are as sure as the head of all rows."""
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 5
+    x = 2.0 * rng.normal(size=(5, 12))[y] + 2.0 * rng.normal(size=(200, 12))
+    fitted = fit_head(x, y, np.arange(200), 5, Stage.of("head", "prototype"), 0)
+    of_folds = [np.linalg.norm(head.weight) for head in fitted.members]
+    assert np.linalg.norm(fitted.head.weight) == pytest.approx(np.mean(of_folds), rel=0.1)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_lda_of_rows_that_are_all_alike_within_classes(k):
+    """Half of two rows a class is one, which has no scatter."""
+    y = np.repeat(np.arange(k), 2)
+    x = np.random.default_rng(k).normal(size=(k, 20))[y]
+    for head in lda.fit_linear(x, y, k, [1e-3, 1.0], lda.Options()):
+        assert np.abs(head.weight).max() < 1e4
+        assert (head(x).argmax(axis=1) == y).all()
