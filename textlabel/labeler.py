@@ -199,9 +199,10 @@ class Labeler(Fitted):
         if train is None:
             return self._fit_names(task)
         if self.recipe.features == "ngrams":
-            if self.backbone != DEFAULT_BACKBONE or any(v is not None for v in self._reading.values()):
-                log.warning("recipe %r reads no backbone: what was said of one is ignored", self.recipe.name)
             backbone = without_ngrams()
+            said = self.backbone != DEFAULT_BACKBONE or any(v is not None for v in self._reading.values())
+            if said and self.backbone != backbone.name:  # that of a loaded model
+                log.warning("recipe %r reads no backbone: what was said of one is ignored", self.recipe.name)
         else:
             backbone = load_backbone(self.backbone, **self._reading)
         bundle = adapt(

@@ -135,6 +135,13 @@ def test_what_is_said_of_a_backbone_is_told_to_be_ignored(caplog):
     assert "reads no backbone" in caplog.text
 
 
+def test_a_loaded_model_is_fitted_again(tmp_path, caplog):
+    Labeler(recipe="tfidf").fit(snippets(20)).save(tmp_path / "model")
+    again = Labeler.load(tmp_path / "model").fit(snippets(40))
+    assert again.record()["labels"]["train"] == 40
+    assert "reads no backbone" not in caplog.text
+
+
 def test_forgetting_rows_tells_what_stays(caplog):
     Labeler(recipe="tfidf").fit(snippets(20)).forget_rows()
     assert "pieces of two to four letters" in caplog.text
