@@ -239,6 +239,11 @@ class Recipe:
         return frozenset.intersection(*(stage.kinds for stage in self.stages))
 
     @property
+    def reads_unlabeled(self) -> bool:
+        """Whether any stage reads texts without labels."""
+        return any(stage.rows != "labeled" for stage in self.stages)
+
+    @property
     def trains_body(self) -> bool:
         """Whether features depend on the labels (otherwise they can be cached)."""
         return self.features == "ngrams" or any(

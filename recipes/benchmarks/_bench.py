@@ -8,7 +8,7 @@ import gzip
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,25 @@ def draw(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     parts = [rng.permutation(np.flatnonzero(labels == c))[:per_class] for c in np.unique(labels)]
     return rng.permutation(np.concatenate(parts))
+
+
+def hierarchical_interval(
+    groups: Mapping[str, Sequence[float]], draws: int = 4000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the mean over sets of the means over their seeds, and its 95 % interval.
+
+    A bootstrap draws sets with replacement, and within each set seeds: so it tells how the mean would vary on
+    other sets of this kind as well as with other draws of labels.
+    """
+    rng = np.random.default_rng(seed)
+    values = [np.asarray(found, dtype=float) for found in groups.values()]
+    count = len(values)
+    # (sets, draws, places): a set that is drawn for several places draws seeds for each of them
+    means = np.stack([v[rng.integers(0, len(v), (draws, count, len(v)))].mean(axis=2) for v in values])
+    picked = rng.integers(0, count, (draws, count))
+    drawn = np.take_along_axis(means, picked[None], axis=0)[0].mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(np.mean([v.mean() for v in values])), float(low), float(high)
 
 
 def environment() -> dict[str, Any]:

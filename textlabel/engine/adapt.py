@@ -172,13 +172,16 @@ def _check(task: Task, recipe: Recipe) -> None:
                 f"recipe {recipe.name!r}: name_weights and spread are for one label a row, and these rows "
                 "may carry several: leave both out"
             )
-    for name in recipe.alternatives:
-        _check(replace(task, validation=None), Recipe.load(name))
+    for other in map(Recipe.load, recipe.alternatives):
+        # what one of several does not read, another may
+        _check(
+            replace(task, validation=None, unlabeled=task.unlabeled if other.reads_unlabeled else ()), other
+        )
     if recipe.alternatives:
         return
-    if any(stage.rows != "labeled" for stage in recipe.stages) and not task.unlabeled:
+    if recipe.reads_unlabeled and not task.unlabeled:
         raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
-    if task.unlabeled and all(stage.rows == "labeled" for stage in recipe.stages):
+    if task.unlabeled and not recipe.reads_unlabeled:
         log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
     if task.validation and not any(stage.training.patience for stage in recipe.stages):
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
