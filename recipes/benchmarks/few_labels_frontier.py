@@ -2,9 +2,9 @@
 
     python recipes/benchmarks/few_labels_frontier.py
 
-Reads what `few_labels_auto.py` and `few_labels_peers.py` wrote and measures nothing itself. The interval of
-the mean is a hierarchical bootstrap over sets and seeds, which with a dozen sets covers the truth some 90 % of
-the time instead of 95 %, with six less; that of a set is over its seeds, by Student's t.
+Reads what `few_labels_auto.py` and `few_labels_peers.py` wrote and measures nothing itself. The interval
+of the mean is a hierarchical bootstrap over sets and seeds, which with a dozen sets covers the truth about
+90 % of the time instead of 95 %, with six less; that of a set is over its seeds, by Student's t.
 """
 
 from __future__ import annotations
