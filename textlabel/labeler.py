@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from textlabel.engine.cluster import Cluster
     from textlabel.engine.run import Task
+    from textlabel.models.backbone import Backbone
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import LabelShift, Refused
 
@@ -177,8 +178,6 @@ class Labeler(Fitted):
         from textlabel.engine.feature_cache import cache_folder
         from textlabel.engine.scope import ScopePlan
         from textlabel.engine.task import load_task
-        from textlabel.models.backbone import load_backbone
-        from textlabel.models.ngrams import without_ngrams
         from textlabel.report.record import complete_record
 
         task, from_audits = load_task(
@@ -198,15 +197,8 @@ class Labeler(Fitted):
         )
         if train is None:
             return self._fit_names(task)
-        if self.recipe.features == "ngrams":
-            backbone = without_ngrams()
-            said = self.backbone != DEFAULT_BACKBONE or any(v is not None for v in self._reading.values())
-            if said and self.backbone != backbone.name:  # that of a loaded model
-                log.warning("recipe %r reads no backbone: what was said of one is ignored", self.recipe.name)
-        else:
-            backbone = load_backbone(self.backbone, **self._reading)
         bundle = adapt(
-            backbone,
+            self._loaded_backbone(),
             task,
             self.recipe,
             self.seed,
@@ -227,12 +219,23 @@ class Labeler(Fitted):
         self._bundle, self._predictor = bundle, None
         return self
 
+    def _loaded_backbone(self) -> Backbone:
+        from textlabel.models.backbone import load_backbone
+        from textlabel.models.ngrams import without_ngrams
+
+        if self.recipe.features == "backbone":
+            return load_backbone(self.backbone, **self._reading)
+        none, usual = without_ngrams(), (None, "truncate", "mean")
+        said = self.backbone != DEFAULT_BACKBONE or any(v not in usual for v in self._reading.values())
+        if said and self.backbone != none.name:  # that of a loaded model
+            log.warning("recipe %r reads no backbone: what was said of one is ignored", self.recipe.name)
+        return none
+
     def _fit_names(self, task: Task) -> Labeler:
         """Learn what the names of the classes say, where no row has a label."""
         from textlabel.engine.backend_choice import backend_to_fit
         from textlabel.engine.feature_cache import cache_folder
         from textlabel.engine.label_names import adapt_to_names, refuse_what_needs_labels
-        from textlabel.models.backbone import load_backbone
         from textlabel.report.record import complete_record
 
         refuse_what_needs_labels(
@@ -247,7 +250,7 @@ class Labeler(Fitted):
             }
         )
         bundle = adapt_to_names(
-            load_backbone(self.backbone, **self._reading),
+            self._loaded_backbone(),
             task.schema,
             task.unlabeled,
             self.seed,

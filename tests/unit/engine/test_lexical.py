@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -9,8 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from tiny import snippets
+from typer.testing import CliRunner
 
 from textlabel import Labeler
+from textlabel.cli.app import app
 from textlabel.engine import lexical
 from textlabel.engine.lexical import floor_fit, lexical_classifier, tf_idf
 from textlabel.engine.predict import predict
@@ -145,3 +149,12 @@ def test_a_loaded_model_is_fitted_again(tmp_path, caplog):
 def test_forgetting_rows_tells_what_stays(caplog):
     Labeler(recipe="tfidf").fit(snippets(20)).forget_rows()
     assert "pieces of two to four letters" in caplog.text
+
+
+def test_the_command_says_nothing_of_a_backbone_that_nobody_named(tmp_path):
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in snippets(20)))
+    words = ["fit", str(tmp_path / "train.jsonl"), "--recipe", "tfidf", "--out", str(tmp_path / "model")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    assert "reads no backbone" not in done.output
+    assert "reads no backbone" in CliRunner().invoke(app, [*words, "--layers", "2"]).output
