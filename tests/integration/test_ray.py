@@ -240,6 +240,21 @@ def test_who_stops_it_is_told_how_much_is_done(home, slow_nodes, number, code):
     assert not list(folder.glob("staged*"))
 
 
+#: writes which threads of Ray Data still run when this process leaves the cluster: with one, the process may
+#: end without a word
+THREADS = """
+import ray, threading
+connect, shutdown, before = cluster._connect, ray.shutdown, []
+def connect_and_look(address):
+    connect(address)
+    before.extend(threading.enumerate())
+def look_and_shutdown():
+    new = {thread.name for thread in threading.enumerate() if thread not in before}
+    with open("threads", "w") as file:
+        file.write(" ".join(sorted(new - {"textlabel-watch"})))
+    shutdown()
+cluster._connect, ray.shutdown = connect_and_look, look_and_shutdown
+"""
 FAULTS = {
     "a damaged piece": (
         """
@@ -293,12 +308,14 @@ cluster.Workers._rows = elsewhere
 def test_what_goes_wrong_on_a_node_is_one_message(home, nodes, name):
     script, message = FAULTS[name]
     out = f"out-{sorted(FAULTS).index(name)}"
-    code, _, err = finish(start(home, "--out", out, *on(nodes), script=script))
+    code, _, err = finish(start(home, "--out", out, *on(nodes), script=THREADS + script))
+    assert (home / "threads").read_text() == ""
     assert code == 1
     assert err.startswith("textlabel: node 1")
     assert message.replace("2.13.0", torch_version()) in err
     assert err.count("\n") == 1
     assert not list((home / f".{out}.annotate").glob("staged*"))
+    (home / "threads").unlink()
 
 
 def torch_version() -> str:

@@ -6,11 +6,13 @@ gets the numbers of shards alone, so that no task of its own needs a processor: 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import socket
 import threading
+import time
 import warnings
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("textlabel")
 
-#: seconds until somebody answers at an address, between two looks whether he still does, and until a cluster
-#: starts a process
-ANSWERS, WATCHES, STARTS = 10, 10, 300
+#: seconds until somebody answers at an address, between two looks whether he still does, until a cluster
+#: starts a process, and until the threads of Ray Data end
+ANSWERS, WATCHES, STARTS, ENDS = 10, 10, 300, 30
 #: how often an actor that died is started again, wherever there is room: more means that it dies of its work
 RESTARTS = 10
 #: how HTTP/2 begins, which Ray speaks: a fixed line, and a frame of settings, which both sides send
@@ -107,6 +109,7 @@ class Cluster:
                 yield Workers(self, self._room(ray.nodes()), self._hardware())
         finally:
             if ours:
+                _await_threads()
                 ray.shutdown()
 
     def _room(self, nodes: Sequence[dict[str, Any]]) -> int:
@@ -212,6 +215,7 @@ class Workers:
         log.info("%d shards were made by %d actors: %s", len(numbers), self._size(numbers), each)
 
     def _rows(self, job: Job, numbers: Sequence[int]) -> Generator[dict[str, Any]]:
+        import ray
         from ray.data import ActorPoolStrategy, DataContext, from_items
 
         from textlabel.engine.cluster_worker import Worker
@@ -234,7 +238,10 @@ class Workers:
                     max_restarts=RESTARTS,
                     max_task_retries=-1,  # while its node is not known to be lost, many fail
                 )
-            yield from made.iter_rows()
+            # not iter_rows(), which fetches ahead in threads that outlive it
+            for bundle in made.iter_internal_ref_bundles():
+                for block in bundle.block_refs:
+                    yield from ray.get(block).to_pylist()
 
     def _size(self, numbers: Sequence[int]) -> int:
         return min(self.count, len(numbers))
@@ -307,11 +314,22 @@ def _watched(address: str) -> Iterator[None]:
                 )
                 return
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, name="textlabel-watch", daemon=True).start()
     try:
         yield
     finally:
         done.set()
+
+
+def _await_threads() -> None:
+    """Wait for what Ray Data has running: a thread that frees an object of a cluster which this process
+    has just left ends the process, in C++ and without a word.
+    """
+    gc.collect()
+    deadline = time.monotonic() + ENDS
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("ray.data"):
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 def _require_answer(address: str) -> None:
