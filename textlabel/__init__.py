@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from textlabel.engine.cluster import Cluster
     from textlabel.errors import TextlabelError
     from textlabel.labeler import Labeler
+    from textlabel.multi_labeler import MultiLabeler
     from textlabel.recipe import Recipe, Stage
     from textlabel.types import LabelSchema, Predictions
 
@@ -22,6 +23,7 @@ _HOMES = {
     "Cluster": "textlabel.engine.cluster",
     "LabelSchema": "textlabel.types",
     "Labeler": "textlabel.labeler",
+    "MultiLabeler": "textlabel.multi_labeler",
     "Predictions": "textlabel.types",
     "Recipe": "textlabel.recipe",
     "Stage": "textlabel.recipe",
@@ -33,6 +35,7 @@ __all__ = [
     "Cluster",
     "LabelSchema",
     "Labeler",
+    "MultiLabeler",
     "Predictions",
     "Recipe",
     "Stage",

@@ -28,6 +28,7 @@ from textlabel.engine.noise import check_noisy_labels
 from textlabel.engine.process import accelerator
 from textlabel.engine.run import Run, Task
 from textlabel.engine.scope import ScopePlan
+from textlabel.engine.shared_features import Store
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
@@ -84,7 +85,7 @@ def adapt(
     budget: float = BUDGET,
     fixed_layers: bool = False,
     backend: str = "torch",
-    cache: Path | None = None,
+    cache: Store | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
 ) -> Bundle:
