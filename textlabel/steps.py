@@ -9,18 +9,21 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from textlabel import tasks
 from textlabel.annotating import Annotate
 from textlabel.errors import BundleError, RecipeError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.places import require_free
 from textlabel.recipe import Recipe
+from textlabel.task_steps import evaluate_tasks, fit_tasks, learned
 from textlabel.trust.scope import DEFAULT_OFF_MAP
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS
 from textlabel.types import LabelSchema, Summary, kind_of
 
 if TYPE_CHECKING:
+    from textlabel.corpus.sources import Rows
     from textlabel.report.evaluation import Evaluation
 
 __all__ = ["Annotate", "Evaluate", "Fit", "Step", "Summary", "require_free"]
@@ -225,7 +228,8 @@ class Evaluate:
 
     Parameters
     ----------
-    annotations : folder that `annotate` wrote, in any format, or a URL of one.
+    annotations : folder that `annotate` wrote, in any format, or a URL of one; of several tasks, each is
+        compared with the rows of gold that have a label of it, in the column that `fit` learned it from.
     gold : rows with the true labels, from the same corpus, by path or URL; it may cover a part of it.
     label_column : column of gold that holds the label.
     label_separator : what parts the classes of a row in that column, where a row may carry several and the
@@ -242,27 +246,37 @@ class Evaluate:
     def run(self) -> Summary:
         """Return the numbers of the evaluation, of several tasks by task."""
         found = {task: evaluation.to_json() for task, evaluation in self.evaluations().items()}
-        return found.get("", found)
+        return found.get("") or {"tasks": found}
 
     def evaluations(self) -> dict[str, Evaluation]:
-        """Return the `Evaluation` of each task, or of one that has no name."""
-        return evaluations_of_tasks(self) if tasks.are_in(self.annotations) else {"": self.evaluation(self.gold)}
+        """Return the `Evaluation` of each task; of a folder of one model there is one, without a name."""
+        return evaluate_tasks(self) if tasks.are_in(self.annotations) else {"": self.compare()}
 
-    def evaluation(self, gold_rows: Any) -> Evaluation:
-        """Return the `Evaluation` of an ordinary folder."""
-        from textlabel.corpus.load import load_corpus
+    def compare(self, rows_of_all: Rows | None = None) -> Evaluation:
+        """Return the `Evaluation` of a folder of one model.
+
+        Parameters
+        ----------
+        rows_of_all : gold rows that were read, of which some may have no label of this task.
+        """
+        from textlabel.corpus.load import labeled_rows, load_corpus
         from textlabel.export._read import read_annotations, read_record
         from textlabel.report.evaluation import evaluate_labels
 
         rows = read_annotations(self.annotations)
         kind = kind_of(rows.features["label"])
+        separator: str | None = self.label_separator or None
+        source: Any = self.gold
+        if rows_of_all is not None:
+            source = labeled_rows(rows_of_all, self.label_column, kind)
+            separator = separator if kind == "multi" else None
         gold = load_corpus(
-            labeled_rows(gold_rows, self.label_column, kind) if isinstance(gold_rows, Rows) else gold_rows,
+            source,
             text_column=None,
             label_column=self.label_column,
             id_column=self.id_column or None,
             label_kind=kind,
-            label_separator=(self.label_separator or None) if kind == "multi" else None,
+            label_separator=separator,
         )
         schema = LabelSchema.from_json(read_record(self.annotations)["schema"])
         return evaluate_labels(rows, gold, schema=schema)
