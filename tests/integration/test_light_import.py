@@ -40,7 +40,9 @@ def loaded(code: str) -> list[str]:
 
 def test_import_loads_nothing_heavy():
     assert loaded("import textlabel; dir(textlabel); textlabel.__version__") == []
-    assert loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus") == []
+    assert (
+        loaded("from textlabel import Cluster, Labeler, MultiLabeler, Recipe, LabelSchema, load_corpus") == []
+    )
 
 
 @pytest.mark.parametrize(
