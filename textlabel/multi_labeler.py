@@ -16,7 +16,7 @@ from textlabel.fitted import Source
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.models.backend_fit import REFERENCE
 from textlabel.recipe import Recipe
-from textlabel.types import COLUMNS, NODE_COLUMNS
+from textlabel.task_columns import of_task, prefixed, refuse_taken
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from textlabel.types import LabelKind
 
 log = logging.getLogger("textlabel")
-
-#: what may follow the name of a task in a column that we write
-WRITTEN = (*COLUMNS[2:], *NODE_COLUMNS, "windows")
 
 
 class MultiLabeler:
@@ -182,7 +179,7 @@ class MultiLabeler:
         from textlabel.corpus.load import load_corpus
 
         rows = load_corpus(corpus, text_column=text_column, **loading)
-        self._refuse_taken(rows.column_names)
+        refuse_taken(self.tasks, rows.column_names)
         for name, given in (("min_confidence", min_confidence), ("out_of_scope_rate", out_of_scope_rate)):
             self._check_tasks(name, given if isinstance(given, Mapping) else {})
         self._check_tasks("back_off", back_off or {})
@@ -329,33 +326,6 @@ class MultiLabeler:
         for task in by_task:
             if task not in self.tasks:
                 raise RecipeError(f"{what}: unknown task {task!r}: {nearest(task, self.tasks)}")
-
-    def _refuse_taken(self, columns: Sequence[str]) -> None:
-        written: dict[str, str] = {}
-        for task in self.tasks:
-            for name in (f"{task}_{column}" for column in WRITTEN):
-                if name in written:
-                    raise RecipeError(
-                        f"tasks {written[name]!r} and {task!r} would both write a column {name!r}: rename one"
-                    )
-                written[name] = task
-        if taken := [name for name in columns if name in written]:
-            raise CorpusError(
-                f"the corpus has a column {taken[0]!r}, which task {written[taken[0]]!r} may write: rename "
-                "the column or the task"
-            )
-
-
-def prefixed(made: Dataset, task: str) -> Dataset:
-    """Return what a task wrote beside ``id`` and ``text``, with the task before each column's name."""
-    ours = [name for name in made.column_names if name not in ("id", "text")]
-    return made.select_columns(ours).rename_columns({name: f"{task}_{name}" for name in ours})
-
-
-def of_task(labeled: Dataset, task: str) -> Dataset:
-    """Return ``id``, ``text`` and the columns of one task, by their names in an ordinary annotated corpus."""
-    ours = {f"{task}_{name}": name for name in WRITTEN if f"{task}_{name}" in labeled.column_names}
-    return labeled.select_columns(["id", "text", *ours]).rename_columns(ours)
 
 
 def require_tasks(folder: Path) -> None:

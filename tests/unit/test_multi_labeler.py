@@ -13,7 +13,7 @@ from tiny import TOLD_BY, snippets, write_static
 from textlabel import Labeler, MultiLabeler
 from textlabel.engine.pytorch import TorchBackend
 from textlabel.errors import BundleError, CorpusError, RecipeError
-from textlabel.multi_labeler import of_task
+from textlabel.task_columns import of_task
 
 TASKS = {"sentiment": "label", "topic": "section"}
 OURS = ["label", "confidence", "probabilities", "margin", "prediction_set", "ood_score", "decision", "source"]

@@ -12,7 +12,9 @@ from datasets import load_from_disk
 from tiny import snippets
 
 from textlabel import Labeler, MultiLabeler
+from textlabel.errors import CorpusError
 from textlabel.job import Job
+from textlabel.task_columns import joined
 
 TASKS = ("--task", "sentiment=label", "--task", "topic=section")
 
@@ -81,6 +83,21 @@ def test_every_task_is_annotated_and_evaluated_as_by_its_own_model(tmp_path):
     assert shown.startswith("[sentiment]\nrows with a gold label")
     assert "\n\n[topic]\nrows with a gold label" in shown
     assert "24 of 30" in shown
+
+
+@pytest.mark.parametrize("form", ["dataset", "csv"])
+def test_the_tasks_are_joined_to_one_corpus(tmp_path, form):
+    corpus = write(tmp_path / "corpus.csv", rows(30, 1))
+    run("annotate", corpus, "--model", "m", "--out", tmp_path / "out", "--format", form)
+    found, python = joined(tmp_path / "out"), MultiLabeler.load("m").annotate(corpus)
+    assert found.column_names == python.column_names
+    assert found.features == python.features
+    for name in found.column_names:
+        if not name.endswith(("confidence", "margin", "ood_score", "probabilities")):  # last digits differ
+            assert found[name][:] == python[name][:], name
+    run("annotate", "train.csv", "--model", "m/topic", "--out", tmp_path / "out" / "topic")
+    with pytest.raises(CorpusError, match=r"task 'topic' of .* has other rows than the first"):
+        joined(tmp_path / "out")
 
 
 def test_a_task_is_audited_as_any_corpus_and_keeps_its_answers(tmp_path):
