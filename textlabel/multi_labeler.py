@@ -342,8 +342,8 @@ def _refuse_training(task: str, recipe: Recipe) -> None:
     if recipe.trains_body and recipe.features == "backbone":
         raise RecipeError(
             f"task {task!r}: recipe {recipe.name!r} trains the backbone, and several tasks share one. Train "
-            "one for all tasks with `textlabel train-backbone` and give it as the backbone, or fit each task "
-            "by itself"
+            "one on other labeled rows (`textlabel train-backbone --recipe multi_task`) and give it as the "
+            "backbone, or fit each task by itself"
         )
 
 

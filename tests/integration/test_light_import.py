@@ -41,8 +41,13 @@ def loaded(code: str) -> list[str]:
 def test_import_loads_nothing_heavy():
     assert loaded("import textlabel; dir(textlabel); textlabel.__version__") == []
     assert (
-        loaded("from textlabel import Cluster, Labeler, MultiLabeler, Recipe, LabelSchema, load_corpus") == []
+        loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus") == []
     )
+
+
+def test_several_tasks_load_nothing_heavy_before_they_are_learned():
+    assert loaded("import textlabel.task_columns; from textlabel import MultiLabeler") == []
+    assert "torch" in loaded("from textlabel import MultiLabeler; MultiLabeler({'a': 'label'})")
 
 
 @pytest.mark.parametrize(
