@@ -40,14 +40,7 @@ def loaded(code: str) -> list[str]:
 
 def test_import_loads_nothing_heavy():
     assert loaded("import textlabel; dir(textlabel); textlabel.__version__") == []
-    assert (
-        loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus") == []
-    )
-
-
-def test_several_tasks_load_nothing_heavy_before_they_are_learned():
-    assert loaded("import textlabel.task_columns; from textlabel import MultiLabeler") == []
-    assert "torch" in loaded("from textlabel import MultiLabeler; MultiLabeler({'a': 'label'})")
+    assert loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus") == []
 
 
 @pytest.mark.parametrize(
@@ -147,3 +140,8 @@ for name in ("head", "full"):
     assert done.returncode == 0, done.stderr
     assert [line.split(" ", 1)[0] for line in done.stdout.splitlines()] == ["head", "full"]
     assert done.stdout.count("(16, 2) (16, 16) 1.0") == 2, done.stdout
+
+
+def test_several_tasks_load_nothing_heavy_before_they_are_learned():
+    code = "import textlabel.task_columns; from textlabel import MultiLabeler; MultiLabeler({'a': 'label'})"
+    assert loaded(code) == []
