@@ -164,7 +164,13 @@ def main() -> None:
         "apart": ("reviews", ("sentiment", "product"), apart),
         "requests": ("requests", ("domain", "intent"), lambda p, s: drawn(p, ("intent",), 5, s)),
     }
-    result: dict[str, Any] = {"backbone": BACKBONE, "tokens": TOKENS, "recipe": "head", "seeds": options.seeds, "sets": {}}
+    result: dict[str, Any] = {
+        "backbone": BACKBONE,
+        "tokens": TOKENS,
+        "recipe": "head",
+        "seeds": options.seeds,
+        "sets": {},
+    }
     for name, (source, tasks, take) in plans.items():
         pool, test = pools[source]
         draws = [one_draw(take(pool, seed), test, tasks, seed) for seed in range(options.seeds)]
