@@ -161,12 +161,12 @@ def _write(classifier: Classifier, record: Mapping[str, Any], target: Path) -> N
     reading = {key: getattr(info, key) for key in keys}
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        save_body(classifier.body, classifier.tokenizer, info, temporary)
+        made = temporary / "backbone"
+        save_body(classifier.body, classifier.tokenizer, info, made)
         for name, told in (("textlabel_backbone.json", reading), (RECORD, record)):
-            (temporary / name).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
+            (made / name).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         if target.is_dir():
             target.rmdir()
-        temporary.replace(target)
+        made.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

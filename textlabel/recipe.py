@@ -215,7 +215,7 @@ class Recipe:
             )
         for other in map(Recipe.load, self.alternatives):
             if other.alternatives:
-                raise RecipeError(f"recipe {self.name!r}: alternative {other.name!r} has some of its own")
+                raise RecipeError(f"recipe {self.name!r}: {other.name!r} has alternatives of its own")
         if self.alternatives and "single" not in self.kinds:
             raise RecipeError(
                 f"recipe {self.name!r} has alternatives, which are for one class a row, not for scores"
