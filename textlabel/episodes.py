@@ -74,7 +74,7 @@ class Pool:
         --------
         >>> pool = Pool(((np.array([0, 1, 2]), np.array([3, 4])),))
         >>> pool.draw(0, 5, 2, np.random.default_rng(0)).tolist()
-        [2, 0, 3, 4]
+        [2, 0, 4, 3]
         """
         classes = self.tasks[task]
         chosen = np.sort(rng.permutation(len(classes))[:ways])

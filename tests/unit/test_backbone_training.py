@@ -178,7 +178,7 @@ def test_bad_tasks_are_told_in_one_message(files, quick, tiny_backbone, tmp_path
 def test_a_folder_that_holds_something_is_refused_before_any_work(files, tmp_path, trained):
     (tmp_path / "notes.txt").write_text("mine")
     for taken in (tmp_path, trained[0], files / "moods.jsonl"):
-        with pytest.raises(BackboneError, match="not empty|holds something already|is a file"):
+        with pytest.raises(BackboneError, match=r"not empty|holds something already|is a file"):
             train_backbone({"a": files / "moods.jsonl"}, out=taken, backbone="no such backbone")
     with pytest.raises(CorpusError, match="no task to learn from"):
         train_backbone({}, out=tmp_path / "out")

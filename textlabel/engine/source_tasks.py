@@ -110,8 +110,8 @@ def refuse_other_rows(recipe: Recipe) -> None:
     """Raise a `RecipeError` unless the recipe reads the rows of tasks."""
     if not recipe.reads_tasks:
         raise RecipeError(
-            f"recipe {recipe.name!r} reads labeled rows of one task: expected one that reads rows of "
-            "several, such as 'episodic' or 'multi_task' (`textlabel recipes`); this one is for `textlabel fit`"
+            f"recipe {recipe.name!r} reads labeled rows of one task, as `textlabel fit` does: expected one "
+            "that reads rows of several, such as 'episodic' or 'multi_task' (`textlabel recipes`)"
         )
 
 

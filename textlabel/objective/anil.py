@@ -1,8 +1,8 @@
 """Objective ``anil``: the body learns to serve a linear head that takes few gradient steps from zero.
 
 MAML with an inner loop on the head alone (Raghu et al. 2020, arXiv 1909.09157). The head starts from zero,
-not from learned weights: which class of an episode is which is arbitrary, so a learned start could only be the
-same for all of them, and the softmax ignores what all classes share. The loss of the queries is
+not from learned weights: which class of an episode is which number is arbitrary, so a learned start could
+only be the same for all of them, and the softmax ignores what all classes share. The loss of the queries is
 differentiated through all inner steps, second order included.
 """
 

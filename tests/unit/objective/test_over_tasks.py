@@ -1,4 +1,4 @@
-"""Objectives over several tasks: their heads are those of other libraries, and gradients those of formulas."""
+"""Objectives over several tasks: heads are those of other libraries, gradients those of formulas."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def first_batch(objective, seed=0, size=100):
 
 def test_prototypes_are_the_nearest_centroids():
     logits = prototype_logits(*tensors(SUPPORT, TAUGHT, QUERIES), "euclidean").numpy()
-    means = np.stack([SUPPORT[TAUGHT == k].mean(axis=0) for k in range(3)])
+    means = np.stack([SUPPORT[k == TAUGHT].mean(axis=0) for k in range(3)])
     np.testing.assert_allclose(logits, -((QUERIES[:, None] - means) ** 2).sum(axis=2), rtol=1e-10)
     centroids = NearestCentroid().fit(SUPPORT, TAUGHT)
     assert (logits.argmax(axis=1) == centroids.predict(QUERIES)).all()
@@ -283,31 +283,43 @@ def test_inner_steps_learn_also_where_weights_are_cast(tiny_backbone):
 
 def stage_of(name, **training):
     slow = {"optimizer": "sgd", "learning_rate": 0.3, "max_grad_norm": 1e9} if name == "reptile" else {}
-    common = {"epochs": 12, "batch_size": 100, "learning_rate": 1e-2, "mixed_precision": "no", "dropout": 0.0}
+    common = {"epochs": 2, "batch_size": 100, "learning_rate": 1e-2, "mixed_precision": "no", "dropout": 0.0}
     return Stage.of("lora", name, "tasks", **{**common, **slow, **training})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_training_lowers_the_loss_and_seeds_reproduce_it(tiny_backbone, name):
     states, weights = [], []
-    for seed in (0, 0, 1):
+    for seed, epochs in ((0, 8), (0, 8), (1, 1)):
         context = tasks_of(tiny_backbone)
-        states.append(loop.train(context.classifier, stage_of(name), context, seed))
+        states.append(loop.train(context.classifier, stage_of(name, epochs=epochs), context, seed))
         weights.append({n: p.detach().clone() for n, p in context.classifier.body.named_parameters()})
-    assert states[0].losses == states[1].losses != states[2].losses
+    assert states[0].losses == states[1].losses
+    assert states[0].losses[0] != states[2].losses[0]
     assert all(torch.equal(weights[0][n], weights[1][n]) for n in weights[0])
-    assert np.mean(states[0].losses[-3:]) < 0.95 * np.mean(states[0].losses[:3])
+    if name != "reptile":  # which needs more steps, below
+        assert np.mean(states[0].losses[-3:]) < 0.95 * np.mean(states[0].losses[:3])
+
+
+@pytest.mark.slow
+def test_reptile_learns_to_learn_faster(tiny_backbone):
+    context = tasks_of(tiny_backbone)
+    objective = {"name": "reptile", "rate": 1e-2}
+    training = {"epochs": 40, "batch_size": 100, "optimizer": "sgd", "learning_rate": 0.3}
+    training |= {"max_grad_norm": 1e9, "mixed_precision": "no", "dropout": 0.0}
+    state = loop.train(context.classifier, Stage.of("lora", objective, "tasks", **training), context, 0)
+    assert np.mean(state.losses[-10:]) < 0.75 * np.mean(state.losses[:10])
 
 
 class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["episodic", "reptile"])
 def test_a_killed_training_resumes_to_the_same_weights(tiny_backbone, tmp_path, name):
     def run(progress=None, checkpoint=None):
         context = tasks_of(tiny_backbone)
-        stage = stage_of(name, epochs=3)
+        stage = stage_of(name, epochs=2)
         loop.train(context.classifier, stage, context, 3, checkpoint=checkpoint, progress=progress)
         return {n: p.detach().clone() for n, p in context.classifier.body.named_parameters()}
 
