@@ -94,7 +94,7 @@ def test_transformers_reads_it_and_says_the_same(trained):
     torch.testing.assert_close(*found)
 
 
-def test_no_text_id_or_label_is_in_the_folder(trained, files):
+def test_no_text_id_label_or_path_is_in_the_folder(trained, files, tiny_backbone):
     out, _ = trained
     names = sorted(p.name for p in out.iterdir())
     assert names == [
@@ -106,6 +106,7 @@ def test_no_text_id_or_label_is_in_the_folder(trained, files):
         data = path.read_bytes()
         assert ODD.encode() not in data
         assert str(files).encode() not in data
+        assert str(tiny_backbone).encode() not in data
         assert not any(text in data for text in texts)
 
 
@@ -139,8 +140,11 @@ def test_own_columns_and_bad_rows(files, quick, tiny_backbone, tmp_path):
         "mine": "40 rows, 2 classes"
     }
     shutil.rmtree(tmp_path / "out")
+    words += ("--checkpoint", tmp_path / "kept")
     assert told(*words, "--task", f"bad={files / 'bad.jsonl'}", "--on-bad-row", "skip")["tasks"]
-    message = run(*words[:-1], tmp_path / "new", "--task", f"bad={files / 'bad.jsonl'}", code=1).stderr
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["tasks-0.safetensors"]
+    shutil.rmtree(tmp_path / "out")
+    message = run(*words, "--task", f"bad={files / 'bad.jsonl'}", code=1).stderr
     assert "task 'bad'" in message
     assert "bad.jsonl, row 41, column 'text'" in message
 
