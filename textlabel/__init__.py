@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from textlabel.backbone_training import train_backbone
     from textlabel.corpus.load import load_corpus
     from textlabel.engine.cluster import Cluster
     from textlabel.errors import TextlabelError
@@ -29,6 +30,7 @@ _HOMES = {
     "Stage": "textlabel.recipe",
     "TextlabelError": "textlabel.errors",
     "load_corpus": "textlabel.corpus.load",
+    "train_backbone": "textlabel.backbone_training",
 }
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "TextlabelError",
     "__version__",
     "load_corpus",
+    "train_backbone",
 ]
 
 

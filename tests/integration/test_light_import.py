@@ -40,14 +40,17 @@ def loaded(code: str) -> list[str]:
 
 def test_import_loads_nothing_heavy():
     assert loaded("import textlabel; dir(textlabel); textlabel.__version__") == []
-    assert loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus") == []
+    assert (
+        loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus, train_backbone")
+        == []
+    )
 
 
 @pytest.mark.parametrize(
     "words",
     [
         *("--help", "--version", "fit --help", "gap --help", "recipes", "recipes --keys", "plugins"),
-        *("backbones", "cache", "cache clear", "plugins backend", "optimize --help"),
+        *("backbones", "cache", "cache clear", "plugins backend", "optimize --help", "train-backbone --help"),
     ],
 )
 def test_help_and_lists_load_nothing_heavy(words):
