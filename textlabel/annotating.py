@@ -49,8 +49,8 @@ class Annotate:
         that fsspec knows (s3://bucket/rows.parquet, hf://datasets/user/name/rows.parquet), a saved dataset,
         or a Hub dataset id; every column is carried through. It may be larger than memory.
     model : folder that `fit` wrote, URL of one, or Hub id of a published one. Of a folder of several tasks
-        each task writes an annotated corpus of its own, out/TASK, and texts are read once for all tasks as far
-        as features are cached.
+        each task writes an annotated corpus of its own, out/TASK; texts are read once for all tasks as far as
+        features are cached.
     out : folder or URL for the labeled rows, their provenance record and their card. Below hf:// the
         repository must be there already; it gets them in one commit, and until then shards are kept on this
         machine.
