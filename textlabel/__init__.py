@@ -9,10 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from textlabel.backbone_training import train_backbone
     from textlabel.corpus.load import load_corpus
     from textlabel.engine.cluster import Cluster
     from textlabel.errors import TextlabelError
     from textlabel.labeler import Labeler
+    from textlabel.multi_labeler import MultiLabeler
     from textlabel.recipe import Recipe, Stage
     from textlabel.types import LabelSchema, Predictions
 
@@ -22,23 +24,27 @@ _HOMES = {
     "Cluster": "textlabel.engine.cluster",
     "LabelSchema": "textlabel.types",
     "Labeler": "textlabel.labeler",
+    "MultiLabeler": "textlabel.multi_labeler",
     "Predictions": "textlabel.types",
     "Recipe": "textlabel.recipe",
     "Stage": "textlabel.recipe",
     "TextlabelError": "textlabel.errors",
     "load_corpus": "textlabel.corpus.load",
+    "train_backbone": "textlabel.backbone_training",
 }
 
 __all__ = [
     "Cluster",
     "LabelSchema",
     "Labeler",
+    "MultiLabeler",
     "Predictions",
     "Recipe",
     "Stage",
     "TextlabelError",
     "__version__",
     "load_corpus",
+    "train_backbone",
 ]
 
 

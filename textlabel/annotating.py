@@ -12,11 +12,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from textlabel import registry
+from textlabel import registry, tasks
 from textlabel.corpus.remote import shown
 from textlabel.errors import ExportError, RecipeError, nearest
 from textlabel.labeler import Labeler
 from textlabel.places import Output
+from textlabel.task_steps import annotate_tasks
 from textlabel.trust.label_shift import LabelShift
 from textlabel.types import COLUMNS, NODE_COLUMNS, Summary
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from textlabel.corpus.check import OnBadRow, Reject
+    from textlabel.corpus.sources import Rows
     from textlabel.engine.cluster import Cluster
     from textlabel.engine.shards import Objects
     from textlabel.trust.estimates import Estimate
@@ -46,7 +48,9 @@ class Annotate:
     corpus : rows to label: a csv, tsv, jsonl or parquet file, a folder or glob of them, by path or by a URL
         that fsspec knows (s3://bucket/rows.parquet, hf://datasets/user/name/rows.parquet), a saved dataset,
         or a Hub dataset id; every column is carried through. It may be larger than memory.
-    model : folder that `fit` wrote, URL of one, or Hub id of a published one.
+    model : folder that `fit` wrote, URL of one, or Hub id of a published one. Of a folder of several tasks
+        each task writes an annotated corpus of its own, out/TASK; texts are read once for all tasks as far as
+        features are cached.
     out : folder or URL for the labeled rows, their provenance record and their card. Below hf:// the
         repository must be there already; it gets them in one commit, and until then shards are kept on this
         machine.
@@ -135,9 +139,15 @@ class Annotate:
         from textlabel.corpus.spool import trimmed
 
         with trimmed():
-            return self._run()
+            return annotate_tasks(self) if tasks.are_in(self.model) else self.label()
 
-    def _run(self) -> Summary:
+    def label(self, gold_of_all: Rows | None = None) -> Summary:
+        """Do what `run` does, by the model of one task.
+
+        Parameters
+        ----------
+        gold_of_all : gold rows that were read, of which some may have no label of this task.
+        """
         from textlabel.engine.annotate import check_back_off
         from textlabel.engine.process import accelerator
         from textlabel.engine.shards import Objects
@@ -162,7 +172,7 @@ class Annotate:
         if self.format == "csv" and labeler.schema.kind == "multi":
             check_joined(labeler.schema.names)
         corpus, rejects = self._corpus()
-        gold, embeddings = self._gold(labeler.schema), self._reads_embeddings(labeler, corpus)
+        gold, embeddings = self._gold(labeler.schema, gold_of_all), self._reads_embeddings(labeler, corpus)
         goes_on = self._goes_on(unfinished)
         start = time.monotonic()
         predictions = labeler.predict(
@@ -305,18 +315,22 @@ class Annotate:
         known = labeler.bundle.source and not isinstance(shift, LabelShift) and predictions.by_student is None
         return rows, labeler.estimate(predictions, by_model) if known and len(by_model) else None, shift
 
-    def _gold(self, schema: LabelSchema) -> Dataset | None:
+    def _gold(self, schema: LabelSchema, rows_of_all: Rows | None) -> Dataset | None:
         """Return the gold rows with columns ``text`` and ``label``, whatever they are called there."""
-        from textlabel.corpus.load import load_corpus
+        from textlabel.corpus.load import labeled_rows, load_corpus
 
         if not self.gold:
             return None
+        source, separator = cast("Any", self.gold), self.label_separator or None
+        if rows_of_all is not None:
+            source = labeled_rows(rows_of_all, self.label_column, schema.kind)
+            separator = separator if schema.kind == "multi" else None
         return load_corpus(
-            self.gold,
+            source,
             text_column=self.text_column,
             label_column=self.label_column,
             label_kind=schema.kind,
-            label_separator=self.label_separator or None,
+            label_separator=separator,
             classes=schema.labels or None,
         )
 

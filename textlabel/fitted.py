@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from textlabel.engine.cluster import Cluster
     from textlabel.engine.optimize import Trial
     from textlabel.engine.predictor import Predictor
+    from textlabel.engine.shared_features import SharedFeatures
     from textlabel.models.bundle import Bundle
     from textlabel.report.evaluation import Evaluation
     from textlabel.trust.estimates import Estimate
@@ -39,7 +40,9 @@ class Fitted:
     backend, cascade, cache, seed : as `textlabel.Labeler`.
     """
 
-    def __init__(self, backend: str, cascade: bool, cache: bool | str | Path, seed: int) -> None:
+    def __init__(
+        self, backend: str, cascade: bool, cache: bool | str | Path | SharedFeatures, seed: int
+    ) -> None:
         self.backend = backend
         self.cascade = cascade
         self.cache = cache
@@ -145,11 +148,11 @@ class Fitted:
     @property
     def predictor(self) -> Predictor:
         """What labels texts; made when it is first asked for, which fails where the backend cannot be had."""
-        from textlabel.engine.feature_cache import cache_folder
         from textlabel.engine.predictor import Predictor
+        from textlabel.engine.shared_features import store_of
 
         if self._predictor is None:
-            self._predictor = Predictor(self.bundle, self.backend, cache_folder(self.cache), self.cascade)
+            self._predictor = Predictor(self.bundle, self.backend, store_of(self.cache), self.cascade)
         return self._predictor
 
     def optimize(
@@ -182,8 +185,8 @@ class Fitted:
         BackboneError : the backbone of the cascade is not static, or cannot be had.
         """
         from textlabel.corpus.load import load_corpus
-        from textlabel.engine.feature_cache import cache_folder
         from textlabel.engine.optimize import optimize
+        from textlabel.engine.shared_features import store_of
         from textlabel.engine.student import Lesson
 
         if self.schema.kind == "multi":
@@ -201,7 +204,7 @@ class Fitted:
         self.bundle.backends = [trial.fit for trial in trials[1:] if trial.fit is not None]
         self._predictor = None
         if lesson is not None:
-            trials.append(lesson.trial(self.bundle, trials, cache_folder(self.cache)))
+            trials.append(lesson.trial(self.bundle, trials, store_of(self.cache)))
             self.bundle.student = trials[-1].student
         return trials
 

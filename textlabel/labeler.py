@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from textlabel.engine.cluster import Cluster
     from textlabel.engine.run import Task
+    from textlabel.engine.shared_features import SharedFeatures
     from textlabel.models.backbone import Backbone
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import LabelShift, Refused
@@ -57,7 +58,7 @@ class Labeler(Fitted):
     noisy_labels : what to do with training rows whose label is likely wrong (`textlabel check-labels`):
         "keep" them, "prune" them, or give them "soft" labels, which are what other rows say of them.
     cache : where features of texts are kept for the next model on the same body: True, the user's cache
-        folder (`textlabel cache`), False, nowhere, or a folder.
+        folder (`textlabel cache`), False, nowhere, or a folder; or what several models share.
     pooling, normalize, max_length : how features are read; None: as the backbone says of itself.
     layers : how many layers give features, counted from the top, laid side by side; None: the last one alone,
         or what recipe "auto" finds best.
@@ -95,7 +96,7 @@ class Labeler(Fitted):
         set_alpha: float = DEFAULT_ALPHA,
         threshold: str = "half",
         noisy_labels: str = "keep",
-        cache: bool | str | Path = True,
+        cache: bool | str | Path | SharedFeatures = True,
         pooling: str | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
@@ -175,8 +176,8 @@ class Labeler(Fitted):
         from textlabel.engine.adapt import adapt
         from textlabel.engine.auto import seconds_of
         from textlabel.engine.backend_choice import backend_to_fit
-        from textlabel.engine.feature_cache import cache_folder
         from textlabel.engine.scope import ScopePlan
+        from textlabel.engine.shared_features import store_of
         from textlabel.engine.task import load_task
         from textlabel.report.record import complete_record
 
@@ -211,7 +212,7 @@ class Labeler(Fitted):
             budget=seconds_of(self.budget),
             fixed_layers=self._reading["layers"] is not None,
             backend=backend_to_fit(self.backend),
-            cache=cache_folder(self.cache),
+            cache=store_of(self.cache),
             checkpoint=None if checkpoint is None else Path(checkpoint),
         )
         bundle.record = complete_record(bundle)
@@ -234,8 +235,8 @@ class Labeler(Fitted):
     def _fit_names(self, task: Task) -> Labeler:
         """Learn what the names of the classes say, where no row has a label."""
         from textlabel.engine.backend_choice import backend_to_fit
-        from textlabel.engine.feature_cache import cache_folder
         from textlabel.engine.label_names import adapt_to_names, refuse_what_needs_labels
+        from textlabel.engine.shared_features import store_of
         from textlabel.report.record import complete_record
 
         refuse_what_needs_labels(
@@ -257,7 +258,7 @@ class Labeler(Fitted):
             off_map=self.off_map,
             sets=self.sets,
             backend=backend_to_fit(self.backend),
-            cache=cache_folder(self.cache),
+            cache=store_of(self.cache),
         )
         bundle.record = complete_record(bundle)
         self._bundle, self._predictor = bundle, None
@@ -376,7 +377,7 @@ class Labeler(Fitted):
         *,
         backend: str = REFERENCE,
         cascade: bool = False,
-        cache: bool | str | Path = True,
+        cache: bool | str | Path | SharedFeatures = True,
     ) -> Labeler:
         """Return a labeler from a folder that `save` wrote; it gives the same labels."""
         from textlabel.models.bundle import Bundle
@@ -417,7 +418,7 @@ class Labeler(Fitted):
         revision: str | None = None,
         backend: str = REFERENCE,
         cascade: bool = False,
-        cache: bool | str | Path = True,
+        cache: bool | str | Path | SharedFeatures = True,
     ) -> Labeler:
         """Return a labeler from a local folder, a URL that fsspec knows, or a Hub repository."""
         if is_url(ref):

@@ -33,13 +33,13 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class Rows:
-    """Tokenized rows of one role: "labeled" or "unlabeled".
+    """Tokenized rows of one role: "labeled", "unlabeled", or "tasks", those of all tasks together.
 
     Parameters
     ----------
     tokens : n lists of token ids, truncated, not padded.
     targets : (n,) class index or score, or (n, k) 0 and 1, the classes that a row carries; None where there
-        is no label.
+        is no label. Rows of tasks have classes that are numbered through all tasks.
     """
 
     tokens: list[list[int]]
@@ -89,6 +89,7 @@ class Context:
     ----------
     body : token vectors (b, t, d) of some rows (role, index, ids, mask), where layers below those that train
         are run but once; None: the classifier runs all of its layers.
+    tasks : (n,) task of each row of the role "tasks"; None where there are none.
     """
 
     rows: Mapping[str, Rows]
@@ -96,6 +97,7 @@ class Context:
     classifier: Classifier
     device: torch.device
     body: Callable[[str, IntArray, Tensor, Tensor], Tensor] | None = None
+    tasks: IntArray | None = None
 
     def output(self, role: str, index: IntArray) -> Output:
         """Return the model's logits and features of some rows, by the shortest way."""

@@ -21,7 +21,7 @@ from textlabel.resources import resource
 #: the parts of a classifier that a tune may train and an objective may need
 PARTS = frozenset({"body", "head"})
 #: which rows a stage may read
-ROWS = ("labeled", "unlabeled", "both")
+ROWS = ("labeled", "unlabeled", "both", "tasks")
 #: of what a head is a map
 FEATURES = ("backbone", "ngrams")
 
@@ -39,7 +39,7 @@ class Training:
     mixed_precision : "auto" (bfloat16 where the hardware multiplies it, unless the launcher says
         otherwise) or "no". Weights, the head and the loss are float32 in both.
     learning_rate : peak rate of the topmost trained layer.
-    head_learning_rate : peak rate of the head; 0: the same as ``learning_rate``.
+    head_learning_rate : peak rate of the head, or an objective's own heads; 0: that of ``learning_rate``.
     layer_decay : factor in (0, 1] per layer downwards (ULMFiT, Howard & Ruder 2018, arXiv 1801.06146).
     unfreeze : "all" layers that the tune trains from the start, or "gradual": the topmost in the first epoch,
         and one more in each that follows (ULMFiT, too). Needs more epochs than the backbone has layers, or
@@ -109,7 +109,7 @@ class Stage:
     tune : what trains: the name of a plugin, or a table with ``name`` and its options.
     objective : what is minimized: a name, a table with ``name``, options and ``weight``, or a list of
         them, which are summed.
-    rows : which rows it reads: labeled, unlabeled or both.
+    rows : which rows it reads: labeled, unlabeled or both; or those of several tasks (`train-backbone`).
     augment : changed copies of the labeled rows that it also trains on: a name, a table with ``name`` and its
         options, or a list of them.
     training : the numbers of the gradient loop.
@@ -148,8 +148,7 @@ class Stage:
                     f"trains only the {' and '.join(sorted(tune.PARTS))}; choose another tune"
                 )
             read |= objective.ROLES
-        expected = "both" if len(read) == 2 else "".join(read)
-        if self.rows != expected:
+        if self.rows != (expected := _rows_of(read)):
             raise RecipeError(f"rows = {self.rows!r}, but the stage reads rows = {expected!r}")
         for change in self.augment:
             options_of("augment", change)
@@ -205,7 +204,9 @@ class Recipe:
         self._check_features()
         if not self.kinds:
             raise RecipeError(f"recipe {self.name!r}: its stages learn from different kinds of labels")
-        if not any(stage.trains_head for stage in self.stages):
+        if len({stage.rows == "tasks" for stage in self.stages}) > 1:
+            raise RecipeError(f"recipe {self.name!r}: all stages read rows of tasks, or none may")
+        if not self.reads_tasks and not any(stage.trains_head for stage in self.stages):
             raise RecipeError(f"recipe {self.name!r}: no stage trains the head")
         if self.alternatives and (len(self.stages) > 1 or self.stages[0].tune.name != "head"):
             raise RecipeError(
@@ -214,9 +215,7 @@ class Recipe:
             )
         for other in map(Recipe.load, self.alternatives):
             if other.alternatives:
-                raise RecipeError(
-                    f"recipe {self.name!r}: alternative {other.name!r} has alternatives of its own"
-                )
+                raise RecipeError(f"recipe {self.name!r}: {other.name!r} has alternatives of its own")
         if self.alternatives and "single" not in self.kinds:
             raise RecipeError(
                 f"recipe {self.name!r} has alternatives, which are for one class a row, not for scores"
@@ -241,7 +240,12 @@ class Recipe:
     @property
     def reads_unlabeled(self) -> bool:
         """Whether any stage reads texts without labels."""
-        return any(stage.rows != "labeled" for stage in self.stages)
+        return any(stage.rows in ("unlabeled", "both") for stage in self.stages)
+
+    @property
+    def reads_tasks(self) -> bool:
+        """Whether it trains a backbone on several labeled tasks, not a classifier."""
+        return any(stage.rows == "tasks" for stage in self.stages)
 
     @property
     def trains_body(self) -> bool:
@@ -360,6 +364,13 @@ def _typed(value: Any, default: Any, where: str) -> Any:
     if default is not None and type(value) is not type(default):
         raise RecipeError(f"{where} = {value!r}: expected {type(default).__name__}, like {default!r}")
     return value
+
+
+def _rows_of(roles: frozenset[str]) -> str:
+    """Return what a stage that reads these roles calls its rows."""
+    if "tasks" in roles and len(roles) > 1:
+        raise RecipeError("a stage that reads rows of tasks cannot read others, too")
+    return "both" if len(roles) == 2 else "".join(roles)
 
 
 def _plugin(value: Any) -> Plugin:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from textlabel import tasks
 from textlabel.annotating import Annotate
 from textlabel.errors import BundleError, RecipeError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.places import require_free
 from textlabel.recipe import Recipe
+from textlabel.task_steps import evaluate_tasks, fit_tasks, learned
 from textlabel.trust.scope import DEFAULT_OFF_MAP
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS
 from textlabel.types import LabelSchema, Summary, kind_of
 
 if TYPE_CHECKING:
+    from textlabel.corpus.sources import Rows
     from textlabel.report.evaluation import Evaluation
 
 __all__ = ["Annotate", "Evaluate", "Fit", "Step", "Summary", "require_free"]
@@ -53,6 +56,9 @@ class Fit:
     validation : labeled rows for early stopping, never trained on.
     text_column : column that holds the text; several are joined.
     label_column : column that holds the label.
+    task : names of several tasks, each with the column that holds its labels (topic=section), in place of
+        label_column. A row is of those tasks that it has a label of. out then holds a model for each task, on
+        one backbone that stays as it is; descriptions and label_tree are files of {task: ...}.
     label_separator : what parts the classes of a row in that column, such as |, where a row may carry several
         (recipe multilabel) and the file holds text, not lists. An empty text then means none of the classes.
     id_column : column that names the row; by default `id` if there is one, else its position.
@@ -102,6 +108,7 @@ class Fit:
     validation: str = ""
     text_column: tuple[str, ...] = ("text",)
     label_column: str = "label"
+    task: tuple[str, ...] = ()
     label_separator: str = ""
     id_column: str = ""
     seed: int = 0
@@ -134,6 +141,45 @@ class Fit:
         from textlabel.engine.process import accelerator
         from textlabel.engine.task import read_descriptions, read_label_tree
 
+        self._check_forget_rows()
+        if self.task:
+            return fit_tasks(self)
+        out = require_free(self.out, BundleError)
+        checkpoint = out.with_name(f".{out.name}.checkpoint")
+        start = time.monotonic()
+        labeler = Labeler(
+            self.backbone,
+            self.recipe,
+            descriptions=read_descriptions(self.descriptions) if self.descriptions else None,
+            ordered=self.ordered,
+            label_tree=read_label_tree(self.label_tree) if self.label_tree else None,
+            budget=self.budget,
+            **self.options(),
+        )
+        labeler.fit(
+            self.train or None,
+            self.unlabeled or None,
+            self.validation or None,
+            label_column=self.label_column,
+            classes=self.classes or None,
+            checkpoint=checkpoint,
+            reject_file=self.reject_file or None,
+            **self.loading(),
+        )
+        if self.forget_rows:
+            labeler.forget_rows()
+        labeler.save(out, self_contained=self.self_contained)
+        if accelerator().is_main_process:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        return {
+            "model": str(out),
+            "recipe": self.recipe if self.train else labeler.record()["recipe"]["name"],
+            **learned(labeler),
+            "processes": accelerator().num_processes,
+            "seconds": round(time.monotonic() - start, 1),
+        }
+
+    def _check_forget_rows(self) -> None:
         if self.forget_rows and Recipe.load(self.recipe).features == "ngrams":
             raise RecipeError(
                 f"forget_rows = true: recipe {self.recipe!r} is made of pieces of the training texts, which "
@@ -144,62 +190,35 @@ class Fit:
                 "forget_rows = true and keep_reference = true: the reference holds the features of all "
                 "training rows; leave one of the two out"
             )
-        out = require_free(self.out, BundleError)
-        checkpoint = out.with_name(f".{out.name}.checkpoint")
-        start = time.monotonic()
-        labeler = Labeler(
-            self.backbone,
-            self.recipe,
-            seed=self.seed,
-            backend=self.backend,
-            calibration=self.calibration,
-            calibrator=self.calibrator,
-            off_map=self.off_map,
-            keep_reference=self.keep_reference,
-            sets=self.sets,
-            set_alpha=self.set_alpha,
-            threshold=self.threshold,
-            noisy_labels=self.noisy_labels,
-            cache=self.cache and not self.forget_rows,
-            pooling=self.pooling or None,
-            layers=self.layers or None,
-            descriptions=read_descriptions(self.descriptions) if self.descriptions else None,
-            ordered=self.ordered,
-            label_tree=read_label_tree(self.label_tree) if self.label_tree else None,
-            budget=self.budget,
-            max_length=self.max_length or None,
-            on_long=self.on_long,
-            window_pooling=self.window_pooling,
-        )
-        labeler.fit(
-            self.train or None,
-            self.unlabeled or None,
-            self.validation or None,
-            text_column=self.text_column,
-            label_column=self.label_column,
-            label_separator=self.label_separator or None,
-            classes=self.classes or None,
-            checkpoint=checkpoint,
-            id_column=self.id_column or None,
-            on_bad_row=self.on_bad_row,
-            reject_file=self.reject_file or None,
-        )
-        if self.forget_rows:
-            labeler.forget_rows()
-        labeler.save(out, self_contained=self.self_contained)
-        if accelerator().is_main_process:
-            shutil.rmtree(checkpoint, ignore_errors=True)
-        record = labeler.record()
+
+    def options(self) -> dict[str, Any]:
+        """Return what a labeler is told, be it of one task or of several."""
         return {
-            "model": str(out),
-            "recipe": self.recipe if self.train else record["recipe"]["name"],
-            "backbone": record["backbone"]["name"],
-            "classes": list(labeler.schema.names),
-            "labels": record["labels"],
-            "tried": record.get("tried", []),
-            "calibrator": record["calibrator"],
-            "processes": accelerator().num_processes,
-            "seconds": round(time.monotonic() - start, 1),
+            "seed": self.seed,
+            "backend": self.backend,
+            "calibration": self.calibration,
+            "calibrator": self.calibrator,
+            "off_map": self.off_map,
+            "keep_reference": self.keep_reference,
+            "sets": self.sets,
+            "set_alpha": self.set_alpha,
+            "threshold": self.threshold,
+            "noisy_labels": self.noisy_labels,
+            "cache": self.cache and not self.forget_rows,
+            "pooling": self.pooling or None,
+            "layers": self.layers or None,
+            "max_length": self.max_length or None,
+            "on_long": self.on_long,
+            "window_pooling": self.window_pooling,
+        }
+
+    def loading(self) -> dict[str, Any]:
+        """Return how rows are read, be they of one task or of several."""
+        return {
+            "text_column": self.text_column,
+            "label_separator": self.label_separator or None,
+            "id_column": self.id_column or None,
+            "on_bad_row": self.on_bad_row,
         }
 
 
@@ -209,7 +228,8 @@ class Evaluate:
 
     Parameters
     ----------
-    annotations : folder that `annotate` wrote, in any format, or a URL of one.
+    annotations : folder that `annotate` wrote, in any format, or a URL of one; of several tasks, each is
+        compared with the rows of gold that have a label of it, in the column that `fit` learned it from.
     gold : rows with the true labels, from the same corpus, by path or URL; it may cover a part of it.
     label_column : column of gold that holds the label.
     label_separator : what parts the classes of a row in that column, where a row may carry several and the
@@ -224,23 +244,39 @@ class Evaluate:
     id_column: str = ""
 
     def run(self) -> Summary:
-        """Return the numbers of the evaluation."""
-        return self.evaluation().to_json()
+        """Return the numbers of the evaluation, of several tasks by task."""
+        found = {task: evaluation.to_json() for task, evaluation in self.evaluations().items()}
+        return found.get("") or {"tasks": found}
 
-    def evaluation(self) -> Evaluation:
-        """Return the `Evaluation`."""
-        from textlabel.corpus.load import load_corpus
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Return the `Evaluation` of each task; of a folder of one model there is one, without a name."""
+        return evaluate_tasks(self) if tasks.are_in(self.annotations) else {"": self.compare()}
+
+    def compare(self, rows_of_all: Rows | None = None) -> Evaluation:
+        """Return the `Evaluation` of a folder of one model.
+
+        Parameters
+        ----------
+        rows_of_all : gold rows that were read, of which some may have no label of this task.
+        """
+        from textlabel.corpus.load import labeled_rows, load_corpus
         from textlabel.export._read import read_annotations, read_record
         from textlabel.report.evaluation import evaluate_labels
 
         rows = read_annotations(self.annotations)
+        kind = kind_of(rows.features["label"])
+        separator: str | None = self.label_separator or None
+        source: Any = self.gold
+        if rows_of_all is not None:
+            source = labeled_rows(rows_of_all, self.label_column, kind)
+            separator = separator if kind == "multi" else None
         gold = load_corpus(
-            self.gold,
+            source,
             text_column=None,
             label_column=self.label_column,
             id_column=self.id_column or None,
-            label_kind=kind_of(rows.features["label"]),
-            label_separator=self.label_separator or None,
+            label_kind=kind,
+            label_separator=separator,
         )
         schema = LabelSchema.from_json(read_record(self.annotations)["schema"])
         return evaluate_labels(rows, gold, schema=schema)

@@ -55,6 +55,17 @@ def make_context(backbone, schema, n=11):
     return Context(rows, schema, classifier, torch.device("cpu"))
 
 
+def context_of(module, backbone, kind):
+    """Return a context of 11 rows, or of two tasks of 20 rows and two classes each."""
+    context = make_context(backbone, SCHEMAS[kind])
+    if "tasks" not in module.ROLES:
+        return context
+    tokens = context.classifier.tokenizer([r["text"] for r in snippets(40)])["input_ids"]
+    of = np.arange(40) // 20
+    rows = {"tasks": Rows(tokens, 2 * of + np.arange(40) % 2)}
+    return dataclasses.replace(context, rows=rows, tasks=of)
+
+
 @pytest.mark.parametrize(
     "module", [*plugins("tune"), *plugins("objective"), *plugins("augment")], ids=by_name
 )
@@ -103,27 +114,44 @@ TRAINED = [case for case in CASES if hasattr(case.values[0], "Objective")]
 @pytest.mark.parametrize(("module", "kind"), CASES)
 def test_an_objective_says_what_it_needs(module, kind):
     assert module.ROLES
-    assert {"labeled", "unlabeled"} >= module.ROLES
+    assert {"labeled", "unlabeled"} >= module.ROLES or {"tasks"} == module.ROLES
     assert module.NEEDS_PARTS <= PARTS
     assert kind in SCHEMAS
 
 
-@pytest.mark.parametrize(("module", "kind"), TRAINED)
+@pytest.mark.parametrize(("module", "kind"), [c for c in TRAINED if "labeled" in c.values[0].ROLES])
 def test_an_epoch_reads_every_labeled_row(module, kind, tiny_backbone):
     """Each of them once, unless rows meet each other: then rows of rare classes may be read again."""
     objective = module.Objective(module.Options(), make_context(tiny_backbone, SCHEMAS[kind]))
     batches = list(objective.batches(4, np.random.default_rng(0)))
-    again = list(objective.batches(4, np.random.default_rng(0)))
     read = np.concatenate([b["labeled"] for b in batches]).tolist()
     assert set(read) == set(range(11))
     assert len(read) == 11 or not objective.splits
+
+
+@pytest.mark.parametrize(("module", "kind"), [c for c in TRAINED if "tasks" in c.values[0].ROLES])
+def test_epochs_read_every_task(module, kind, tiny_backbone):
+    context = context_of(module, tiny_backbone, kind)
+    objective = module.Objective(module.Options(), context)
+    rng = np.random.default_rng(0)
+    read = np.concatenate([b["tasks"] for _ in range(10) for b in objective.batches(4, rng)])
+    assert set(np.asarray(context.rows["tasks"].targets)[read]) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("module", "kind"), TRAINED)
+def test_epochs_are_of_one_length_and_the_same_for_a_seed(module, kind, tiny_backbone):
+    objective = module.Objective(module.Options(), context_of(module, tiny_backbone, kind))
+    batches = list(objective.batches(4, np.random.default_rng(0)))
+    again = list(objective.batches(4, np.random.default_rng(0)))
     assert len(list(objective.batches(4, np.random.default_rng(1)))) == len(batches)
-    assert all((a["labeled"] == b["labeled"]).all() for a, b in zip(batches, again, strict=True))
+    for one, other in zip(batches, again, strict=True):
+        assert one.keys() == other.keys()
+        assert all((one[role] == other[role]).all() for role in one)
 
 
 @pytest.mark.parametrize(("module", "kind"), TRAINED)
 def test_the_parts_of_a_batch_add_up_to_its_loss(module, kind, tiny_backbone):
-    objective = module.Objective(module.Options(), make_context(tiny_backbone, SCHEMAS[kind]))
+    objective = module.Objective(module.Options(), context_of(module, tiny_backbone, kind))
     rows = next(iter(objective.batches(11, np.random.default_rng(1))))
     total = {role: len(index) for role, index in rows.items()}
     for player in objective.players:
@@ -138,7 +166,7 @@ def test_the_parts_of_a_batch_add_up_to_its_loss(module, kind, tiny_backbone):
 
 @pytest.mark.parametrize(("module", "kind"), TRAINED)
 def test_the_loss_falls_along_its_own_gradient(module, kind, tiny_backbone):
-    context = make_context(tiny_backbone, SCHEMAS[kind])
+    context = context_of(module, tiny_backbone, kind)
     objective = module.Objective(module.Options(), context)
     rows = next(iter(objective.batches(11, np.random.default_rng(1))))
     batch = Batch(rows, {role: len(index) for role, index in rows.items()})

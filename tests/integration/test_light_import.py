@@ -40,14 +40,17 @@ def loaded(code: str) -> list[str]:
 
 def test_import_loads_nothing_heavy():
     assert loaded("import textlabel; dir(textlabel); textlabel.__version__") == []
-    assert loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus") == []
+    assert (
+        loaded("from textlabel import Cluster, Labeler, Recipe, LabelSchema, load_corpus, train_backbone")
+        == []
+    )
 
 
 @pytest.mark.parametrize(
     "words",
     [
         *("--help", "--version", "fit --help", "gap --help", "recipes", "recipes --keys", "plugins"),
-        *("backbones", "cache", "cache clear", "plugins backend", "optimize --help"),
+        *("backbones", "cache", "cache clear", "plugins backend", "optimize --help", "train-backbone --help"),
     ],
 )
 def test_help_and_lists_load_nothing_heavy(words):
@@ -140,3 +143,8 @@ for name in ("head", "full"):
     assert done.returncode == 0, done.stderr
     assert [line.split(" ", 1)[0] for line in done.stdout.splitlines()] == ["head", "full"]
     assert done.stdout.count("(16, 2) (16, 16) 1.0") == 2, done.stdout
+
+
+def test_several_tasks_load_nothing_heavy_before_they_are_learned():
+    code = "import textlabel.task_columns; from textlabel import MultiLabeler; MultiLabeler({'a': 'label'})"
+    assert loaded(code) == []

@@ -51,6 +51,22 @@ def test_the_commands_on_your_own_csv(folder, tiny_backbone):
         assert done.exit_code == 0, done.stderr
 
 
+def test_the_commands_of_several_tasks(tmp_path, monkeypatch, tiny_backbone):
+    for name, seed in (("labeled", 0), ("unlabeled", 1), ("gold", 1)):
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            rows = [(row["text"], row["label"], "ab"[i % 3 > 0]) for i, row in enumerate(snippets(40, seed))]
+            csv.writer(file).writerows([("text", "verdict", "section"), *rows])
+    monkeypatch.chdir(tmp_path)
+    section = README.partition("## Several tasks at once")[2].partition("##")[0]
+    lines = re.findall(r"^    textlabel (.*)$", section, re.MULTILINE)
+    assert [line.split()[0] for line in lines] == ["fit", "annotate", "evaluate"]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        more = ["--backbone", str(tiny_backbone)] if words[0] == "fit" else []
+        done = CliRunner().invoke(app, words + more)
+        assert done.exit_code == 0, done.stderr
+
+
 def test_the_commands_of_several_labels_a_row(tmp_path, monkeypatch, tiny_backbone):
     with (tmp_path / "labeled.csv").open("w", newline="") as file:
         csv.writer(file).writerows(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from textlabel.cli.keys import meanings
-from textlabel.cli.output import pairs, say, say_json
+from textlabel.cli.output import by_task, pairs, say, say_json
 from textlabel.progress import events
 from textlabel.steps import Annotate, Summary
 
@@ -120,6 +120,8 @@ def annotate(
 
 def render(summary: Summary) -> str:
     """Return the summary of an annotation for people."""
+    if "tasks" in summary:
+        return by_task(summary, render)
     return pairs({**summary, "label_shift": _told(summary["label_shift"])})
 
 

@@ -19,6 +19,7 @@ from textlabel.cli.listing import plugins, recipes
 from textlabel.cli.optimize import optimize
 from textlabel.cli.output import log_to_stderr, pairs, say
 from textlabel.cli.run import run
+from textlabel.cli.train_backbone import train_backbone
 
 app = typer.Typer(
     cls=Commands,
@@ -80,6 +81,7 @@ for command in (
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)
 app.command("choose-source", cls=Several)(choose.source)
+app.command("train-backbone")(train_backbone)
 app.add_typer(audit.app, name="audit")
 app.add_typer(audit.answers, name="answers")
 app.add_typer(backbones.app, name="backbones")

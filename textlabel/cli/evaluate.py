@@ -33,8 +33,14 @@ def evaluate(
     interval, Brier score, log-likelihood); and the fraction of rows that could be accepted at 95 % and
     99 % precision. Writes nothing.
     """
-    evaluation = Evaluate(annotations, gold, label_column, label_separator, id_column).evaluation()
+    step = Evaluate(annotations, gold, label_column, label_separator, id_column)
     if as_json:
-        say_json(evaluation.to_json())
+        say_json(step.run())
     else:
-        say(evaluation.render())
+        say(render(step))
+
+
+def render(step: Evaluate) -> str:
+    """Return what an evaluation finds for people, of several tasks each under its name."""
+    found = step.evaluations().items()
+    return "\n\n".join(f"[{task}]\n{one.render()}" if task else one.render() for task, one in found)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from textlabel.cli.keys import meanings
-from textlabel.cli.output import pairs, say, say_json, table
+from textlabel.cli.output import by_task, pairs, say, say_json, table
 from textlabel.steps import Fit, Summary
 
 _HELP = meanings(Fit)
@@ -28,6 +28,9 @@ def fit(
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it
     label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Fit.label_column,
+    task: Annotated[
+        list[str], typer.Option(metavar="NAME=COLUMN", help=f"{_HELP['task']} Repeat the option for each.")
+    ] = [],  # noqa: B006 - typer copies it
     label_separator: Annotated[str, typer.Option(metavar="SIGN", help=_HELP["label_separator"])] = "",
     id_column: Annotated[str, typer.Option(help=_HELP["id_column"])] = "",
     seed: Annotated[int, typer.Option(help=_HELP["seed"])] = Fit.seed,
@@ -69,6 +72,7 @@ def fit(
     \b
     Example:
       textlabel fit reviews.csv --text-column review --label-column stars --out model
+      textlabel fit reviews.csv --task sentiment=stars --task topic=section --out model
       textlabel fit --classes "refund,card lost,delivery" --unlabeled corpus.csv --out model
 
     Writes MODEL: weights of the head (and of what else was trained), calibration and provenance, as
@@ -86,6 +90,7 @@ def fit(
         validation=validation,
         text_column=tuple(text_column),
         label_column=label_column,
+        task=tuple(task),
         label_separator=label_separator,
         id_column=id_column,
         seed=seed,
@@ -122,6 +127,8 @@ def fit(
 
 def render(summary: Summary) -> str:
     """Return the summary of a fit for people."""
+    if "tasks" in summary:
+        return by_task(summary, render)
     calibrator = summary["calibrator"] or {}
     told = pairs({**summary, "calibrator": list(calibrator.values()), "tried": None})
     return f"{told}\n\n{trials(summary['tried'])}" if summary["tried"] else told

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -46,6 +46,21 @@ def pairs(values: Mapping[str, object]) -> str:
     told = {name.replace("_", " "): _plain(value) for name, value in values.items() if _there(value)}
     width = max(map(len, told))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in told.items())
+
+
+def by_task(summary: Mapping[str, Any], render: Callable[[dict[str, Any]], str]) -> str:
+    """Return a summary of several tasks: what is of all of them, then that of each under its name.
+
+    Examples
+    --------
+    >>> print(by_task({"model": "m", "tasks": {"topic": {"rows": 5}}}, pairs))
+    model  m
+    <BLANKLINE>
+    [topic]
+    rows  5
+    """
+    whole = pairs({name: value for name, value in summary.items() if name != "tasks"})
+    return "\n\n".join([whole, *(f"[{task}]\n{render(one)}" for task, one in summary["tasks"].items())])
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from textlabel.cli.fit import render
+from textlabel.cli import annotate, evaluate, fit
 from textlabel.cli.keys import keys
-from textlabel.cli.output import pairs, say, say_json, table
+from textlabel.cli.output import say, say_json, table
 from textlabel.job import STEPS, Job
 from textlabel.progress import events
 from textlabel.steps import Evaluate, Fit, Step
@@ -56,6 +56,6 @@ def run(
 def _told(step: Step) -> str:
     """Run a step and return what it has to tell to people."""
     if isinstance(step, Evaluate):
-        return str(step.evaluation().render())
-    summary = step.run()
-    return render(summary) if isinstance(step, Fit) else pairs(summary)
+        return evaluate.render(step)
+    render = fit.render if isinstance(step, Fit) else annotate.render
+    return render(step.run())

@@ -7,6 +7,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from textlabel.corpus.check import (
     NOTHING,
@@ -19,6 +20,7 @@ from textlabel.corpus.check import (
 from textlabel.corpus.sources import Rows
 from textlabel.corpus.spool import piecewise
 from textlabel.errors import CorpusError, nearest
+from textlabel.types import LabelKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,6 +80,26 @@ def class_names(rows: Rows, name: str, classes: Sequence[str] | None) -> Column:
         )
     problems = {} if classes is None else unknown_labels(labels, classes)
     return Column(labels, name, problems | blank_values(labels, "label"))
+
+
+def given_labels(rows: Rows, name: str, kind: LabelKind) -> npt.NDArray[np.bool_]:
+    """Return (n,) which rows have a label in a column: empty cells hold none.
+
+    Where a row may carry several classes, an empty list or text is a label: none of the classes.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = _find(rows, name, "label_column")
+    given = column.is_valid()
+    if kind != "multi" and _is_text(column.type):
+        given = pc.and_(given, pc.not_equal(pc.utf8_trim_whitespace(column), ""))
+    elif pa.types.is_floating(column.type):
+        given = pc.and_(given, pc.invert(pc.is_nan(column)))
+    elif getattr(rows.features[name], "names", None) is not None:
+        given = pc.and_(given, pc.greater_equal(column, 0))  # -1 is how datasets say "no label"
+    found: npt.NDArray[np.bool_] = pc.fill_null(given, False).to_numpy()
+    return found
 
 
 def class_lists(rows: Rows, name: str, classes: Sequence[str] | None, separator: str | None) -> Column:

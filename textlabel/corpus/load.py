@@ -21,7 +21,7 @@ from textlabel.corpus.check import (
     undecided,
     write_rejects,
 )
-from textlabel.corpus.columns import Column, class_lists, class_names, row_ids, scores, texts
+from textlabel.corpus.columns import Column, class_lists, class_names, given_labels, row_ids, scores, texts
 from textlabel.corpus.remote import is_url, shown
 from textlabel.corpus.sources import Rows, read_source
 from textlabel.corpus.spool import as_dataset, spans, spooled
@@ -58,7 +58,7 @@ def load_corpus(
     source : a csv, tsv, jsonl (each perhaps .gz) or parquet file; a folder or glob of them, read in
         sorted order; a folder that `datasets` saved; a URL of these that fsspec knows
         (s3://bucket/rows.parquet, hf://datasets/user/name/rows.parquet); a Hub dataset id; a
-        `datasets.Dataset`; a list of dicts.
+        `datasets.Dataset`; a list of dicts; what `read_rows` returned.
     text_column : the column that holds the text, or several, joined by a newline where not blank;
         those several are also kept as columns. None: no text is wanted, as from a list of labels.
     label_column : the column that becomes `label`; without it there is no `label`.
@@ -150,9 +150,47 @@ def load_with_rejects(
         if on_bad_row == "skip" and reject_file is not None:
             write_rejects(rejects.rows, reject_file)
     spent = {named, label_column, *(names if len(names) == 1 else ())}
+    _warn_of(rejects)
+    return _dataset(rows, columns, spent, good), rejects.rows
+
+
+def read_rows(
+    source: Any,
+    *,
+    text_column: str | Sequence[str] = "text",
+    split: str | None = None,
+    config: str | None = None,
+    on_bad_row: OnBadRow = "fail",
+) -> Rows:
+    """Return the rows of a source as they are there, read once for several calls of `load_corpus`.
+
+    Parameters
+    ----------
+    source, text_column, split, config, on_bad_row : as `load_corpus`, which takes the rows for a source.
+    """
+    _one_of("on_bad_row", on_bad_row, get_args(OnBadRow))
+    names = (text_column,) if isinstance(text_column, str) else tuple(text_column)
+    rejects = Rejects(on_bad_row)
+    rows = read_source(source, split, config, dict.fromkeys(names, "string"), rejects)
+    _warn_of(rejects)
+    return rows
+
+
+def labeled_rows(rows: Rows, label_column: str, label_kind: LabelKind) -> Rows:
+    """Return those of some rows that have a label in a column: empty cells hold none.
+
+    Examples
+    --------
+    >>> rows = read_rows([{"text": "Fine.", "topic": ""}, {"text": "Late.", "topic": "delivery"}])
+    >>> load_corpus(labeled_rows(rows, "topic", "single"), label_column="topic")["id"][:]
+    ['1']
+    """
+    return rows.take(given_labels(rows, label_column, label_kind))
+
+
+def _warn_of(rejects: Rejects) -> None:
     if rejects.rows:
         log.warning("%d unusable rows are left out; the first: %s", len(rejects.rows), rejects.rows[0])
-    return _dataset(rows, columns, spent, good), rejects.rows
 
 
 def _one_of(option: str, value: str, known: Sequence[str]) -> None:

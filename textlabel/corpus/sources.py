@@ -71,6 +71,9 @@ def read_source(source: Any, split: str | None, config: str | None, kinds: Kinds
     """Return the rows of any source that `load_corpus` takes."""
     import datasets
 
+    if isinstance(source, Rows):
+        _refuse(split, config, "rows that were read before")
+        return source
     if isinstance(source, datasets.Dataset | datasets.DatasetDict):
         return _from_dataset(_pick_split(source, split, "the dataset"), "the dataset")
     if isinstance(source, str | Path):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +20,13 @@ from textlabel.engine.calibration import (
     check_threshold,
     rows_per_class,
 )
-from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
+from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint, rows_digest
 from textlabel.engine.head import solver, takes_mixing, twin_heads
 from textlabel.engine.noise import check_noisy_labels
 from textlabel.engine.process import accelerator
 from textlabel.engine.run import Run, Task
 from textlabel.engine.scope import ScopePlan
+from textlabel.engine.shared_features import Store
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
@@ -84,7 +83,7 @@ def adapt(
     budget: float = BUDGET,
     fixed_layers: bool = False,
     backend: str = "torch",
-    cache: Path | None = None,
+    cache: Store | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 30.0,
 ) -> Bundle:
@@ -160,6 +159,11 @@ def adapt(
 
 
 def _check(task: Task, recipe: Recipe) -> None:
+    if recipe.reads_tasks:
+        raise RecipeError(
+            f"recipe {recipe.name!r} trains a backbone on several tasks, not a classifier: run `textlabel "
+            "train-backbone` with it, and fit another recipe on the backbone that it writes"
+        )
     if task.schema.kind not in recipe.kinds:
         raise RecipeError(
             f"recipe {recipe.name!r} learns from {' or '.join(sorted(recipe.kinds))} labels, these are "
@@ -375,10 +379,10 @@ def _fingerprint(
     return {
         "recipe": recipe.to_dict(),
         "seed": seed,
-        "rows": _digest(task.texts, task.targets),
-        "validation": _digest(texts, targets),
-        "partial": _digest(partial, candidates),
-        "unlabeled": _digest(task.unlabeled, [None] * len(task.unlabeled)),
+        "rows": rows_digest(task.texts, task.targets),
+        "validation": rows_digest(texts, targets),
+        "partial": rows_digest(partial, candidates),
+        "unlabeled": rows_digest(task.unlabeled, [None] * len(task.unlabeled)),
         "schema": task.schema.to_json(),
         "backbone": {
             k: v for k, v in asdict(backbone.info).items() if k not in ("name", "origin", "license")
@@ -387,11 +391,3 @@ def _fingerprint(
         "processes": accelerator().num_processes,
         "precision": accelerator().mixed_precision,
     }
-
-
-def _digest(texts: Sequence[str], targets: Iterable[Any]) -> str:
-    digest = hashlib.sha256()
-    for text, target in zip(texts, targets, strict=True):
-        told = target.tolist() if np.ndim(target) else target  # an array leaves out what is in its middle
-        digest.update(f"{told!r}\x1f{text}\x1e".encode())
-    return digest.hexdigest()

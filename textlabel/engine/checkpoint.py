@@ -6,14 +6,17 @@ The file's metadata holds the loop's state and a fingerprint of everything that 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from textlabel.errors import TrainingError
 
@@ -133,6 +136,15 @@ class Checkpoint:
                 f"{self.path}: this checkpoint belongs to another run; different: {', '.join(differ)}. "
                 "Repeat that run's command to resume it, or delete the folder to start anew"
             )
+
+
+def rows_digest(texts: Sequence[str], targets: Iterable[Any]) -> str:
+    """Return a sha256 (hex) that tells labeled rows from others, for a fingerprint."""
+    digest = hashlib.sha256()
+    for text, target in zip(texts, targets, strict=True):
+        told = target.tolist() if np.ndim(target) else target  # an array leaves out what is in its middle
+        digest.update(f"{told!r}\x1f{text}\x1e".encode())
+    return digest.hexdigest()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -207,6 +207,19 @@ def open_cache(
     backend, folder : plugin, and the files that it needs.
     device : kind of device that it runs on.
     """
+    name = space_of(classifier, backend, folder, device)
+    return None if name is None else open_space(root / name, classifier, backend)
+
+
+def open_space(space: Path, classifier: Classifier, backend: str) -> FeatureCache:
+    """Return the space in a folder that `space_of` named."""
+    trained = "" if classifier.untouched else ", trained"
+    tells = {"backbone": f"{classifier.info.public_name}{trained}", "backend": backend}
+    return FeatureCache(space, classifier.head.in_features, tells)
+
+
+def space_of(classifier: Classifier, backend: str, folder: Path | None, device: str) -> str | None:
+    """Return the name of the space of a classifier's body; None where there is none, as `open_cache` says."""
     if classifier.info.kind == "static":
         return None
     try:
@@ -214,10 +227,7 @@ def open_cache(
     except OSError as error:
         log.warning("features are not cached: %s", error)  # nobody can tell which backbone this was
         return None
-    name = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
-    trained = "" if classifier.untouched else ", trained"
-    tells = {"backbone": f"{classifier.info.public_name}{trained}", "backend": backend}
-    return FeatureCache(root / name, classifier.head.in_features, tells)
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def feature_facts(classifier: Classifier, backend: str, folder: Path | None, device: str) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from textlabel import registry
 from textlabel.engine.predict import predict
 from textlabel.engine.run import same_on_all_processes
+from textlabel.engine.shared_features import Store
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
@@ -69,7 +69,7 @@ def adapt_to_names(
     off_map: str = DEFAULT_OFF_MAP,
     sets: SetPlan = SetPlan(),  # noqa: B008 - frozen
     backend: str = "torch",
-    cache: Path | None = None,
+    cache: Store | None = None,
 ) -> Bundle:
     """Return an uncalibrated classifier made of class names, and of a corpus without labels if there is one.
 

@@ -63,6 +63,10 @@ def make_players(
             module.to(next(classifier.parameters()).device)
             prefix = f"objective{number}."
             parameters[player] |= {prefix + name: p for name, p in module.named_parameters()}
+            if player == MODEL:  # beside the classifier, so a head of some kind
+                rates |= {
+                    prefix + name: _rate("head.", {}, training) for name, _ in module.named_parameters()
+                }
             buffers[player] |= {prefix + name: b for name, b in module.named_buffers()}
     return {name: _player(parameters[name], buffers[name], rates, training) for name in names}
 

@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from textlabel import registry
 from textlabel.batching import Padded, by_length, pad, share
-from textlabel.engine.feature_cache import open_cache, text_keys
+from textlabel.engine.feature_cache import text_keys
 from textlabel.engine.process import accelerator, sum_over_processes
+from textlabel.engine.shared_features import Store, open_store
 from textlabel.errors import PluginError, TrainingError
 from textlabel.models.backbone import encode
 from textlabel.models.windows import make_windows
@@ -30,6 +31,7 @@ from textlabel.types import IntArray
 if TYPE_CHECKING:
     from textlabel.engine.feature_cache import FeatureCache
     from textlabel.engine.segments import Keys
+    from textlabel.engine.shared_features import SharedSpace
     from textlabel.models.classifier import Classifier
 
 log = logging.getLogger("textlabel")
@@ -49,7 +51,7 @@ def predict(
     *,
     backend: str = "torch",
     token_budget: int = 0,
-    cache: Path | None = None,
+    cache: Store | None = None,
     progress: Progress | None = None,
 ) -> tuple[Float32, Float32]:
     """Return logits (n, k) and features (n, d) of texts, on every process.
@@ -58,7 +60,8 @@ def predict(
     ----------
     backend : plugin that runs the forward pass.
     token_budget : padded tokens a batch; 0: what suits the backend. Changes speed, not the labels.
-    cache : folder of the feature cache (`textlabel.engine.feature_cache.cache_folder`); None: without.
+    cache : folder of the feature cache (`textlabel.engine.feature_cache.cache_folder`), or what models share
+        (`textlabel.engine.shared_features`); None: without.
     progress : called with (rows done, rows) after each batch.
     """
     featurizer = Featurizer(classifier, backend, token_budget, cache=cache)
@@ -102,7 +105,7 @@ class Featurizer:
         backend: str = "torch",
         token_budget: int = 0,
         folder: Path | None = None,
-        cache: Path | None = None,
+        cache: Store | None = None,
     ) -> None:
         module = registry.load("backend", backend)
         if lacks := module.lacks():
@@ -117,9 +120,9 @@ class Featurizer:
         self._told_cut = False
         #: in how many windows each row of the last call was read, (n,); more than 1 for long ones only
         self.windows: IntArray = np.zeros(0, np.int64)
-        self.cache: FeatureCache | None = None
+        self.cache: FeatureCache | SharedSpace | None = None
         if cache is not None:
-            self.cache = open_cache(cache, classifier, backend, folder, accelerator().device.type)
+            self.cache = open_store(cache, classifier, backend, folder, accelerator().device.type)
 
     def features(
         self, texts: Sequence[str], progress: Progress | None = None, alone: bool = False
@@ -165,7 +168,7 @@ class Featurizer:
             self.cache.publish()
 
     def _look_up(
-        self, cache: FeatureCache | None, keys: Keys | None, found: Float32, crew: _Crew
+        self, cache: FeatureCache | SharedSpace | None, keys: Keys | None, found: Float32, crew: _Crew
     ) -> npt.NDArray[np.bool_]:
         """Fill rows that the cache knows, on every process, and return which they are, (n,)."""
         known = np.zeros(len(found), np.float32)

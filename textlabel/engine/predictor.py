@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from textlabel.engine.backend_choice import choose_backend, passes
 from textlabel.engine.cascade import Cascade, above, joined
 from textlabel.engine.predict import Featurizer, Float32, Progress, head_logits
+from textlabel.engine.shared_features import Store
 from textlabel.models.backend_fit import REFERENCE, BackendFit
 from textlabel.types import Predictions
 
@@ -45,7 +45,7 @@ class Predictor:
         self,
         bundle: Bundle,
         backend: str = REFERENCE,
-        cache: Path | None = None,
+        cache: Store | None = None,
         cascade: bool = False,
     ) -> None:
         self.bundle = bundle

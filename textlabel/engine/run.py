@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from textlabel.engine.loop import train
 from textlabel.engine.noise import Cleaner
 from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
+from textlabel.engine.shared_features import Store, folder_of
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
 from textlabel.models.ngrams import NGramModel
@@ -83,7 +83,7 @@ class Run:
     solved: HeadFit | None = None
     #: folder of the feature cache, which serves only the body as it came; vectors of frozen layers that
     #: memory cannot hold lie there for the time of a stage
-    cache: Path | None = None
+    cache: Store | None = None
     #: what is done with labels that are likely wrong: "keep", "prune" or "soft"
     noisy_labels: str = "keep"
     #: rows of the last fit whose labels were found wrong
@@ -264,7 +264,7 @@ class Run:
                 context,
                 derive_seed(self.seed, name),
                 checkpoint=self.checkpoint.stage(name),
-                spill=self.cache,
+                spill=folder_of(self.cache),
                 validate=validate if stage.training.patience else None,
                 progress=update,
             )

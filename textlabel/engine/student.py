@@ -18,7 +18,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ from textlabel.engine.head import REFERENCE_ROWS, STRENGTHS
 from textlabel.engine.optimize import Floats, Trial, logit_scale
 from textlabel.engine.predict import Float32, head_logits
 from textlabel.engine.predictor import Predictor
+from textlabel.engine.shared_features import Store
 from textlabel.errors import BackboneError, CorpusError, RecipeError
 from textlabel.models.backbone import Backbone, load_backbone
 from textlabel.models.backend_fit import REFERENCE
@@ -128,7 +128,7 @@ class Lesson:
         order = np.random.default_rng(seed).permutation(len(different))[:MOST]
         return cls(body, [different[i] for i in order], most_differ)
 
-    def trial(self, bundle: Bundle, trials: Sequence[Trial], cache: Path | None = None) -> Trial:
+    def trial(self, bundle: Bundle, trials: Sequence[Trial], cache: Store | None = None) -> Trial:
         """Return what became of a student that learned the labels of the reference backend.
 
         Parameters

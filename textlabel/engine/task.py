@@ -199,7 +199,7 @@ def read_descriptions(file: str | Path) -> dict[str, str]:
     ------
     CorpusError : no such file, or something else in it.
     """
-    return _read_object(file, "descriptions", '{"card_lost": "somebody lost a bank card"}')
+    return read_object(file, "descriptions", '{"card_lost": "somebody lost a bank card"}')
 
 
 def read_label_tree(file: str | Path) -> dict[str, Any]:
@@ -209,10 +209,12 @@ def read_label_tree(file: str | Path) -> dict[str, Any]:
     ------
     CorpusError : no such file, something else in it, or a name twice in one object.
     """
-    return _read_object(file, "a label tree", '{"card": ["lost", "stolen"], "loan": ["new"]}')
+    return read_object(file, "a label tree", '{"card": ["lost", "stolen"], "loan": ["new"]}')
 
 
-def _read_object(file: str | Path, what: str, example: str) -> dict[str, Any]:
+def read_object(file: str | Path, what: str, example: str) -> dict[str, Any]:
+    """Return one JSON object from a file; ``what`` and ``example`` tell in errors what is expected."""
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         if twice := {name for name in names if names.count(name) > 1}:

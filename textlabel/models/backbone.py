@@ -182,9 +182,8 @@ def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> Backb
     record = folder / "textlabel_backbone.json"
     if record.is_file():
         saved = json.loads(record.read_text(encoding="utf-8"))
-        found |= {
-            k: saved[k] for k in ("kind", "pooling", "normalize", "max_length", "license") if k in saved
-        }
+        known = ("kind", "pooling", "normalize", "max_length", "layers", "license")
+        found |= {k: saved[k] for k in known if k in saved}
     found |= {k: v for k, v in chosen.items() if v is not None}
     check_long(**{name: found[name] for name in ("on_long", "window_pooling") if name in found})
     if found["pooling"] not in ("mean", "cls"):

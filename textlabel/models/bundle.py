@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from textlabel import tasks
 from textlabel.errors import BundleError, RecipeError
 from textlabel.models.backbone import BackboneInfo, locate, open_folder, save_body, tokenizer_sha256
 from textlabel.models.backend_fit import BAND_UNIT, BackendFit
@@ -307,6 +308,12 @@ def _read_reference(folder: Path, files: Collection[str]) -> Reference | None:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
+    if tasks.are_in(path):
+        found = " or ".join(str(path / task) for task in tasks.read(path))
+        raise BundleError(
+            f"{path} holds a model for each of several tasks: take one, {found}, or all of them with "
+            "textlabel.MultiLabeler.load"
+        )
     if not (path / RECORD).is_file():
         raise BundleError(f"{path}: no {RECORD} here; expected a folder that `textlabel fit --out` wrote")
     try:

@@ -1,0 +1,172 @@
+"""The steps of a job where a model is of several tasks: each by the ordinary step, in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textlabel import tasks
+from textlabel.corpus.remote import is_url, shown
+from textlabel.errors import BundleError, ExportError, RecipeError
+from textlabel.multi_labeler import MultiLabeler, require_tasks
+from textlabel.places import OURS, require_free
+from textlabel.types import Summary
+
+if TYPE_CHECKING:
+    from textlabel.annotating import Annotate
+    from textlabel.labeler import Labeler
+    from textlabel.report.evaluation import Evaluation
+    from textlabel.steps import Evaluate, Fit
+
+log = logging.getLogger("textlabel")
+
+
+def learned(labeler: Labeler) -> Summary:
+    """Return what a summary tells of a fitted labeler."""
+    record = labeler.record()
+    return {
+        "backbone": record["backbone"]["name"],
+        "classes": list(labeler.schema.names),
+        "labels": record["labels"],
+        "tried": record.get("tried", []),
+        "calibrator": record["calibrator"],
+    }
+
+
+def fit_tasks(step: Fit) -> Summary:
+    """Fit a model of several tasks and return what there is to tell, by task."""
+    from textlabel.engine.process import accelerator
+
+    _refuse_of_one(step)
+    columns = tasks.parsed(step.task)
+    require_tasks(Path(step.out))
+    out = Path(step.out).resolve() if tasks.are_in(step.out) else require_free(step.out, BundleError)
+    checkpoint = out.with_name(f".{out.name}.checkpoint")
+    start = time.monotonic()
+    labeler = MultiLabeler(
+        columns,
+        step.backbone,
+        step.recipe,
+        descriptions=_by_task(step.descriptions, "descriptions", '{"topic": {"card": "about a bank card"}}'),
+        label_tree=_by_task(step.label_tree, "label_tree", '{"topic": {"card": ["lost"], "loan": ["new"]}}'),
+        **step.options(),
+    )
+    labeler.fit(
+        step.train, step.unlabeled or None, step.validation or None, checkpoint=checkpoint, **step.loading()
+    )
+    if step.forget_rows:
+        labeler.forget_rows()
+    labeler.save(out, self_contained=step.self_contained)
+    if accelerator().is_main_process:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    return {
+        "model": str(out),
+        "recipe": step.recipe,
+        "tasks": {task: learned(one) for task, one in labeler.labelers.items()},
+        "processes": accelerator().num_processes,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def _refuse_of_one(step: Fit) -> None:
+    """Refuse what is of one task alone."""
+    if not step.train:
+        raise RecipeError("several tasks learn from labeled rows: give them, or fit each task by itself")
+    for key, told in (
+        ("label_column", "each task names its own"),
+        ("classes", "the labels of each task tell its classes"),
+        ("ordered", "in Python, textlabel.MultiLabeler(ordered={task: [...]}) takes it"),
+        ("reject_file", "it is of one task"),
+        ("budget", "it is time to train the backbone in, which several tasks share as it is"),
+    ):
+        if getattr(step, key) != getattr(type(step), key):
+            raise RecipeError(f"{key} is not for several tasks ({told}): leave it out")
+
+
+def _by_task(file: str, key: str, example: str) -> dict[str, Any] | None:
+    from textlabel.engine.task import read_object
+
+    if not file:
+        return None
+    found = read_object(file, f"{key} by task", example)
+    if wrong := [task for task, value in found.items() if not isinstance(value, dict)]:
+        raise RecipeError(
+            f"{file}: {wrong[0]!r} holds no object; expected one for each task, such as {example}"
+        )
+    return found
+
+
+def annotate_tasks(step: Annotate) -> Summary:
+    """Annotate a corpus for every task of a model, each into a folder of its own below ``out``.
+
+    Features come from the feature cache for all tasks but the first. A killed run goes on when it is
+    repeated, in the task that it was at.
+    """
+    from textlabel.corpus.load import read_rows
+    from textlabel.engine.process import accelerator
+
+    columns, out = tasks.read(step.model), _task_folder(step)
+    gold = read_rows(step.gold, text_column=step.text_column) if step.gold else None
+    trees = [task for task in columns if _has_tree(Path(step.model) / task)]
+    if accelerator().is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        tasks.write(out, columns)
+    found: dict[str, Summary] = {}
+    for task, column in columns.items():
+        log.info("task %r", task)
+        one = replace(
+            step,
+            model=str(Path(step.model) / task),
+            out=str(out / task),
+            label_column=column,
+            back_off=step.back_off if task in trees or not trees else 0.0,
+        )
+        found[task] = one.label(gold)
+    return {"annotations": str(out), "tasks": found}
+
+
+def _task_folder(step: Annotate) -> Path:
+    """Return where the folders of the tasks go, or say now why they cannot."""
+    if is_url(step.out):
+        raise ExportError(
+            f"{shown(step.out)} is a URL, and a model of several tasks writes folders on a disk: choose "
+            f"a path, or annotate task by task ({step.model}/TASK)"
+        )
+    for key in ("push_to_hub", "resume"):
+        if getattr(step, key):
+            told = "an unfinished run goes on in any case" if key == "resume" else "publish task by task"
+            raise RecipeError(f"{key} is not for a model of several tasks ({told}): leave it out")
+    out = Path(step.out).expanduser().resolve()
+    if not tasks.are_in(out):
+        require_free(out, ExportError)
+        if (out / OURS).is_file():
+            raise ExportError(f"{out} holds an earlier output of one task: choose another folder")
+    for task in tasks.read(step.model):
+        if (out / task).exists():
+            require_free(out / task, ExportError)
+    return out
+
+
+def _has_tree(model: Path) -> bool:
+    try:
+        record = json.loads((model / OURS).read_text(encoding="utf-8"))
+        return bool(record["schema"].get("parents"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # the step that loads the model says what is wrong with it
+
+
+def evaluate_tasks(step: Evaluate) -> dict[str, Evaluation]:
+    """Return the evaluation of every task below a folder, each on the gold rows that have a label of it."""
+    from textlabel.corpus.load import read_rows
+
+    columns = tasks.read(step.annotations)
+    gold = read_rows(step.gold, text_column=())
+    return {
+        task: replace(step, annotations=str(Path(step.annotations) / task), label_column=column).compare(gold)
+        for task, column in columns.items()
+    }
