@@ -394,7 +394,6 @@ def _plugins(value: Any) -> tuple[Plugin, ...]:
 def _stage_keys(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     known: Sequence[str] = ["tune", "objective", "rows", "augment", *(f.name for f in fields(Training))]
     unknown_keys(table, set(known), f"{where}: [[stage]]")
-    for key in ("tune", "objective"):
-        if key not in table:
-            raise RecipeError(f"[[stage]] has no {key!r}")
+    if missing := {"tune", "objective"} - set(table):
+        raise RecipeError(f"[[stage]] has no {max(missing)!r}")
     return dict(table)
