@@ -167,10 +167,10 @@ def _equal_rows(coordinates: FloatArray, most: float = 1e-3) -> tuple[IntArray, 
 
 
 def best_scale(outputs: FloatArray, soft: FloatArray) -> tuple[float, float]:
-    """Return the factor, within e^5, that makes logits of outputs (n, k), and their mean loss in nats.
+    """Return the factor that makes logits of outputs (n, k), and their mean loss in nats.
 
-    Without limits it were infinite where every row is right; so the targets say that one row of n + 1 may be
-    of any class.
+    It leaves them between e^-5 and e^5 in size. Without limits it were infinite where every row is right; so
+    the targets say that one row of n + 1 may be of any class.
 
     Parameters
     ----------
@@ -186,15 +186,16 @@ def best_scale(outputs: FloatArray, soft: FloatArray) -> tuple[float, float]:
 
     n, k = soft.shape
     wanted = (n * soft + 1 / k) / (n + 1)
+    size = float(outputs.std()) or 1.0
 
     def loss(log_scale: float) -> float:
-        logits = outputs * np.exp(log_scale)
+        logits = outputs * (np.exp(log_scale) / size)
         logits -= logits.max(axis=1, keepdims=True)
         log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         return float(-(wanted * log_p).sum(axis=1).mean())
 
     best = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
-    return float(np.exp(best.x)), float(best.fun)
+    return float(np.exp(best.x)) / size, float(best.fun)
 
 
 def _columns(targets: FloatArray) -> FloatArray:
