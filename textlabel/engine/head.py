@@ -15,7 +15,7 @@ from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import splittable
 from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
-from textlabel.models.heads import Linear, best_scale, one_hot
+from textlabel.models.heads import Linear, one_hot, unit_scale
 from textlabel.models.propagation import Propagation
 from textlabel.recipe import Plugin, Stage, options_of
 from textlabel.trust.calibration import softmax
@@ -245,13 +245,13 @@ class _Fitter:
 
     def _risk(self, logits: FloatArray, targets: npt.NDArray[Any]) -> float:
         tempered = self.tempered
-        return best_scale(logits, one_hot(targets, self.classes))[1] if tempered else risk(logits, targets)
+        return unit_scale(logits, one_hot(targets, self.classes))[1] if tempered else risk(logits, targets)
 
     def scaled(self, heads: Sequence[Linear]) -> list[Linear]:
         """Return the head and its members by the one factor on logits that suits rows not trained on best."""
         seen = self.everything[self.judged]
         soft = one_hot(self.targets[seen], self.classes)
-        factor, _ = best_scale(self.out_of_fold(seen, heads[1:]), soft)
+        factor, _ = unit_scale(self.out_of_fold(seen, heads[1:]), soft)
         return [Linear(factor * one.weight, factor * one.bias) for one in heads]
 
     def spread(

@@ -167,10 +167,10 @@ def _equal_rows(coordinates: FloatArray, most: float = 1e-3) -> tuple[IntArray, 
 
 
 def best_scale(outputs: FloatArray, soft: FloatArray) -> tuple[float, float]:
-    """Return the factor that makes logits of outputs (n, k), and their mean loss in nats.
+    """Return the factor, within e^5, that makes logits of outputs (n, k), and their mean loss in nats.
 
-    It leaves them between e^-5 and e^5 in size. Without limits it were infinite where every row is right; so
-    the targets say that one row of n + 1 may be of any class.
+    Without limits it were infinite where every row is right; so the targets say that one row of n + 1 may be
+    of any class.
 
     Parameters
     ----------
@@ -186,16 +186,29 @@ def best_scale(outputs: FloatArray, soft: FloatArray) -> tuple[float, float]:
 
     n, k = soft.shape
     wanted = (n * soft + 1 / k) / (n + 1)
-    size = float(outputs.std()) or 1.0
 
     def loss(log_scale: float) -> float:
-        logits = outputs * (np.exp(log_scale) / size)
+        logits = outputs * np.exp(log_scale)
         logits -= logits.max(axis=1, keepdims=True)
         log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         return float(-(wanted * log_p).sum(axis=1).mean())
 
     best = minimize_scalar(loss, bounds=(-5, 5), method="bounded")
-    return float(np.exp(best.x)) / size, float(best.fun)
+    return float(np.exp(best.x)), float(best.fun)
+
+
+def unit_scale(outputs: FloatArray, soft: FloatArray) -> tuple[float, float]:
+    """Return what `best_scale` does, of outputs that may be of any size: they are brought to that of 1 first.
+
+    Examples
+    --------
+    >>> scale, loss = unit_scale(np.array([[1e6, 0.0]] * 3), np.eye(2)[[0, 0, 1]])
+    >>> round(scale * 1e6, 2), round(loss, 2)
+    (0.51, 0.66)
+    """
+    size = float(outputs.std()) or 1.0
+    scale, loss = best_scale(outputs / size, soft)
+    return scale / size, loss
 
 
 def _columns(targets: FloatArray) -> FloatArray:
