@@ -6,6 +6,9 @@ Three contenders: `head` on the last layer, `auto` that knows the labeled rows a
 also reads the texts which are to be labeled, without their labels. Labels of test rows are seen by neither
 training, choice nor calibration. Features are looked up in a cache, so seconds here would say nothing:
 `few_labels_speed.py` measures them.
+
+`ece_if_perfect` is the calibration error that the same confidences would show if each of them were exact:
+what chance alone makes of so few test rows.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from textlabel.engine.predict import predict
 from textlabel.engine.run import Task
 from textlabel.models.backbone import Backbone, load_backbone
 from textlabel.recipe import Recipe
-from textlabel.trust.metrics import ece, macro_f1
+from textlabel.trust.metrics import ece, ece_if_perfect, macro_f1
 from textlabel.types import LabelSchema
 
 POOL, TEST = 4000, 2000
@@ -53,7 +56,7 @@ def score(
     logits, _ = predict(bundle.classifier, split.test, cache=cache)
     assert bundle.calibrator is not None
     probabilities = bundle.calibrator.apply(logits.astype(np.float64))
-    labels = probabilities.argmax(axis=1)
+    labels, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     right = labels == split.test_labels
     tried = bundle.record.get("tried", [])
     return {
@@ -63,7 +66,8 @@ def score(
         "seed": seed,
         "accuracy": round(float(right.mean()), 4),
         "macro_f1": round(macro_f1(split.test_labels, labels, len(split.classes)), 4),
-        "ece": round(ece(probabilities.max(axis=1), right), 4),
+        "ece": round(ece(sure, right), 4),
+        "ece_if_perfect": round(ece_if_perfect(sure), 4),
         "chosen": [f"{t['name']}, {t['layers']} layers" for t in tried if t["verdict"] == "chosen"],
         "floor": next((t["accuracy"] for t in tried if t["name"] == FLOOR), None),
     }
@@ -117,7 +121,7 @@ def report(rows: list[dict[str, Any]], contender: str, many: bool) -> None:
     """Print means over sets of the means over draws."""
     picked = [r for r in rows if r["contender"] == contender and (r["per_class"] > 16) == many]
     names = dict.fromkeys(r["set"] for r in picked)
-    for key in ("accuracy", "macro_f1", "ece"):
+    for key in ("accuracy", "macro_f1", "ece", "ece_if_perfect"):
         means = [np.mean([r[key] for r in picked if r["set"] == name]) for name in names]
         print(f"{'many' if many else 'few'} {contender} {key}: {np.mean(means):.4f} over {len(means)} sets")
 

@@ -15,7 +15,7 @@ from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import splittable
 from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
-from textlabel.models.heads import Linear
+from textlabel.models.heads import Linear, one_hot, unit_scale
 from textlabel.models.propagation import Propagation
 from textlabel.recipe import Plugin, Stage, options_of
 from textlabel.trust.calibration import softmax
@@ -32,7 +32,6 @@ NEAR = 11.0
 TWIN_PAIRS = 4
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
 CHOOSING_ROWS = 4000
-
 Key = TypeVar("Key")
 
 #: from rows to those of them to train on, with what each is to be: a class, a score or (m, k) probabilities
@@ -109,8 +108,8 @@ def fit_head(
 ) -> HeadFit:
     """Return the head of a solvable stage, fitted on all rows, with its out-of-fold logits.
 
-    Folds are fewer where there are fewer distinct texts. Rows of a class with a single text are in no fold:
-    every head trains on them, and their logits are 0.
+    Folds are fewer where there are fewer distinct texts. Rows of a class with a single text are in none: all
+    heads train on them, and their logits are 0.
 
     Parameters
     ----------
@@ -136,6 +135,8 @@ def fit_head(
     kind, l2 = fitter.choose(weights, strengths)
     members: Sequence[Linear] = fitter.by_fold(fitter.everything, kind, [l2])[0]
     head = fitter.fit(fitter.everything, kind, [l2])[0]
+    if fitter.tempered and fitter.count:
+        head, *members = fitter.scaled([head, *members])
     alpha = 0.0
     if tune.spread and aside.unlabeled is not None:
         alpha, head, members = fitter.spread(tune.spread, head, members)
@@ -165,6 +166,7 @@ class _Fitter:
                 "such as cross_entropy"
             )
         self.module, self.options = found[0], options_of("objective", found[1])
+        self.tempered = getattr(self.module, "TEMPERED", False)
         self.features, self.targets, self.classes = features, targets, classes
         self.seed, self.clean, self.aside, self.mixings = seed, clean, aside, mixings
         if not takes_mixing(self.module):
@@ -207,7 +209,9 @@ class _Fitter:
         some = self.everything
         if len(some) > CHOOSING_ROWS:
             some = np.sort(np.random.default_rng(self.seed).permutation(some)[:CHOOSING_ROWS])
-        if hasattr(self.module, "left_out_losses") and self._learns_from_rows_alone(weights):
+        # a row left out must be left out of everything, and be judged by its label as given
+        alone = self.clean is None and self.aside.copies is None and not any(weights)
+        if hasattr(self.module, "left_out_losses") and alone:
             scaled = _per_row(self.module, strengths, len(some))
             x, y = self.features[some], self.targets[some]
             losses = self.module.left_out_losses(x, y, self.classes, scaled)
@@ -235,9 +239,20 @@ class _Fitter:
         for kind in kinds:
             for l2, members in zip(strengths, self.by_fold(some, kind, strengths), strict=True):
                 logits = self.out_of_fold(seen, members)
-                if (now := risk(logits, self.targets[seen])) < least:
+                if (now := self._risk(logits, self.targets[seen])) < least:
                     least, found = now, (kind, l2, logits)
         return found
+
+    def _risk(self, logits: FloatArray, targets: npt.NDArray[Any]) -> float:
+        tempered = self.tempered
+        return unit_scale(logits, one_hot(targets, self.classes))[1] if tempered else risk(logits, targets)
+
+    def scaled(self, heads: Sequence[Linear]) -> list[Linear]:
+        """Return the head and its members by the one factor on logits that suits rows not trained on best."""
+        seen = self.everything[self.judged]
+        soft = one_hot(self.targets[seen], self.classes)
+        factor, _ = unit_scale(self.out_of_fold(seen, heads[1:]), soft)
+        return [Linear(factor * one.weight, factor * one.bias) for one in heads]
 
     def spread(
         self, alphas: Sequence[float], head: Linear, members: Sequence[Linear]
@@ -255,10 +270,6 @@ class _Fitter:
         losses = {a: tempered_losses(self.out_of_fold(rows, m), self.targets[rows]) for a, m in tried.items()}
         alpha = least_by_far(losses) if self.count else alphas[0]
         return alpha, learned(alpha, head, None), tried[alpha]
-
-    def _learns_from_rows_alone(self, weights: Sequence[float]) -> bool:
-        """Return whether a row left out is left out of everything, and is judged by its label as given."""
-        return self.clean is None and self.aside.copies is None and not any(weights)
 
     def _wanted(self, rows: IntArray) -> tuple[IntArray, npt.NDArray[Any]]:
         return (rows, self.targets[rows]) if self.clean is None else self.clean(rows)
@@ -305,15 +316,12 @@ def takes_mixing(module: ModuleType) -> bool:
 
 
 def _mixing(mixing: FloatArray | None) -> dict[str, FloatArray]:
-    """Return what a solver is told beside the rows; objectives that know of no structure are told nothing."""
+    """Return what a solver that knows of structure is told beside the rows."""
     return {} if mixing is None else {"mixing": mixing}
 
 
 def tempered_losses(logits: FloatArray, targets: npt.NDArray[Any]) -> FloatArray:
-    """Return negative log-likelihoods (n,) at the temperature that suits the rows best.
-
-    Heads of different kinds are compared by it: how sure they are is the calibrator's business.
-    """
+    """Return losses (n,) at the temperature that suits the rows best: how sure a head is does not count."""
     from scipy.optimize import minimize_scalar
 
     def losses(log_scale: float) -> FloatArray:
@@ -356,10 +364,8 @@ def twin_heads(
 ) -> Twins:
     """Return pairs of heads of a solvable stage, each fitted on half of the rows and half of the features.
 
-    A solved head has neither a seed nor an order of its rows, so only other rows make it another head. Heads
-    that read the same features still err together; halves of the features, drawn at random, part them
-    further. Each pair halves both anew. Arguments are those of `fit_head`, and ``l2`` and ``mixing`` what it
-    chose.
+    Solved heads have no seed: other rows make another head, and other features part them further. Each pair
+    halves both anew. Arguments are those of `fit_head`; ``l2`` and ``mixing`` are what it chose.
     """
     found = solver(stage)
     assert found is not None
@@ -379,9 +385,7 @@ def twin_heads(
 
 
 def risk(outputs: FloatArray, targets: IntArray | FloatArray) -> float:
-    """Return the mean negative log-likelihood (nats) of classes, or the mean squared error of scores.
-
-    Of targets (n, k), 0 and 1, it is the mean over rows and classes.
+    """Return the mean negative log-likelihood (nats) of classes, (n,) or (n, k), or squared error of scores.
 
     Examples
     --------

@@ -197,6 +197,20 @@ def best_scale(outputs: FloatArray, soft: FloatArray) -> tuple[float, float]:
     return float(np.exp(best.x)), float(best.fun)
 
 
+def unit_scale(outputs: FloatArray, soft: FloatArray) -> tuple[float, float]:
+    """Return what `best_scale` does, of outputs that may be of any size: they are brought to that of 1 first.
+
+    Examples
+    --------
+    >>> scale, loss = unit_scale(np.array([[1e6, 0.0]] * 3), np.eye(2)[[0, 0, 1]])
+    >>> round(scale * 1e6, 2), round(loss, 2)
+    (0.51, 0.66)
+    """
+    size = float(outputs.std()) or 1.0
+    scale, loss = best_scale(outputs / size, soft)
+    return scale / size, loss
+
+
 def _columns(targets: FloatArray) -> FloatArray:
     y = np.asarray(targets, dtype=np.float64)
     return y[:, None] if y.ndim == 1 else y

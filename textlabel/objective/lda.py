@@ -21,6 +21,8 @@ NAME = "lda"
 ROLES = frozenset({"labeled"})
 LABEL_KINDS = frozenset({"single"})
 NEEDS_PARTS = frozenset({"head"})
+#: with fewer rows than features the log-posteriors are a hundred times too large: folds tell how much
+TEMPERED = True
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from textlabel.cli.app import app
 from textlabel.engine.head import REFERENCE_ROWS, STRENGTHS, Aside, fit_head
 from textlabel.errors import RecipeError
-from textlabel.models.heads import leave_one_out, ridge
+from textlabel.models.heads import Linear, best_scale, leave_one_out, ridge
 from textlabel.objective import lda, prototype
 from textlabel.objective import ridge as one_hot_ridge
 from textlabel.recipe import Recipe, Stage
@@ -141,6 +141,35 @@ def test_the_penalty_of_ridge_is_chosen_by_leaving_rows_out():
     names = Aside(names=np.eye(3, 100))
     named = Stage.of(tune={"name": "head", "name_weights": [0, 3]}, objective="ridge")
     assert fit_head(x, y, np.arange(60), 3, named, 0, aside=names).name_weight in (0, 3)
+
+
+def test_lda_is_as_sure_as_it_is_right_where_features_outnumber_rows():
+    x, y = rows(1024, 1500, seed=1)
+    few, stage = slice(24), Recipe.load("lda").stages[0]
+    found = fit_head(x[few], y[few], np.arange(24), 3, stage, 0)
+    [raw] = lda.fit_linear(x[few], y[few], 3, [found.l2], lda.Options())
+    outputs = {"fitted": found.head(x[24:]), "raw": raw(x[24:])}
+    sure = {k: np.exp(log_softmax(z, axis=1)).max(axis=1).mean() for k, z in outputs.items()}
+    right = np.mean(outputs["fitted"].argmax(axis=1) == y[24:])
+    assert sure["raw"] > 0.95 > right + 0.2  # what the formula says by itself
+    assert abs(sure["fitted"] - right) < 0.15
+    assert best_scale(found.out_of_fold, np.eye(3)[y[few]])[0] == pytest.approx(1.0, abs=0.05)
+    logits = [found.members[0](x), found.head(x)]
+    assert np.abs(logits[0]).mean() == pytest.approx(np.abs(logits[1]).mean(), rel=0.5)  # one factor for all
+
+
+def test_the_strength_of_lda_is_chosen_whatever_the_scale_of_its_outputs(monkeypatch):
+    x, y = rows(48, 300, seed=2)
+    stage, usual = Recipe.load("lda").stages[0], lda.fit_linear
+
+    def louder(*given):
+        return [Linear(5 * head.weight, 5 * head.bias) for head in usual(*given)]
+
+    before = fit_head(x, y, np.arange(48), 3, stage, 0)
+    monkeypatch.setattr(lda, "fit_linear", louder)
+    after = fit_head(x, y, np.arange(48), 3, stage, 0)
+    assert after.l2 == before.l2
+    np.testing.assert_allclose(after.head.weight, before.head.weight, rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["lda", "prototype", "ridge"])
