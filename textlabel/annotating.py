@@ -148,31 +148,16 @@ class Annotate:
         ----------
         gold_of_all : gold rows that were read, of which some may have no label of this task.
         """
-        from textlabel.engine.annotate import check_back_off
         from textlabel.engine.process import accelerator
         from textlabel.engine.shards import Objects
-        from textlabel.export.csv import check_joined
 
         out, cluster = self._out(), self._cluster()
         unfinished = Objects(out.beside("annotate"))
         if cluster is not None and out.in_repository:
             log.warning("shards are kept in %s: all nodes must reach that, too", unfinished.shown)
-        labeler = Labeler.from_pretrained(
-            self.model, backend=self.backend, cascade=self.cascade, cache=self.cache
-        )
-        if self.on_long or self.window_pooling:
-            labeler.read_long(self.on_long, self.window_pooling)
-        used = labeler.predictor.fit.backend  # fails here, before any row
-        labeler.bundle.accepts_from(self.min_confidence)  # and so do these
-        if self.out_of_scope_rate:
-            labeler.bundle.scope.threshold(self.out_of_scope_rate)
-        check_back_off(self.back_off or None, labeler.schema)
-        if self.correct_label_shift:
-            labeler.bundle.measured("a correction for class shares")  # fails before hours of work
-        if self.format == "csv" and labeler.schema.kind == "multi":
-            check_joined(labeler.schema.names)
+        labeler, gold = self.ready(gold_of_all)
         corpus, rejects = self._corpus()
-        gold, embeddings = self._gold(labeler.schema, gold_of_all), self._reads_embeddings(labeler, corpus)
+        embeddings = self._reads_embeddings(labeler, corpus)
         goes_on = self._goes_on(unfinished)
         start = time.monotonic()
         predictions = labeler.predict(
@@ -199,12 +184,35 @@ class Annotate:
             "decisions": {name: _count(rows, "decision")[name] for name in DECISIONS},
             "estimated_accuracy": None if estimate is None else str(estimate),
             "label_shift": None if shift is None else shift.to_json(labeler.schema.names),
-            "backend": used,
+            "backend": labeler.predictor.fit.backend,
             "by_student": labeler.predictor.by_student if self.cascade else None,
             "from_cache": labeler.predictor.from_cache,
             "processes": accelerator().num_processes,
             "texts_per_second": None if goes_on else round(len(rows) / seconds, 1),
         }
+
+    def ready(self, gold_of_all: Rows | None = None) -> tuple[Labeler, Dataset | None]:
+        """Return the model and the gold rows; what they do not allow fails here, before any row is read."""
+        from textlabel.engine.annotate import check_back_off
+        from textlabel.engine.order import order_column
+        from textlabel.export.csv import check_joined
+
+        labeler = Labeler.from_pretrained(
+            self.model, backend=self.backend, cascade=self.cascade, cache=self.cache
+        )
+        if self.on_long or self.window_pooling:
+            labeler.read_long(self.on_long, self.window_pooling)
+        labeler.predictor  # noqa: B018 - made when it is asked for, which fails where its backend is missing
+        labeler.bundle.accepts_from(self.min_confidence)
+        if self.out_of_scope_rate:
+            labeler.bundle.scope.threshold(self.out_of_scope_rate)
+        check_back_off(self.back_off or None, labeler.schema)
+        order_column(self.order_by, COLUMNS, labeler.bundle)
+        if self.correct_label_shift:
+            labeler.bundle.measured("a correction for class shares")
+        if self.format == "csv" and labeler.schema.kind == "multi":
+            check_joined(labeler.schema.names)
+        return labeler, self._gold(labeler.schema, gold_of_all)
 
     def _out(self) -> Output:
         out = Output(self.out, ExportError)
@@ -324,6 +332,9 @@ class Annotate:
         source, separator = cast("Any", self.gold), self.label_separator or None
         if rows_of_all is not None:
             source = labeled_rows(rows_of_all, self.label_column, schema.kind)
+            if not source.table.num_rows:
+                log.warning("%s: no row has a label in column %r", self.gold, self.label_column)
+                return None
             separator = separator if schema.kind == "multi" else None
         return load_corpus(
             source,

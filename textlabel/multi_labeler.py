@@ -131,7 +131,7 @@ class MultiLabeler:
             log.info("task %r: %d of %d rows have a label of it", task, len(part.table), len(rows.table))
         with self._shared.kept():
             for task, labeler in self.labelers.items():
-                with _named(task):
+                with named(task):
                     labeler.fit(
                         parts[task],
                         texts,
@@ -186,7 +186,7 @@ class MultiLabeler:
         texts, parts = rows.select_columns(["id", "text"]), []
         with self._shared.kept():
             for task, labeler in self.labelers.items():
-                with _named(task):
+                with named(task):
                     made = labeler.annotate(
                         texts,
                         min_confidence=_of(min_confidence, task, None),
@@ -224,7 +224,7 @@ class MultiLabeler:
         labeled = self.annotate(read, text_column=text_column, **loading)
         found = {}
         for task, labeler in self.labelers.items():
-            with _named(task):
+            with named(task):
                 found[task] = labeler.evaluate(
                     of_task(labeled, task),
                     gold[task],
@@ -281,7 +281,7 @@ class MultiLabeler:
         """Return a labeler from a folder that `save` wrote; it gives the same labels."""
         found = cls(task_folder.read(folder), cache=cache)
         for task in found.tasks:
-            with _named(task):
+            with named(task):
                 found.labelers[task] = Labeler.load(
                     Path(folder) / task, backend=backend, cascade=cascade, cache=found._shared
                 )
@@ -305,7 +305,7 @@ class MultiLabeler:
 
         found = {}
         for task, column in self.tasks.items():
-            with _named(task):
+            with named(task):
                 found[task] = labeled_rows(rows, column, self._kind(task))
                 if not len(found[task].table):
                     raise CorpusError(
@@ -348,7 +348,7 @@ def _refuse_training(task: str, recipe: Recipe) -> None:
 
 
 @contextmanager
-def _named(task: str) -> Iterator[None]:
+def named(task: str) -> Iterator[None]:
     """Say in an error which task it is about."""
     try:
         yield

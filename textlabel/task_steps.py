@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from textlabel import tasks
 from textlabel.corpus.remote import is_url, shown
 from textlabel.errors import BundleError, ExportError, RecipeError
-from textlabel.multi_labeler import MultiLabeler, require_tasks
+from textlabel.multi_labeler import MultiLabeler, named, require_tasks
 from textlabel.places import OURS, require_free
+from textlabel.task_run import TaskRun
 from textlabel.types import Summary
 
 if TYPE_CHECKING:
@@ -104,52 +105,65 @@ def _by_task(file: str, key: str, example: str) -> dict[str, Any] | None:
 def annotate_tasks(step: Annotate) -> Summary:
     """Annotate a corpus for every task of a model, each into a folder of its own below ``out``.
 
-    Features come from the feature cache for all tasks but the first. A killed run goes on when it is
-    repeated, in the task that it was at.
+    What would fail for one task fails before any is labeled. A killed run goes on when it is repeated, in the
+    task that it was at; where files of the corpus changed, or lie on no disk of this machine, it begins
+    again with the first, whose features the feature cache then knows.
     """
     from textlabel.corpus.load import read_rows
     from textlabel.engine.process import accelerator
 
-    columns, out = tasks.read(step.model), _task_folder(step)
+    _refuse_of_one_corpus(step)
+    run = TaskRun(step, Path(step.out).expanduser().resolve())
     gold = read_rows(step.gold, text_column=step.text_column) if step.gold else None
-    trees = [task for task in columns if _has_tree(Path(step.model) / task)]
+    steps = {task: one for task, one in _by_tasks(step, run).items() if task not in run.done}
+    for task, one in steps.items():
+        with named(task):
+            one.ready(gold)
+    accelerator().wait_for_everyone()  # all have looked at the folder
     if accelerator().is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        tasks.write(out, columns)
-    found: dict[str, Summary] = {}
-    for task, column in columns.items():
+        run.begin()
+    for task, one in steps.items():
         log.info("task %r", task)
-        one = replace(
+        with named(task):
+            summary = one.label(gold)
+        if accelerator().is_main_process:
+            run.finish(task, summary)
+        run.done[task] = summary
+    if accelerator().is_main_process:
+        run.end()
+    return {"annotations": str(run.out), "tasks": {task: run.done[task] for task in run.columns}}
+
+
+def _by_tasks(step: Annotate, run: TaskRun) -> dict[str, Annotate]:
+    """Return the step of each task."""
+    model = Path(step.model)
+    trees = [task for task in run.columns if _has_tree(model / task)]
+    return {
+        task: replace(
             step,
-            model=str(Path(step.model) / task),
-            out=str(out / task),
+            model=str(model / task),
+            out=str(run.out / task),
             label_column=column,
             back_off=step.back_off if task in trees or not trees else 0.0,
         )
-        found[task] = one.label(gold)
-    return {"annotations": str(out), "tasks": found}
+        for task, column in run.columns.items()
+    }
 
 
-def _task_folder(step: Annotate) -> Path:
-    """Return where the folders of the tasks go, or say now why they cannot."""
+def _refuse_of_one_corpus(step: Annotate) -> None:
+    """Refuse what is of one annotated corpus alone."""
     if is_url(step.out):
         raise ExportError(
             f"{shown(step.out)} is a URL, and a model of several tasks writes folders on a disk: choose "
             f"a path, or annotate task by task ({step.model}/TASK)"
         )
-    for key in ("push_to_hub", "resume"):
-        if getattr(step, key):
-            told = "an unfinished run goes on in any case" if key == "resume" else "publish task by task"
+    for key, told in (
+        ("push_to_hub", "publish task by task"),
+        ("resume", "an unfinished run goes on in any case"),
+        ("label_column", "each task has the column that it was fitted with"),
+    ):
+        if getattr(step, key) != getattr(type(step), key):
             raise RecipeError(f"{key} is not for a model of several tasks ({told}): leave it out")
-    out = Path(step.out).expanduser().resolve()
-    if not tasks.are_in(out):
-        require_free(out, ExportError)
-        if (out / OURS).is_file():
-            raise ExportError(f"{out} holds an earlier output of one task: choose another folder")
-    for task in tasks.read(step.model):
-        if (out / task).exists():
-            require_free(out / task, ExportError)
-    return out
 
 
 def _has_tree(model: Path) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 
 import pytest
 from commands import run, told
 from datasets import load_from_disk
 from tiny import snippets
 
-from textlabel import Labeler, MultiLabeler
+from textlabel import Labeler, MultiLabeler, tasks
+from textlabel.annotating import Annotate
 from textlabel.errors import CorpusError
 from textlabel.job import Job
 from textlabel.task_columns import joined
@@ -199,10 +201,12 @@ def test_what_cannot_be_annotated(tmp_path):
         (("s3://bucket/out",), "is a URL, and a model of several tasks writes folders on a disk"),
         ((tmp_path / "out", "--push-to-hub", "a/b"), "push_to_hub is not for a model of several tasks"),
         ((tmp_path / "out", "--resume"), "an unfinished run goes on in any case"),
+        ((tmp_path / "out", "--label-column", "section"), "each task has the column that it was fitted with"),
+        (("m",), "is a model, not annotations"),
     ):
         assert message in run(*words, *more, code=1).stderr
     run("annotate", "gold.csv", "--model", "m/topic", "--out", tmp_path / "one")
-    assert "holds an earlier output of one task" in run(*words, tmp_path / "one", code=1).stderr
+    assert "holds no annotations for several tasks" in run(*words, tmp_path / "one", code=1).stderr
     run(*words, tmp_path / "out")
     refused = run("annotate", "gold.csv", "--model", "m/topic", "--out", tmp_path / "out", code=1).stderr
     assert "not an earlier output of textlabel" in refused
@@ -212,3 +216,62 @@ def test_other_commands_say_which_models_there_are():
     refused = run("optimize", "m", "--on", "gold.csv", code=1).stderr
     assert "holds a model for each of several tasks: take one, m/sentiment or m/topic" in refused
     assert Labeler.load("m/topic").schema.names == ("film", "phone")
+
+
+def stopped_in(monkeypatch, task):
+    """Let the run of one task end as if the command were killed; return what puts it right again."""
+    label = Annotate.label
+
+    def until(step, *given):
+        if step.model.endswith(task):
+            raise KeyboardInterrupt
+        return label(step, *given)
+
+    monkeypatch.setattr(Annotate, "label", until)
+    return lambda: monkeypatch.setattr(Annotate, "label", label)
+
+
+def test_a_stopped_run_goes_on_in_its_task(tmp_path, monkeypatch):
+    corpus, out = write(tmp_path / "corpus.csv", rows(30, 1)), tmp_path / "out"
+    words = ("annotate", corpus, "--model", "m", "--out", out)
+    go_on = stopped_in(monkeypatch, "topic")
+    run(*words, code=130)
+    assert not tasks.are_in(out)
+    assert "no textlabel.json here" in run("evaluate", out, "--gold", "gold.csv", code=1).stderr
+    made = (out / "sentiment" / "textlabel.json").stat().st_ino
+    go_on()
+    summary = told(*words)
+    assert list(summary["tasks"]) == ["sentiment", "topic"]
+    assert summary["tasks"]["sentiment"]["rows"] == 30
+    assert (out / "sentiment" / "textlabel.json").stat().st_ino == made
+    assert sorted(path.name for path in out.iterdir()) == ["sentiment", "tasks.json", "topic"]
+
+
+@pytest.mark.parametrize("change", ["corpus", "settings", "fresh"])
+def test_a_stopped_run_of_something_else_begins_again(tmp_path, monkeypatch, change):
+    corpus, out = write(tmp_path / "corpus.csv", rows(30, 1)), tmp_path / "out"
+    words = ["annotate", corpus, "--model", "m", "--out", out]
+    go_on = stopped_in(monkeypatch, "topic")
+    run(*words, code=130)
+    made = (out / "sentiment" / "textlabel.json").stat().st_ino
+    go_on()
+    if change == "corpus":
+        write(corpus, rows(31, 2))
+    words += {"corpus": [], "settings": ["--min-confidence", "0.7"], "fresh": ["--fresh"]}[change]
+    assert told(*words)["tasks"]["sentiment"]["rows"] == (31 if change == "corpus" else 30)
+    assert (out / "sentiment" / "textlabel.json").stat().st_ino != made
+
+
+def test_what_one_task_lacks_is_told_before_any_is_labeled(tmp_path):
+    shutil.copytree("m", tmp_path / "m")
+    (tmp_path / "m" / "topic" / "head.safetensors").write_bytes(b"")
+    refused = run("annotate", "gold.csv", "--model", tmp_path / "m", "--out", tmp_path / "out", code=1).stderr
+    assert "task 'topic'" in refused
+    assert not (tmp_path / "out").exists()
+
+
+def test_gold_rows_without_a_label_of_one_task(tmp_path):
+    gold = write(tmp_path / "gold.csv", [{**row, "section": ""} for row in rows(30, 1)])
+    shown = run("annotate", "gold.csv", "--model", "m", "--out", tmp_path / "out", "--gold", gold).stderr
+    assert "no row has a label in column 'section'" in shown
+    assert load_from_disk(tmp_path / "out" / "sentiment")["source"][:].count("human") == 24
