@@ -107,8 +107,8 @@ def named_sources(tasks: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for word in tasks:
-        name, _, source = word.partition("=")
-        if not name.strip() or not source.strip():
+        name, _, source = (part.strip() for part in word.partition("="))
+        if not name or not source:
             raise RecipeError(f"task {word!r}: expected NAME=FILE, such as emotions=emotions.jsonl")
         if name in found:
             raise RecipeError(

@@ -2,12 +2,13 @@
 
     python recipes/benchmarks/few_labels_saved.py --data FOLDER [--sets NAME ...] [--seeds 5]
 
-The target of a set is .9 times the better test accuracy of the two contenders (`auto` that knows the
-labeled rows alone; TF-IDF and logistic regression, `_peers_few_labels.py`) on the whole pool, at most 4,000
-rows. The draws of one seed are nested: each size adds rows to the one before. A contender's mean curve over
-draws is followed until it is a point above the target, and where it crosses is read off between sizes, in
-the logarithm of the rows; where the pool ends first, the rows of the pool are a lower bound, and so is the
-ratio. The intervals resample draws, and that of the median sets as well.
+The target of a set is .9 times the better test accuracy on the whole pool, at most 4,000 rows, of `head` on
+four layers and of TF-IDF. The two contenders are `auto` that knows the labeled rows alone, and TF-IDF and
+logistic regression (`_peers_few_labels.py`). The draws of one seed are nested: each size adds rows to the
+one before. A contender's mean curve over draws is followed until it is a point above the target, and where
+it crosses is read off between sizes, in the logarithm of the rows. Where the smallest draw is above the
+target, its rows are an upper bound, and where the pool ends first, the rows of the pool are a lower one.
+The intervals resample draws, and that of the median sets as well.
 """
 
 from __future__ import annotations
@@ -104,12 +105,12 @@ def resampled(found: dict[int, list[float]], target: float, picks: np.ndarray) -
     return np.array([crossing(rows, values[:, pick].mean(axis=1), target) for pick in picks])
 
 
-def one_set(backbone: Backbone, split: Split, seeds: int) -> dict[str, Any]:
+def one_set(backbone: Backbone, deep: Backbone, split: Split, seeds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         contenders = {"textlabel": ours(backbone, split, Path(folder)), "tfidf": theirs(split)}
         everything = np.arange(len(split.pool))
         full = {
-            "textlabel": ours(backbone, split, Path(folder), "head")(everything, 0),
+            "textlabel": ours(deep, split, Path(folder), "head")(everything, 0),
             "tfidf": contenders["tfidf"](everything, 0),
         }
         target = SHARE * max(full.values())
@@ -157,12 +158,12 @@ def main() -> None:
     chosen: argparse.Namespace = parser.parse_args()
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
-    backbone = load_backbone(chosen.backbone)
+    backbone, deep = load_backbone(chosen.backbone), load_backbone(chosen.backbone, layers=4)
     results: list[dict[str, Any]] = []
     for name in chosen.sets:
         if (split := public(name, chosen.data, (POOL, TEST))) is None:
             continue
-        results.append(one_set(backbone, split, chosen.seeds))
+        results.append(one_set(backbone, deep, split, chosen.seeds))
         print({k: v for k, v in results[-1].items() if k != "curves"}, flush=True)
         write(
             chosen.out,

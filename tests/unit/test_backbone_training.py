@@ -233,6 +233,10 @@ def test_a_killed_training_goes_on(files, quick, tiny_backbone, tmp_path, monkey
     assert not (tmp_path / "out").exists()
     with pytest.raises(TextlabelError, match="belongs to another run; different: seed"):
         train_backbone(tasks, out=tmp_path / "out", seed=1, **options)
+    with pytest.raises(
+        TextlabelError, match="belongs to another run; different: tasks"
+    ):  # classes are numbered
+        train_backbone(dict(reversed(tasks.items())), out=tmp_path / "out", **options)
     train_backbone(tasks, out=tmp_path / "out", checkpoint=tmp_path / ".out.checkpoint", **options)
     assert steps[:3] == [1, 2, 2]
     assert (tmp_path / "out" / "model.safetensors").is_file()
@@ -255,6 +259,8 @@ def test_several_layers_are_kept(files, quick, tiny_backbone, tmp_path, layers):
 
 def test_a_static_backbone_trains_whole(files, tmp_path):
     start = write_static(tmp_path / "static")
+    with pytest.raises(RecipeError, match="or a stage with tune = 'full'"):
+        train_backbone({"a": files / "moods.jsonl"}, out=tmp_path / "out", backbone=start)
     stage = {"tune": "full", "objective": "multi_task", "rows": "tasks", "epochs": 2, "learning_rate": 1e-2}
     recipe = Recipe.from_dict({"name": "whole", "stage": [stage]})
     tasks = {"a": files / "moods.jsonl", "b": files / "steps.jsonl"}

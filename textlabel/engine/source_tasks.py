@@ -145,7 +145,7 @@ def _fingerprint(
     return {
         "recipe": recipe.to_dict(),
         "seed": seed,
-        "tasks": {task.name: task.to_json() for task in tasks},
+        "tasks": [[task.name, task.to_json()] for task in tasks],  # in their order, which numbers classes
         "backbone": {
             k: v for k, v in asdict(backbone.info).items() if k not in ("name", "origin", "license")
         },

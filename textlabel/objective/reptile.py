@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from textlabel.episodes import Pool, places
-from textlabel.errors import RecipeError
+from textlabel.errors import RecipeError, TrainingError
 from textlabel.types import IntArray
 
 if TYPE_CHECKING:
@@ -95,7 +95,17 @@ class Objective:
         return np.concatenate([np.resize(drawn[targets == target], each) for target in np.unique(targets)])
 
     def loss(self, player: str, batch: Batch) -> Tensor:
-        """Return the loss of the whole batch; the weights are as before when it returns."""
+        """Return the loss of the whole batch; the weights are as before when it returns.
+
+        Raises
+        ------
+        TrainingError : it is to compute in fp16, whose small gradients the inner steps would lose.
+        """
+        import torch
+
+        kind = self.context.device.type
+        if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) is torch.float16:
+            raise TrainingError("reptile does not train in fp16; expected --mixed_precision bf16 or no")
         index = batch.index["tasks"]
         of = self.tasks[index]
         losses = [self._of_task(index[of == task]) for task in np.unique(of)]

@@ -32,6 +32,7 @@ def adapted_layers(
     names = classifier.linear_layers(attention_only, layers)
     if not names:
         raise RecipeError(
-            f"{tune}: backbone {classifier.info.name!r} has no linear layers; use recipe 'head'"
+            f"{tune}: backbone {classifier.info.name!r} has no linear layers; use recipe 'head', or "
+            "a stage with tune = 'full'"
         )
     return names

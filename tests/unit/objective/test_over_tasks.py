@@ -265,6 +265,15 @@ def test_reptile_gives_weights_and_gradients_back_to_the_bit(tiny_backbone, prec
     assert any((p.grad != 0.5).any() for p in parameters)
 
 
+def test_reptile_does_not_train_in_fp16(tiny_backbone):
+    objective = objective_of(tasks_of(tiny_backbone), "reptile")
+    with (
+        torch.autocast("cpu", torch.float16),
+        pytest.raises(TrainingError, match="expected --mixed_precision bf16 or no"),
+    ):
+        objective.loss("model", first_batch(objective))
+
+
 def test_inner_steps_learn_also_where_weights_are_cast(tiny_backbone):
     """Casts that autocast keeps would be of the weights before the first step."""
     context = tasks_of(tiny_backbone)
