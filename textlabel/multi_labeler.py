@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from textlabel import tasks as task_folder
 from textlabel.audit.store import FOLDER as ANSWERS
@@ -394,10 +394,6 @@ def named(task: str) -> Iterator[None]:
     try:
         yield
     except TextlabelError as error:
-        _raise_named(error, task)
-
-
-def _raise_named(error: TextlabelError, task: str) -> NoReturn:
-    if str(error).startswith("task "):
-        raise error
-    raise type(error)(f"task {task!r}: {error}") from error
+        if str(error).startswith("task "):
+            raise
+        raise type(error)(f"task {task!r}: {error}") from error

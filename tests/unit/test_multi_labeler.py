@@ -146,7 +146,7 @@ def test_gold_rows_may_have_columns_with_names_of_ours_and_bad_rows(labeler):
     gold[3]["text"] = " "
     found = labeler.evaluate(gold, on_bad_row="skip")
     assert (found["sentiment"].n, found["topic"].n) == (19, 19)
-    with pytest.raises(CorpusError, match="row 3"):
+    with pytest.raises(CorpusError, match=r"row 4, column .text.: the text is empty"):
         labeler.evaluate(gold)
     with pytest.raises(RecipeError, match="reject_file is of one task"):
         labeler.evaluate(gold, on_bad_row="skip", reject_file="r.jsonl")
