@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from textlabel import tasks as task_folder
+from textlabel.audit.store import FOLDER as ANSWERS
 from textlabel.errors import BundleError, CorpusError, RecipeError, TextlabelError, nearest
+from textlabel.export._folder import RECORD
 from textlabel.fitted import Source
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.models.backend_fit import REFERENCE
@@ -68,6 +72,7 @@ class MultiLabeler:
         from textlabel.engine.shared_features import SharedFeatures
 
         self.tasks = task_folder.checked(tasks)
+        refuse_taken(self.tasks, ())
         recipes = recipe if isinstance(recipe, Mapping) else dict.fromkeys(self.tasks, recipe)
         structure: dict[str, Mapping[str, Any]] = {
             "descriptions": descriptions or {},
@@ -109,19 +114,21 @@ class MultiLabeler:
 
         Parameters
         ----------
-        train : as `Labeler.fit`; an empty label means that the row is not labeled for that task.
+        train : as `Labeler.fit`; null or a blank text as the label means that the row is not labeled for that
+            task. Where a row may carry several classes, an empty list and "(none)" are labels: none of them.
         unlabeled, validation, text_column, on_bad_row, checkpoint : as `Labeler.fit`.
         label_separator : for those tasks whose rows may carry several classes.
         split, config, loading : further options of `textlabel.load_corpus` for the labeled rows.
 
         Raises
         ------
-        CorpusError, RecipeError, BackboneError, TrainingError : the message names the task.
+        CorpusError, RecipeError, BackboneError, TrainingError : the message names the task. What was learned
+            before stays as it was, for every task.
         """
         from textlabel.corpus.load import read_rows
 
-        if "reject_file" in loading:
-            raise RecipeError("reject_file is of one task: leave it out, or mend the rows that are told")
+        _refuse_reject_file(loading)
+        refuse_taken(self.tasks, self.tasks.values())
         reading: dict[str, Any] = {"text_column": text_column, "on_bad_row": on_bad_row}
         rows = read_rows(train, split=split, config=config, **reading)
         parts = self._labeled_of_each(rows)  # all are checked before one learns
@@ -129,8 +136,9 @@ class MultiLabeler:
         held = {} if validation is None else self._labeled_of_each(read_rows(validation, **reading))
         for task, part in parts.items():
             log.info("task %r: %d of %d rows have a label of it", task, len(part.table), len(rows.table))
+        learned = {task: copy.copy(labeler) for task, labeler in self.labelers.items()}
         with self._shared.kept():
-            for task, labeler in self.labelers.items():
+            for task, labeler in learned.items():
                 with named(task):
                     labeler.fit(
                         parts[task],
@@ -142,6 +150,7 @@ class MultiLabeler:
                         **reading,
                         **loading,
                     )
+        self.labelers = learned
         return self
 
     def annotate(
@@ -208,6 +217,7 @@ class MultiLabeler:
         label_separator: str | None = None,
         split: str | None = None,
         config: str | None = None,
+        on_bad_row: str = "fail",
         **loading: Any,
     ) -> dict[str, Evaluation]:
         """Return how well each task is labeled on rows with gold labels, of the rows that have one.
@@ -215,22 +225,25 @@ class MultiLabeler:
         Parameters
         ----------
         rows : as in `fit`, but rows that nothing was learned from.
-        text_column, label_separator, split, config, loading : as in `fit`.
+        text_column, label_separator, split, config, on_bad_row, loading : as in `fit`.
         """
-        from textlabel.corpus.load import read_rows
+        from textlabel.corpus.load import load_corpus, read_rows
 
-        read = read_rows(rows, text_column=text_column, split=split, config=config)
+        _refuse_reject_file(loading)
+        reading: dict[str, Any] = {"text_column": text_column, "on_bad_row": on_bad_row}
+        read = read_rows(rows, split=split, config=config, **reading)
         gold = self._labeled_of_each(read)
-        labeled = self.annotate(read, text_column=text_column, **loading)
+        texts = load_corpus(read, **reading, **loading).select_columns(["id", "text"])
+        labeled = self.annotate(texts)
         found = {}
         for task, labeler in self.labelers.items():
             with named(task):
                 found[task] = labeler.evaluate(
                     of_task(labeled, task),
                     gold[task],
-                    text_column=text_column,
                     label_column=self.tasks[task],
                     label_separator=label_separator if labeler.schema.kind == "multi" else None,
+                    **reading,
                     **loading,
                 )
         return found
@@ -329,9 +342,37 @@ class MultiLabeler:
 
 
 def require_tasks(folder: Path) -> None:
-    """Raise a `BundleError` if a folder holds anything else than tasks, or one model, which we replace."""
-    if folder.is_dir() and any(folder.iterdir()) and not task_folder.are_in(folder):
+    """Raise a `BundleError` if a folder holds anything else than a model for each of several tasks.
+
+    The whole folder is replaced, so annotations and answers of people in it would be lost.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"{folder} is a file; expected a folder to write into: choose another path")
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not names:
+        return
+    if not task_folder.are_in(folder):
         raise BundleError(f"{folder} exists and is no folder of tasks; choose another folder")
+    own = task_folder.read(folder)
+    if others := sorted(names - {task_folder.TASKS, *own}):
+        raise BundleError(f"{folder / others[0]} is not of a model and would be lost: choose another folder")
+    for task in own:
+        if (folder / task).exists() and not _is_model(folder / task):
+            raise BundleError(f"{folder / task} is not a model and would be lost: choose another folder")
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    # what annotate writes has a record of that name, too, which tells how many rows there are
+    return isinstance(record, dict) and "rows" not in record and not (folder / ANSWERS).exists()
+
+
+def _refuse_reject_file(loading: Mapping[str, Any]) -> None:
+    if "reject_file" in loading:
+        raise RecipeError("reject_file is of one task: leave it out, or mend the rows that are told")
 
 
 def _of(given: float | Mapping[str, float] | None, task: str, default: Any) -> Any:
@@ -353,10 +394,6 @@ def named(task: str) -> Iterator[None]:
     try:
         yield
     except TextlabelError as error:
-        _raise_named(error, task)
-
-
-def _raise_named(error: TextlabelError, task: str) -> NoReturn:
-    if str(error).startswith("task "):
-        raise error
-    raise type(error)(f"task {task!r}: {error}") from error
+        if str(error).startswith("task "):
+            raise
+        raise type(error)(f"task {task!r}: {error}") from error

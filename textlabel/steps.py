@@ -229,9 +229,10 @@ class Evaluate:
     Parameters
     ----------
     annotations : folder that `annotate` wrote, in any format, or a URL of one; of several tasks, each is
-        compared with the rows of gold that have a label of it, in the column that `fit` learned it from.
+        compared with the rows of gold that have a label of it, in the column that `fit` learned it from; one
+        without any is left out.
     gold : rows with the true labels, from the same corpus, by path or URL; it may cover a part of it.
-    label_column : column of gold that holds the label.
+    label_column : column of gold that holds the label; not for several tasks.
     label_separator : what parts the classes of a row in that column, where a row may carry several and the
         file holds text, not lists.
     id_column : column of gold that names the row; by default `id` if there is one, else its position.

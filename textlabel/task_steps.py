@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from textlabel import tasks
 from textlabel.corpus.remote import is_url, shown
-from textlabel.errors import BundleError, ExportError, RecipeError
+from textlabel.errors import BundleError, CorpusError, ExportError, RecipeError
 from textlabel.multi_labeler import MultiLabeler, named, require_tasks
 from textlabel.places import OURS, require_free
 from textlabel.task_run import TaskRun
@@ -175,12 +175,32 @@ def _has_tree(model: Path) -> bool:
 
 
 def evaluate_tasks(step: Evaluate) -> dict[str, Evaluation]:
-    """Return the evaluation of every task below a folder, each on the gold rows that have a label of it."""
+    """Return the evaluation of every task below a folder, each on the gold rows that have a label of it.
+
+    A task of which no gold row has a label is left out.
+    """
+    from textlabel.corpus.columns import given_labels
     from textlabel.corpus.load import read_rows
 
-    columns = tasks.read(step.annotations)
+    if step.label_column != type(step).label_column:
+        raise RecipeError(
+            "label_column is not for several tasks (each has the column that it was fitted with): leave "
+            "it out"
+        )
+    columns, found = tasks.read(step.annotations), {}
     gold = read_rows(step.gold, text_column=())
-    return {
-        task: replace(step, annotations=str(Path(step.annotations) / task), label_column=column).compare(gold)
-        for task, column in columns.items()
-    }
+    for task, column in columns.items():
+        with named(task):
+            if not given_labels(gold, column).any():
+                log.warning(
+                    "task %r is left out: no row of %s has a label in column %r", task, step.gold, column
+                )
+                continue
+            one = replace(step, annotations=str(Path(step.annotations) / task), label_column=column)
+            found[task] = one.compare(gold)
+    if not found:
+        raise CorpusError(
+            f"no row of {step.gold} has a label of any task; expected one at least in column "
+            f"{' or '.join(map(repr, columns.values()))}"
+        )
+    return found

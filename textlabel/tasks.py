@@ -26,7 +26,8 @@ def checked(tasks: Mapping[str, str]) -> dict[str, str]:
 
     Raises
     ------
-    RecipeError : no task, a name that is no name, or a task without a column.
+    RecipeError : no task, a name that is no name or differs from another in case alone, or a task without a
+        column.
 
     Examples
     --------
@@ -35,6 +36,7 @@ def checked(tasks: Mapping[str, str]) -> dict[str, str]:
     """
     if not tasks:
         raise RecipeError("no task is named; expected {task: column that holds its labels}, at least one")
+    folded: dict[str, str] = {}
     for task, column in tasks.items():
         if not isinstance(task, str) or not _NAME.fullmatch(task):
             raise RecipeError(
@@ -42,6 +44,10 @@ def checked(tasks: Mapping[str, str]) -> dict[str, str]:
             )
         if not isinstance(column, str) or not column:
             raise RecipeError(f"task {task!r}: expected the column that holds its labels, got {column!r}")
+        if (other := folded.setdefault(task.casefold(), task)) != task:
+            raise RecipeError(
+                f"tasks {other!r} and {task!r} would be one folder where case does not count: rename one"
+            )
     return dict(tasks)
 
 

@@ -134,9 +134,49 @@ def test_options_by_task(labeler):
 def test_columns_that_would_clash_are_refused(labeler, tiny_backbone):
     with pytest.raises(CorpusError, match="has a column 'topic_label', which task 'topic' may write"):
         labeler.annotate([{"text": "good film", "topic_label": "film"}])
-    clash = MultiLabeler({"a": "label", "a_node": "section"}, tiny_backbone)
     with pytest.raises(RecipeError, match="'a' and 'a_node' would both write a column 'a_node_confidence'"):
-        clash.annotate(CORPUS)
+        MultiLabeler({"a": "label", "a_node": "section"}, tiny_backbone)
+    own = MultiLabeler({"topic": "topic_label"}, tiny_backbone)
+    with pytest.raises(CorpusError, match="has a column 'topic_label', which task 'topic' may write"):
+        own.fit([{"text": row["text"], "topic_label": row["section"]} for row in rows()])
+
+
+def test_gold_rows_may_have_columns_with_names_of_ours_and_bad_rows(labeler):
+    gold = [{**row, "topic_confidence": "sure"} for row in rows(20, seed=1)]
+    gold[3]["text"] = " "
+    found = labeler.evaluate(gold, on_bad_row="skip")
+    assert (found["sentiment"].n, found["topic"].n) == (19, 19)
+    with pytest.raises(CorpusError, match=r"row 4, column .text.: the text is empty"):
+        labeler.evaluate(gold)
+    with pytest.raises(RecipeError, match="reject_file is of one task"):
+        labeler.evaluate(gold, on_bad_row="skip", reject_file="r.jsonl")
+
+
+def test_a_fit_that_fails_changes_no_task(tiny_backbone):
+    several = MultiLabeler(TASKS, tiny_backbone, cache=False).fit(rows())
+    before = [one.bundle.digest() for one in several.labelers.values()]
+    few = [{**row, "section": "film" if i else "phone"} for i, row in enumerate(snippets(20))]
+    with pytest.raises(CorpusError, match="task 'topic': class 'phone' has 1 row"):
+        several.fit(few)
+    assert [one.bundle.digest() for one in several.labelers.values()] == before
+
+
+def test_only_a_folder_of_models_is_replaced(labeler, tmp_path):
+    folder = labeler.save(tmp_path / "m")
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(BundleError, match=r"notes.txt is not of a model and would be lost"):
+        labeler.save(folder)
+    (folder / "notes.txt").unlink()
+    (folder / "topic" / "audit").mkdir()
+    with pytest.raises(BundleError, match=r"topic is not a model and would be lost"):
+        labeler.save(folder)
+    (folder / "topic" / "audit").rmdir()
+    model = (folder / "topic" / "textlabel.json").read_text()
+    (folder / "topic" / "textlabel.json").write_text('{"rows": 3}')  # of annotations
+    with pytest.raises(BundleError, match=r"topic is not a model and would be lost"):
+        labeler.save(folder)
+    (folder / "topic" / "textlabel.json").write_text(model)
+    labeler.save(folder)
 
 
 def test_evaluation_is_of_the_rows_that_have_a_label(labeler):
@@ -235,6 +275,7 @@ def test_errors_name_the_task_and_the_row(tiny_backbone, tmp_path):
         ({}, "no task is named"),
         ({"a b": "label"}, "task 'a b': expected letters, digits"),
         ({"../a": "label"}, "expected letters, digits"),
+        ({"A": "label", "a": "section"}, "tasks 'A' and 'a' would be one folder"),
         ({"a": ""}, "task 'a': expected the column that holds its labels"),
     ],
 )

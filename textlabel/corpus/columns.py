@@ -20,7 +20,6 @@ from textlabel.corpus.check import (
 from textlabel.corpus.sources import Rows
 from textlabel.corpus.spool import piecewise
 from textlabel.errors import CorpusError, nearest
-from textlabel.types import LabelKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,17 +81,17 @@ def class_names(rows: Rows, name: str, classes: Sequence[str] | None) -> Column:
     return Column(labels, name, problems | blank_values(labels, "label"))
 
 
-def given_labels(rows: Rows, name: str, kind: LabelKind) -> npt.NDArray[np.bool_]:
-    """Return (n,) which rows have a label in a column: empty cells hold none.
+def given_labels(rows: Rows, name: str) -> npt.NDArray[np.bool_]:
+    """Return (n,) which rows have a label in a column: null and blank texts are none.
 
-    Where a row may carry several classes, an empty list or text is a label: none of the classes.
+    Where a row may carry several classes, an empty list and "(none)" are labels: none of the classes.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column = _find(rows, name, "label_column")
     given = column.is_valid()
-    if kind != "multi" and _is_text(column.type):
+    if _is_text(column.type):
         given = pc.and_(given, pc.not_equal(pc.utf8_trim_whitespace(column), ""))
     elif pa.types.is_floating(column.type):
         given = pc.and_(given, pc.invert(pc.is_nan(column)))

@@ -134,7 +134,7 @@ def load_with_rejects(
     rows = read_source(source, split, config, dict.fromkeys(names, "string"), rejects)
     refuse_audit_sheet(rows.table, str(source) if isinstance(source, str | Path) else "the rows")
     try:
-        _require_one(len(rows.table), rejects)
+        _require_one(len(rows.table), rows, rejects, label_column)
         if label_column is not None:
             rows = _decided(rows, label_column, classes or ())
         if id_column is None and "id" in rows.table.column_names:
@@ -146,6 +146,7 @@ def load_with_rejects(
         if label_column is not None:
             columns["label"] = _labels(rows, label_column, label_kind, classes, label_separator)
         good = _good_rows(rows, columns, rejects)
+        _require_one(int(good.sum()), rows, rejects, label_column)
     finally:
         if on_bad_row == "skip" and reject_file is not None:
             write_rejects(rejects.rows, reject_file)
@@ -177,7 +178,7 @@ def read_rows(
 
 
 def labeled_rows(rows: Rows, label_column: str, label_kind: LabelKind) -> Rows:
-    """Return those of some rows that have a label in a column: empty cells hold none.
+    """Return those of some rows that have a label in a column: null and blank texts are none.
 
     Examples
     --------
@@ -185,7 +186,7 @@ def labeled_rows(rows: Rows, label_column: str, label_kind: LabelKind) -> Rows:
     >>> load_corpus(labeled_rows(rows, "topic", "single"), label_column="topic")["id"][:]
     ['1']
     """
-    return rows.take(given_labels(rows, label_column, label_kind))
+    return rows.take(given_labels(rows, label_column))
 
 
 def _warn_of(rejects: Rejects) -> None:
@@ -238,11 +239,15 @@ def _decided(rows: Rows, label_column: str, classes: Sequence[str]) -> Rows:
     return rows.take(~open_)
 
 
-def _require_one(usable: int, rejects: Rejects) -> None:
-    if not usable:
+def _require_one(usable: int, rows: Rows, rejects: Rejects, label_column: str | None) -> None:
+    if usable:
+        return
+    if rejects.rows:
         raise CorpusError(
             f"no usable row is left, {len(rejects.rows)} were bad. The first: {rejects.rows[0]}"
         )
+    labeled = "" if label_column is None else f" with a label in column {label_column!r}"
+    raise CorpusError(f"{rows.files[0]}: expected rows{labeled}, found none; give others, or another column")
 
 
 def _good_rows(rows: Rows, columns: dict[str, Column], rejects: Rejects) -> npt.NDArray[np.bool_]:
@@ -260,7 +265,6 @@ def _good_rows(rows: Rows, columns: dict[str, Column], rejects: Rejects) -> npt.
         faults[int(sound[later])] = (ids.source, f"repeats the id of {rows.place(int(sound[first]))}")
     rejects.add(rows.reject(i, *faults[i]) for i in sorted(faults))
     good[list(faults)] = False
-    _require_one(int(good.sum()), rejects)
     return good
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 class SharedFeatures:
     """What stands in for the folder of a feature cache, and asks and fills that, too.
 
+    Memory: within a call it holds the float32 features of all texts of that call, 1.5 GB for a million texts
+    of 384 numbers each.
+
     Parameters
     ----------
     cache : as `cache_folder`.

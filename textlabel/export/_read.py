@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlabel import tasks
 from textlabel.corpus.remote import advice, is_url, place, reached, shown
 from textlabel.errors import CorpusError
 from textlabel.export._folder import RECORD
@@ -29,7 +30,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
             with file.open("rb") as opened:
                 content = opened.read()
         except (FileNotFoundError, NotADirectoryError) as error:
-            hint = f"; {advice(str(path))}" if is_url(path) else ""
+            hint = f"; {advice(str(path))}" if is_url(path) else _of_tasks(path)
             raise CorpusError(
                 f"{shown(str(path))}: no {RECORD} here; expected a folder that `textlabel annotate` "
                 f"wrote{hint}"
@@ -68,6 +69,13 @@ def read_annotations(path: str | Path) -> Dataset:
                 raise CorpusError(f"{folder / file} is damaged ({error}); annotate again") from error
             return rows
     raise CorpusError(f"{name}: {RECORD} but no annotated rows here; expected a folder that `annotate` wrote")
+
+
+def _of_tasks(path: str | Path) -> str:
+    if not tasks.are_in(path):
+        return ""
+    found = " or ".join(str(Path(path) / task) for task in tasks.read(path))
+    return f". It holds those of several tasks: take one, {found}"
 
 
 def _reached(path: str | Path) -> AbstractContextManager[None]:

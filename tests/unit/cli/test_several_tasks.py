@@ -16,6 +16,7 @@ from textlabel import Labeler, MultiLabeler, tasks
 from textlabel.annotating import Annotate
 from textlabel.errors import CorpusError
 from textlabel.job import Job
+from textlabel.steps import Evaluate
 from textlabel.task_columns import joined
 
 TASKS = ("--task", "sentiment=label", "--task", "topic=section")
@@ -100,6 +101,32 @@ def test_the_tasks_are_joined_to_one_corpus(tmp_path, form):
     run("annotate", "train.csv", "--model", "m/topic", "--out", tmp_path / "out" / "topic")
     with pytest.raises(CorpusError, match=r"task 'topic' of .* has other rows than the first"):
         joined(tmp_path / "out")
+    other = write(tmp_path / "other.csv", [*rows(30, 1)[:29], {**rows(30, 1)[29], "text": "another text"}])
+    run("annotate", other, "--model", "m/topic", "--out", tmp_path / "out" / "topic")
+    with pytest.raises(CorpusError, match="row 29 is not of the same text"):
+        joined(tmp_path / "out")
+
+
+def test_a_score_by_which_rows_are_ordered_is_of_its_task(tmp_path):
+    run("annotate", "gold.csv", "--model", "m", "--out", tmp_path / "out", "--order-by", "ensemble")
+    names = joined(tmp_path / "out").column_names
+    assert {"sentiment_ensemble", "topic_ensemble"} < set(names)
+    assert "ensemble" not in names
+
+
+def test_a_task_without_gold_labels_is_left_out(tmp_path, caplog):
+    out, gold = tmp_path / "out", tmp_path / "gold.csv"
+    run("annotate", "gold.csv", "--model", "m", "--out", out)
+    write(gold, [{**row, "section": ""} for row in rows(30, 1)])
+    assert list(Evaluate(str(out), str(gold)).evaluations()) == ["sentiment"]
+    assert "task 'topic' is left out: no row" in caplog.text
+    write(gold, [{**row, "section": "", "label": " "} for row in rows(30, 1)])
+    refused = run("evaluate", out, "--gold", gold, code=1).stderr
+    assert "has a label of any task; expected one at least in column 'label' or 'section'" in refused
+    refused = run("evaluate", out, "--gold", "gold.csv", "--label-column", "section", code=1).stderr
+    assert "label_column is not for several tasks" in refused
+    refused = run("audit", "draw", out, "--size", "5", code=1).stderr
+    assert f"It holds those of several tasks: take one, {out / 'sentiment'}" in refused.replace("\n", "")
 
 
 def test_a_task_is_audited_as_any_corpus_and_keeps_its_answers(tmp_path):

@@ -34,8 +34,8 @@ def test_empty_cells_are_no_labels(values, kind, feature):
     assert kept(values, kind, feature) == ["0", "2"]
 
 
-def test_where_several_are_parted_by_a_sign_an_empty_text_is_none_of_the_classes():
-    rows = read_rows([{"text": "t", "label": label} for label in ("a|b", "", None)])
+def test_where_several_are_parted_by_a_sign_a_word_is_none_of_the_classes_and_a_blank_no_label():
+    rows = read_rows([{"text": "t", "label": label} for label in ("a|b", "", "(none)", " ", None)])
     found = load_corpus(
         labeled_rows(rows, "label", "multi"), label_column="label", label_kind="multi", label_separator="|"
     )
@@ -44,6 +44,9 @@ def test_where_several_are_parted_by_a_sign_an_empty_text_is_none_of_the_classes
 
 def test_no_row_may_be_left():
     assert kept(["", None]) == []
+    empty = labeled_rows(read_rows([{"text": "t", "label": ""}]), "label", "single")
+    with pytest.raises(CorpusError, match="expected rows with a label in column 'label', found none"):
+        load_corpus(empty, label_column="label")
 
 
 def test_rows_keep_their_places(tmp_path):
