@@ -331,7 +331,7 @@ class Annotate:
             return None
         source, separator = cast("Any", self.gold), self.label_separator or None
         if rows_of_all is not None:
-            source = labeled_rows(rows_of_all, self.label_column, schema.kind)
+            source = labeled_rows(rows_of_all, self.label_column)
             if not source.table.num_rows:
                 log.warning("%s: no row has a label in column %r", self.gold, self.label_column)
                 return None

@@ -319,7 +319,7 @@ class MultiLabeler:
         found = {}
         for task, column in self.tasks.items():
             with named(task):
-                found[task] = labeled_rows(rows, column, self._kind(task))
+                found[task] = labeled_rows(rows, column)
                 if not len(found[task].table):
                     raise CorpusError(
                         f"none of {len(rows.table)} rows of {rows.files[0]} has a label in column "

@@ -269,7 +269,7 @@ class Evaluate:
         separator: str | None = self.label_separator or None
         source: Any = self.gold
         if rows_of_all is not None:
-            source = labeled_rows(rows_of_all, self.label_column, kind)
+            source = labeled_rows(rows_of_all, self.label_column)
             separator = separator if kind == "multi" else None
         gold = load_corpus(
             source,

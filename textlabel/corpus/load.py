@@ -177,13 +177,13 @@ def read_rows(
     return rows
 
 
-def labeled_rows(rows: Rows, label_column: str, label_kind: LabelKind) -> Rows:
+def labeled_rows(rows: Rows, label_column: str) -> Rows:
     """Return those of some rows that have a label in a column: null and blank texts are none.
 
     Examples
     --------
     >>> rows = read_rows([{"text": "Fine.", "topic": ""}, {"text": "Late.", "topic": "delivery"}])
-    >>> load_corpus(labeled_rows(rows, "topic", "single"), label_column="topic")["id"][:]
+    >>> load_corpus(labeled_rows(rows, "topic"), label_column="topic")["id"][:]
     ['1']
     """
     return rows.take(given_labels(rows, label_column))

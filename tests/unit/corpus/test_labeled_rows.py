@@ -14,7 +14,7 @@ def kept(values, kind="single", feature=None):
     features = None if feature is None else Features({"text": Value("string"), "label": feature})
     rows = [{"text": f"t{i}", "label": value} for i, value in enumerate(values)]
     source = rows if features is None else Dataset.from_list(rows, features=features)
-    found = labeled_rows(read_rows(source), "label", kind)
+    found = labeled_rows(read_rows(source), "label")
     return load_corpus(found, label_column="label", label_kind=kind)["id"][:] if len(found.table) else []
 
 
@@ -37,14 +37,14 @@ def test_empty_cells_are_no_labels(values, kind, feature):
 def test_where_several_are_parted_by_a_sign_a_word_is_none_of_the_classes_and_a_blank_no_label():
     rows = read_rows([{"text": "t", "label": label} for label in ("a|b", "", "(none)", " ", None)])
     found = load_corpus(
-        labeled_rows(rows, "label", "multi"), label_column="label", label_kind="multi", label_separator="|"
+        labeled_rows(rows, "label"), label_column="label", label_kind="multi", label_separator="|"
     )
     assert found["label"][:] == [["a", "b"], []]
 
 
 def test_no_row_may_be_left():
     assert kept(["", None]) == []
-    empty = labeled_rows(read_rows([{"text": "t", "label": ""}]), "label", "single")
+    empty = labeled_rows(read_rows([{"text": "t", "label": ""}]), "label")
     with pytest.raises(CorpusError, match="expected rows with a label in column 'label', found none"):
         load_corpus(empty, label_column="label")
 
@@ -52,12 +52,12 @@ def test_no_row_may_be_left():
 def test_rows_keep_their_places(tmp_path):
     file = tmp_path / "rows.csv"
     file.write_text("text,label,section\na,x,\nb,,y\nc,z,q\n")
-    rows = labeled_rows(read_rows(file), "label", "single")
+    rows = labeled_rows(read_rows(file), "label")
     assert load_corpus(rows, label_column="label")["id"][:] == ["0", "2"]
     with pytest.raises(CorpusError, match=r"rows.csv, row 4, column 'label': unknown label 'z'"):
         load_corpus(rows, label_column="label", classes=["x", "y"])
     with pytest.raises(CorpusError, match="there is no column 'lable'"):
-        labeled_rows(rows, "lable", "single")
+        labeled_rows(rows, "lable")
 
 
 def test_what_is_read_once_is_what_is_read_each_time(tmp_path):
