@@ -6,7 +6,6 @@ same keys and do the same. What each key means is told here once, for `--help` a
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +16,7 @@ from textlabel.errors import BundleError, RecipeError
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.places import require_free
 from textlabel.recipe import Recipe
-from textlabel.task_steps import evaluate_tasks, fit_tasks, learned
+from textlabel.task_steps import evaluate_tasks, fit_tasks, keep, learned
 from textlabel.trust.scope import DEFAULT_OFF_MAP
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS
 from textlabel.types import LabelSchema, Summary, kind_of
@@ -166,11 +165,7 @@ class Fit:
             reject_file=self.reject_file or None,
             **self.loading(),
         )
-        if self.forget_rows:
-            labeler.forget_rows()
-        labeler.save(out, self_contained=self.self_contained)
-        if accelerator().is_main_process:
-            shutil.rmtree(checkpoint, ignore_errors=True)
+        keep(self, labeler, out, checkpoint)
         return {
             "model": str(out),
             "recipe": self.recipe if self.train else labeler.record()["recipe"]["name"],

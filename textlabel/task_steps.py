@@ -39,6 +39,17 @@ def learned(labeler: Labeler) -> Summary:
     }
 
 
+def keep(step: Fit, labeler: Labeler | MultiLabeler, out: Path, checkpoint: Path) -> None:
+    """Write what was learned, after which the checkpoint goes."""
+    from textlabel.engine.process import accelerator
+
+    if step.forget_rows:
+        labeler.forget_rows()
+    labeler.save(out, self_contained=step.self_contained)
+    if accelerator().is_main_process:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+
+
 def fit_tasks(step: Fit) -> Summary:
     """Fit a model of several tasks and return what there is to tell, by task."""
     from textlabel.engine.process import accelerator
@@ -60,11 +71,7 @@ def fit_tasks(step: Fit) -> Summary:
     labeler.fit(
         step.train, step.unlabeled or None, step.validation or None, checkpoint=checkpoint, **step.loading()
     )
-    if step.forget_rows:
-        labeler.forget_rows()
-    labeler.save(out, self_contained=step.self_contained)
-    if accelerator().is_main_process:
-        shutil.rmtree(checkpoint, ignore_errors=True)
+    keep(step, labeler, out, checkpoint)
     return {
         "model": str(out),
         "recipe": step.recipe,
