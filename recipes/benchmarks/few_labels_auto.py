@@ -2,10 +2,11 @@
 
     python recipes/benchmarks/few_labels_auto.py --data FOLDER [--per-class 8 64] [--sets NAME ...]
 
-Three contenders: `head` on the last layer, `auto` that knows the labeled rows alone, and `auto+corpus` that
-also reads the texts which are to be labeled, without their labels. Labels of test rows are seen by neither
-training, choice nor calibration. Features are looked up in a cache, so seconds here would say nothing:
-`few_labels_speed.py` measures them.
+The contenders: `auto` that knows the labeled rows alone; `auto+corpus` that also reads the texts which are to
+be labeled, without their labels; the same without the names of the classes; and what never changes: `head`
+on the last layer or (`layers`) on the upper half of them, prototypes, LDA, and TF-IDF. Labels of test rows
+are seen by neither training, choice nor calibration. Features are looked up in a cache, so seconds here would
+say nothing: `few_labels_speed.py` measures them.
 
 `ece_if_perfect` is the calibration error that the same confidences would show if each of them were exact:
 what chance alone makes of so few test rows.
@@ -14,13 +15,15 @@ what chance alone makes of so few test rows.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ["TEXTLABEL_CACHE_GB"] = "8"  # features of a text are the same for every draw
 
@@ -32,27 +35,59 @@ from textlabel.engine.auto import FLOOR
 from textlabel.engine.predict import predict
 from textlabel.engine.run import Task
 from textlabel.models.backbone import Backbone, load_backbone
+from textlabel.models.ngrams import without_ngrams
 from textlabel.recipe import Recipe
 from textlabel.trust.metrics import ece, ece_if_perfect, macro_f1
 from textlabel.types import LabelSchema
 
 POOL, TEST = 4000, 2000
-#: name -> recipe, and whether the texts of the corpus are read
-CONTENDERS = {"head": ("head", False), "auto": ("auto", False), "auto+corpus": ("auto", True)}
+
+
+class Contender(NamedTuple):
+    """A recipe, and whether it reads the corpus, the upper half of the layers, and names of the classes."""
+
+    recipe: str
+    reads: bool = False
+    upper_half: bool = False
+    names: bool = True
+
+
+CONTENDERS = {
+    "auto": Contender("auto"),
+    "auto+corpus": Contender("auto", reads=True),
+    "auto+corpus, no names": Contender("auto", reads=True, names=False),
+    "head": Contender("head"),
+    "layers": Contender("head", upper_half=True),
+    "prototype": Contender("prototype"),
+    "lda": Contender("lda"),
+    "tfidf": Contender("tfidf"),
+}
+
+
+def recipe_of(contender: Contender) -> Recipe:
+    made = Recipe.load(contender.recipe).to_dict()
+    if not contender.names:
+        for stage in made["stage"]:
+            stage["tune"]["name_weights"] = [0]
+    return Recipe.from_dict(made)
 
 
 def score(
     backbone: Backbone, split: Split, contender: str, per_class: int, seed: int, budget: float, cache: Path
 ) -> dict[str, Any]:
     index = draw(split.pool_labels, per_class, seed)
-    name, reads = CONTENDERS[contender]
+    asked = CONTENDERS[contender]
+    if asked.recipe == "tfidf":
+        backbone = without_ngrams()
+    elif asked.upper_half:
+        backbone = replace(backbone, info=replace(backbone.info, layers=backbone.depth // 2 + 1))
     task = Task(
         [split.pool[i] for i in index],
         split.pool_labels[index],
         LabelSchema("single", split.classes),
-        split.test if reads else (),
+        split.test if asked.reads else (),
     )
-    bundle = adapt(backbone, task, Recipe.load(name), seed, budget=budget, cache=cache)
+    bundle = adapt(backbone, task, recipe_of(asked), seed, budget=budget, cache=cache)
     logits, _ = predict(bundle.classifier, split.test, cache=cache)
     assert bundle.calibrator is not None
     probabilities = bundle.calibrator.apply(logits.astype(np.float64))
@@ -98,11 +133,12 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--budget", type=float, default=0.0)
     parser.add_argument("--jobs", type=int, default=2, help="sets measured at a time, one thread each")
+    parser.add_argument("--keep", action="store_true", help="keep what the result file has of other draws")
     chosen = parser.parse_args()
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
     splits = [s for name in chosen.sets if (s := public(name, chosen.data, (POOL, TEST))) is not None]
-    rows: list[dict[str, Any]] = []
+    rows = earlier(chosen) if chosen.keep else []
     with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
         for part in pool.map(partial(one_set, chosen=chosen), splits):
             rows += part
@@ -110,6 +146,14 @@ def main() -> None:
     for size in ("few", "many"):
         for contender in chosen.contenders:
             report(rows, contender, many=size == "many")
+
+
+def earlier(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows of the result file, but for those of sets and sizes that are measured now."""
+    path = chosen.out / "few_labels_auto.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    again = {(name, size) for name in chosen.sets for size in chosen.per_class}
+    return [row for row in rows if (row["set"], row["per_class"]) not in again]
 
 
 def sizes(split: Split, asked: list[int]) -> list[int]:

@@ -198,7 +198,7 @@ def test_solved_heads_are_one_a_strength_and_tell_what_they_learned(module, kind
     y = rng.integers(0, 2, 80)
     x = rng.normal(size=(80, 6)) + 3 * np.eye(2, 6)[y]
     targets = {"single": y, "score": y.astype(float), "multi": np.eye(2, dtype=int)[y]}[kind]
-    heads = module.fit_linear(x, targets, SCHEMAS[kind].outputs, [1.0, 1e-2], module.Options())
+    heads = list(module.fit_linear(x, targets, SCHEMAS[kind].outputs, [1.0, 1e-2], module.Options()))
     assert len(heads) == 2
     for head in heads:
         found = head(x)

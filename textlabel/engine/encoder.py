@@ -28,7 +28,7 @@ def encoder_of(classifier: Classifier, dtype: torch.dtype = torch.float32) -> nn
     if dtype != torch.float32:
         encoder = copy.deepcopy(encoder).to(dtype)
     on_cpu = next(classifier.body.parameters()).device.type == "cpu"
-    return pack(encoder) if isinstance(encoder, Encoder) and on_cpu and packable() else encoder
+    return pack(encoder) if isinstance(encoder, Encoder) and on_cpu and packable(dtype) else encoder
 
 
 def written_out(classifier: Classifier) -> nn.Module:

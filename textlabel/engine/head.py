@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
@@ -28,6 +28,8 @@ STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0)
 REFERENCE_ROWS = 100
 #: how far from the strength of the first share, as a factor, others look for theirs
 NEAR = 11.0
+#: strengths without a lower risk after which weaker ones, which take longest to solve, are not tried
+PATIENCE = 2
 #: pairs of twins whose agreement is averaged; eight did no better
 TWIN_PAIRS = 4
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
@@ -133,8 +135,8 @@ def fit_head(
     strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
     weights = tune.name_weights if aside.names is not None else (0.0,)
     kind, l2 = fitter.choose(weights, strengths)
-    members: Sequence[Linear] = fitter.by_fold(fitter.everything, kind, [l2])[0]
-    head = fitter.fit(fitter.everything, kind, [l2])[0]
+    members: Sequence[Linear] = fitter.members(kind, l2)
+    head = next(fitter.fit(fitter.everything, kind, [l2]))
     if fitter.tempered and fitter.count:
         head, *members = fitter.scaled([head, *members])
     alpha = 0.0
@@ -179,22 +181,24 @@ class _Fitter:
         if self.count:
             self.fold[judged] = make_folds(targets[judged], groups[judged], self.count, seed)
 
-    def fit(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> list[Linear]:
+    def fit(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> Iterator[Linear]:
         """Return heads fitted on ``rows`` and what belongs to them, one a strength."""
         scaled = _per_row(self.module, strengths, len(rows))
         features, wanted = self._with_aside(*self._wanted(rows), kind.weight)
         mixing = _mixing(self.mixings[kind.share])
-        heads: list[Linear] = self.module.fit_linear(
-            features, wanted, self.classes, scaled, self.options, **mixing
-        )
-        return heads
+        return iter(self.module.fit_linear(features, wanted, self.classes, scaled, self.options, **mixing))
 
-    def by_fold(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> list[tuple[Linear, ...]]:
-        """Return, for each strength, the heads that each lack a fold of ``rows``."""
-        if not self.count:
-            return [()] * len(strengths)
+    def by_fold(
+        self, rows: IntArray, kind: _Kind, strengths: Sequence[float]
+    ) -> Iterator[tuple[Linear, ...]]:
+        """Yield, for each strength, the heads that each lack a fold of ``rows``."""
         parts = (rows[self.fold[rows] != k] for k in range(self.count))
-        return list(zip(*(self.fit(part, kind, strengths) for part in parts), strict=True))
+        return zip(*(self.fit(part, kind, strengths) for part in parts), strict=True)
+
+    def members(self, kind: _Kind, l2: float) -> list[Linear]:
+        """Return the heads that each lack a fold of all rows, one fitted after the other to spare memory."""
+        parts = (np.flatnonzero(self.fold != k) for k in range(self.count))
+        return [next(self.fit(part, kind, [l2])) for part in parts]
 
     def out_of_fold(self, rows: IntArray, members: Sequence[Linear]) -> FloatArray:
         """Return logits (len(rows), k), each by the head that lacks the row's fold."""
@@ -237,10 +241,14 @@ class _Fitter:
         if not self.count:
             return found
         for kind in kinds:
-            for l2, members in zip(strengths, self.by_fold(some, kind, strengths), strict=True):
+            risks: list[float] = []
+            for l2, members in zip(strengths, self.by_fold(some, kind, strengths), strict=False):
                 logits = self.out_of_fold(seen, members)
-                if (now := self._risk(logits, self.targets[seen])) < least:
-                    least, found = now, (kind, l2, logits)
+                risks.append(self._risk(logits, self.targets[seen]))
+                if risks[-1] < least:
+                    least, found = risks[-1], (kind, l2, logits)
+                if len(risks) - 1 - int(np.argmin(risks)) == PATIENCE:
+                    break
         return found
 
     def _risk(self, logits: FloatArray, targets: npt.NDArray[Any]) -> float:

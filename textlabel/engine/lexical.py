@@ -40,14 +40,13 @@ class FloorFit(NamedTuple):
     strength: float
 
 
-def tf_idf(texts: Sequence[str], known: IntArray) -> TfIdf:
-    """Return TF-IDF of texts, by the n-grams and frequencies of the texts ``known``.
+def tf_idf(sets: Sequence[Sequence[int]], known: IntArray) -> TfIdf:
+    """Return TF-IDF of texts, given as their n-grams, by the n-grams and frequencies of the texts ``known``.
 
     An n-gram is in a text or not, however often. Those that only other texts have are not looked at.
     """
     from scipy.sparse import csr_matrix, diags
 
-    sets = [ngrams(text) for text in texts]
     frequency: Counter[int] = Counter()
     for row in known.tolist():
         frequency.update(sets[row])
@@ -57,7 +56,7 @@ def tf_idf(texts: Sequence[str], known: IntArray) -> TfIdf:
     ends = np.cumsum([0, *map(len, found)])
     columns = np.concatenate([np.array(row, dtype=np.int64) for row in found])
     idf = np.log((1 + len(known)) / (1 + np.array([frequency[term] for term in terms]))) + 1
-    matrix = csr_matrix((idf[columns], columns, ends), (len(texts), len(terms)))
+    matrix = csr_matrix((idf[columns], columns, ends), (len(sets), len(terms)))
     length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     return TfIdf(diags(1 / np.maximum(length, 1e-12)) @ matrix, np.array(terms, dtype=np.int64), idf)
 
@@ -74,9 +73,10 @@ def floor_fit(texts: Sequence[str], targets: IntArray, groups: IntArray, classes
     fold = np.full(len(texts), -1)
     count = max(min(FOLDS, len(np.unique(groups[judged]))), 2)
     fold[judged] = make_folds(targets[judged], groups[judged], count, seed)
+    sets = [ngrams(text) for text in texts]
     for k in range(count):
         known, held = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        rows = tf_idf(texts, known).rows
+        rows = tf_idf(sets, known).rows
         heads = _heads(rows[known], targets[known], classes, STRENGTHS)
         for logits, (weight, bias) in zip(found, heads, strict=True):
             logits[held] = rows[held] @ weight.T + bias
@@ -99,7 +99,7 @@ def lexical_classifier(
         some = np.sort(np.random.default_rng(seed).permutation(len(texts))[:MOST_ROWS])
         texts, targets, groups = [texts[i] for i in some], targets[some], groups[some]
     strength = floor_fit(texts, targets, groups, schema.outputs, seed).strength
-    found = tf_idf(texts, np.arange(len(texts)))
+    found = tf_idf([ngrams(text) for text in texts], np.arange(len(texts)))
     [(weight, bias)] = _heads(found.rows, targets, schema.outputs, (strength,))
     classifier = Classifier(backbone_of(found.ngrams, found.idf, weight.T), schema)
     classifier.set_head(Linear(np.eye(schema.outputs), bias))

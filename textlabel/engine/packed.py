@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 
-def packable() -> bool:
-    """Return whether this torch can; the operators are those that torch.compile itself calls."""
+def packable(dtype: torch.dtype = torch.float32) -> bool:
+    """Return whether this torch can, on this processor; the operators are those that torch.compile calls."""
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    there = there and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    # without AVX512 the operators of bfloat16 raise
+    return there and (dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
 
 
 class PackedLinear(nn.Module):

@@ -65,6 +65,13 @@ def multiplies_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def multiplies_int8() -> bool:
+    """Return whether this processor adds up products of int8 in 32 bits; others do in 16, which overflow."""
+    import torch
+
+    return bool(torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported())
+
+
 @cache
 def processor() -> str:
     """Return what of this machine's processors decides the last digits, and how far a backend is off."""

@@ -10,12 +10,17 @@ the solution in the row space (the representer theorem).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from textlabel.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,16 +84,28 @@ def singular_basis(features: FloatArray, standardize: bool = True) -> Basis:
     return Basis(z @ v, np.maximum(values, 0) / n, v.T, mean, scale)
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401 - has a BLAS of its own, which must be there to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()  # looking for libraries takes longer than many a small head
+
+
+def blas_on_one_thread() -> AbstractContextManager[Any]:
+    """Return what keeps BLAS on one thread: on small matrices more only wait for each other."""
+    found: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
+    return found
+
+
 def one_thread(function: Callable[P, T]) -> Callable[P, T]:
-    """Return ``function`` with BLAS on one thread: on small matrices more only wait for each other."""
+    """Return ``function`` with BLAS on one thread."""
 
+    @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> T:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1, user_api="blas"):
+        with blas_on_one_thread():
             return function(*args, **kwargs)
 
-    limited.__doc__ = function.__doc__
     return limited
 
 
@@ -216,7 +233,6 @@ def _columns(targets: FloatArray) -> FloatArray:
     return y[:, None] if y.ndim == 1 else y
 
 
-@one_thread
 def softmax_regression(
     features: FloatArray,
     soft: FloatArray,
@@ -224,8 +240,8 @@ def softmax_regression(
     strengths: Sequence[float],
     standardize: bool = True,
     mixing: FloatArray | None = None,
-) -> list[Linear]:
-    """Return multinomial logistic heads, one a strength, centered over classes.
+) -> Iterator[Linear]:
+    """Yield multinomial logistic heads, one a strength, centered over classes; each is solved when asked for.
 
     Each minimizes ``mean_i weights_i * H(soft_i, softmax(logits_i)) + l2 / 2 * |V|^2`` with the weights
     ``W = mixing @ V``, solved by L-BFGS from the solution of the strength before. The bias is not penalized.
@@ -242,7 +258,8 @@ def softmax_regression(
         are not to be.
     mixing : (k, m), how classes share what is penalized (`textlabel.models.structure`); None: they do not.
     """
-    basis = singular_basis(features, standardize)
+    with blas_on_one_thread():
+        basis = singular_basis(features, standardize)
     n, k = soft.shape
     mixing = np.eye(k) if mixing is None else mixing
     counts = weights[:, None] * soft / np.maximum(soft.sum(axis=1, keepdims=True), 1.0)
@@ -250,12 +267,12 @@ def softmax_regression(
     start: tuple[FloatArray, FloatArray]
     start = np.zeros((mixing.shape[1], basis.coordinates.shape[1])), prior - prior.mean()
     losses = _candidates if (soft.sum(axis=1) > SEVERAL).any() else _softmax
-    heads = []
     for l2 in strengths:
-        start = _descend(basis, soft, weights[:, None] / n, l2, mixing, start, losses)
-        weight, bias = mixing @ start[0], start[1]
-        heads.append(basis.unfold(weight - weight.mean(axis=0), bias - bias.mean()))
-    return heads
+        with blas_on_one_thread():
+            start = _descend(basis, soft, weights[:, None] / n, l2, mixing, start, losses)
+            weight, bias = mixing @ start[0], start[1]
+            head = basis.unfold(weight - weight.mean(axis=0), bias - bias.mean())
+        yield head
 
 
 @one_thread

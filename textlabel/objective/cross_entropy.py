@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,8 @@ def fit_linear(
     strengths: Sequence[float],
     options: Options,
     mixing: FloatArray | None = None,
-) -> list[Linear]:
-    """Return softmax heads, one a ridge strength, that minimize the weighted, smoothed cross-entropy.
+) -> Iterator[Linear]:
+    """Yield softmax heads, one a ridge strength, that minimize the weighted, smoothed cross-entropy.
 
     Parameters
     ----------

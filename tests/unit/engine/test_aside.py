@@ -103,7 +103,7 @@ def test_out_of_fold_logits_do_not_know_the_rows_label():
     two = _Fitter(x, swapped, np.arange(30), 3, asked, 0, None, corpus)
     two.fold = one.fold
     k = one.fold[0]
-    heads = [f.by_fold(f.everything, _Kind(1, 0.0), [0.1])[0] for f in (one, two)]
+    heads = [next(f.by_fold(f.everything, _Kind(1, 0.0), [0.1])) for f in (one, two)]
     spread = [f.spread([0.8], h[0], h)[2][k] for f, h in zip((one, two), heads, strict=True)]
     np.testing.assert_allclose(spread[0].weight, spread[1].weight)
 

@@ -106,6 +106,12 @@ def test_the_body_is_left_as_it_is(folder):
     assert torch.equal(own(classifier, ids, mask), expected)
 
 
+def test_where_the_processor_lacks_it_bfloat16_is_not_packed(folder, monkeypatch):
+    monkeypatch.setattr("textlabel.engine.encoder.packable", lambda dtype: dtype == torch.float32)
+    encoder = encoder_of(classifier_of(folder), torch.bfloat16)
+    assert not any(isinstance(module, PackedLinear) for module in encoder.modules())
+
+
 def test_bfloat16_is_near_and_leaves_as_float32(folder):
     classifier = classifier_of(folder)
     ids, mask = batch(classifier)

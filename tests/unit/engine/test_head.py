@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from textlabel.engine.head import TWIN_PAIRS, fit_head, twin_heads
+from textlabel.engine import head as heads
+from textlabel.engine.head import STRENGTHS, TWIN_PAIRS, fit_head, twin_heads
+from textlabel.models.heads import softmax_regression
 from textlabel.recipe import Recipe
 
 STAGE = Recipe.load("head").stages[0]
@@ -65,3 +67,34 @@ def test_no_feature_is_read_by_both_twins(rows):
     read = (twin_heads(x, y, member, 3, STAGE, 0.03, seed=0).weight != 0).any(axis=2)
     assert (read.sum(axis=0) == 1).all()
     assert (read.sum(axis=2) == 4).all()
+
+
+@pytest.mark.parametrize("noise", [1.0, 3.0])
+def test_weak_strengths_are_left_out_and_would_not_have_been_chosen(rows, monkeypatch, noise):
+    rng = np.random.default_rng(2)
+    y, member = rows[1], np.arange(90)
+    x = noise * rng.normal(size=(90, 8)) + np.eye(3, 8)[y]
+    seen, asked = [], heads._Fitter._risk
+    monkeypatch.setattr(heads._Fitter, "_risk", lambda self, *a: seen.append(asked(self, *a)) or seen[-1])
+    some = fit_head(x, y, member, 3, STAGE, 0)
+    tried = len(seen)
+    assert tried < len(STRENGTHS)
+    assert np.argmin(seen) == tried - 1 - heads.PATIENCE
+    monkeypatch.setattr(heads, "PATIENCE", len(STRENGTHS))
+    every = fit_head(x, y, member, 3, STAGE, 0)
+    assert len(seen) == tried + len(STRENGTHS)
+    assert some.l2 == every.l2
+    np.testing.assert_array_equal(some.head.weight, every.head.weight)
+    np.testing.assert_array_equal(some.out_of_fold, every.out_of_fold)
+
+
+def test_a_head_is_solved_when_it_is_asked_for(rows, monkeypatch):
+    from textlabel.models import heads as solvers
+
+    solved, usual = [], solvers._descend
+    monkeypatch.setattr(solvers, "_descend", lambda *a: solved.append(a[3]) or usual(*a))
+    x, y, _ = rows
+    found = softmax_regression(x, np.eye(3)[y], np.ones(90), [1.0, 0.1, 0.01])
+    next(found)
+    assert solved == [1.0]
+    assert len(list(found)) == 2

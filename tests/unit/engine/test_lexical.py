@@ -20,6 +20,7 @@ from textlabel.engine.lexical import floor_fit, lexical_classifier, tf_idf
 from textlabel.engine.predict import predict
 from textlabel.errors import RecipeError
 from textlabel.models.bundle import Bundle
+from textlabel.models.ngrams import ngrams
 from textlabel.recipe import Recipe
 from textlabel.types import LabelSchema
 
@@ -34,7 +35,7 @@ def peer():
 
 def test_rows_are_those_of_scikit_learn():
     expected = peer().fit(TEXTS[:40]).transform(TEXTS)
-    found = tf_idf(TEXTS, np.arange(40)).rows
+    found = tf_idf([ngrams(text) for text in TEXTS], np.arange(40)).rows
     np.testing.assert_allclose((found @ found.T).toarray(), (expected @ expected.T).toarray(), atol=1e-9)
 
 

@@ -44,8 +44,8 @@ def test_row_weights_equal_repeated_rows():
     scale = np.ones(5)  # repeated rows would change the standardization, so compare on whitened data
     x = (x - np.average(x, axis=0, weights=weights)) / scale
     x /= np.sqrt(np.average(x**2, axis=0, weights=weights))
-    repeated = softmax_regression(x[twice], np.eye(3)[y[twice]], np.ones(50), [1e-9])[0]
-    weighted = softmax_regression(x, np.eye(3)[y], weights * 40 / 50, [1e-9])[0]
+    repeated = next(softmax_regression(x[twice], np.eye(3)[y[twice]], np.ones(50), [1e-9]))
+    weighted = next(softmax_regression(x, np.eye(3)[y], weights * 40 / 50, [1e-9]))
     np.testing.assert_allclose(repeated(x), weighted(x), atol=2e-3)
 
 
@@ -72,7 +72,7 @@ def test_rounding_noise_is_no_feature(level, noise, n):
 def test_soft_targets_are_matched_without_penalty():
     soft = np.array([[0.9, 0.1], [0.2, 0.8]])
     x = np.array([[1.0, 0.0], [0.0, 1.0]])
-    logits = softmax_regression(x, soft, np.ones(2), [1e-7])[0](x)
+    logits = next(softmax_regression(x, soft, np.ones(2), [1e-7]))(x)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(p, soft, atol=1e-3)
 

@@ -1,7 +1,8 @@
 """Backend ``onnxruntime_int8``: ONNX Runtime on a CPU, weights in int8, activations as each batch has them.
 
 It runs on processors that OpenVINO does not know. As ranges come from the batch, a text's features depend
-a little on its batch mates; what that does to labels is measured with the rest.
+a little on its batch mates; what that does to labels is measured with the rest. On processors without VNNI
+weights have 7 bits, as sums of products would overflow with 8.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 
 from textlabel.batching import Padded, pad
 from textlabel.engine.encoder import written_out
+from textlabel.engine.process import multiplies_int8
 from textlabel.errors import BundleError
 from textlabel.models.classifier import Classifier
 
@@ -68,7 +70,13 @@ def prepare(classifier: Classifier, texts: Sequence[str], folder: Path) -> None:
     with TemporaryDirectory() as place, _handled_log():
         plain = Path(place) / GRAPH
         plain.write_bytes(model.SerializeToString())
-        quantize_dynamic(plain, folder / GRAPH, weight_type=QuantType.QInt8, per_channel=True)
+        quantize_dynamic(
+            plain,
+            folder / GRAPH,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=not multiplies_int8(),
+        )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Backend ``openvino_int8``: matrix products in int8, ranges fixed on the user's own texts.
 
 Ranges are static, so a text's features never depend on its batch mates, as they would with ranges taken from
-each batch. Quantized by NNCF after SmoothQuant (Xiao et al. 2022, arXiv 2211.10438) with corrected biases.
+each batch. Quantized by NNCF after SmoothQuant (Xiao et al. 2022, arXiv 2211.10438) with corrected biases. On
+processors without VNNI weights have 7 bits, as sums of products would overflow with 8.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from textlabel.batching import pad
 from textlabel.engine import openvino
+from textlabel.engine.process import multiplies_int8
 from textlabel.models.backbone import encode
 from textlabel.models.classifier import Classifier
 
@@ -45,6 +47,7 @@ def prepare(classifier: Classifier, texts: Sequence[str], folder: Path) -> None:
     def inputs(row: list[int]) -> dict[int, Any]:
         return dict(enumerate(pad([row], classifier.pad_id)))
 
+    fix = None if multiplies_int8() else nncf.OverflowFix.ENABLE
     with redirect_stdout(io.StringIO()):  # its progress bars would stand among the results
         quantized = nncf.quantize(
             graph,
@@ -52,6 +55,7 @@ def prepare(classifier: Classifier, texts: Sequence[str], folder: Path) -> None:
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(tokens),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
         )
     openvino.save(quantized, folder)
 
