@@ -25,7 +25,7 @@ from scipy.stats import t as student
 #: set, labels a class, seed, backbone: what two contenders must have in common
 KEY = ("set", "per_class", "seed", "backbone")
 
-#: contenders of `few_labels_auto.py` that always do the same
+#: contenders of `few_labels_auto.py` that always do the same, "recipe NAME" in the result
 FIXED = ("head", "layers", "prototype", "lda", "tfidf")
 OURS = ("auto", "auto+corpus")
 #: sets whose classes are emotions or topics
@@ -98,7 +98,7 @@ def main() -> None:
     chosen = parser.parse_args()
     found = accuracies(chosen.results, "few_labels_auto", "contender")
     theirs = accuracies(chosen.results, "few_labels_peers", "peer")
-    theirs = theirs | {name: found[name] for name in FIXED} | best_fixed(found)
+    theirs = theirs | {f"recipe {name}": found[name] for name in FIXED} | best_fixed(found)
     rows = []
 
     def tell(name: str, peer: str, known: Draws) -> None:

@@ -9,8 +9,9 @@ model that did not train on it (negative log-likelihood at the best temperature)
 whether the label is right.
 
 Beside them stands a floor: TF-IDF of characters, which knows nothing but the labeled rows. Where it is better
-than the readings by more than twice that error, the backbone probably does not read the language, which is
-told, and the floor is what training the backbone must beat.
+than the readings by more than that error, the backbone probably does not read the language, which is told,
+and the floor is what training the backbone must beat. Where the backbone's vocabulary lacks a fifth of the
+tokens, it is the floor that stands unless the rows speak against it by more than twice that error.
 
 The winner's own figures are slightly too good, as it was chosen by them; what calibrates it is the same rows.
 """
@@ -45,6 +46,8 @@ FOLDS = 3
 TRAINING_PASSES = 3.0
 #: rows by which a pass is timed
 TIMED_ROWS = 64
+#: share of unknown tokens from which on a backbone is taken not to read the language
+UNREAD = 0.2
 FLOOR = "TF-IDF (no transfer)"
 
 #: makes a run of a recipe on a backbone, whose checkpoints lie in a folder of that name
@@ -147,7 +150,8 @@ def choose_recipe(
     number = len(trials)
     trials.append(floor)
     losses = {reading: losses[reading][some], number: floor_losses}
-    best = _agreed(least_by_far(losses)) if runs[0].noisy_labels == "keep" else reading
+    unknown = _unknown_share(runs[reading])
+    best = _agreed(_standing(losses, unknown)) if runs[0].noisy_labels == "keep" else reading
     if best == number:
         runs[number] = start(without_ngrams(), Recipe.load("tfidf"), "floor")
     pass_seconds = _pass_seconds(runs[reading]) if budget else 0.0
@@ -168,12 +172,26 @@ def choose_recipe(
         losses[number], runs[number] = tempered_losses(logits, task.targets)[some], other
         trials.append(_trial(name, layers, logits, task, time.monotonic() - before))
         best = _agreed(least_by_far({best: losses[best], number: losses[number]}, errors=1.0))
-    return Choice(runs[best], _with_verdicts(trials, best), folds.get(best))
+    return Choice(runs[best], _with_verdicts(trials, best, unknown), folds.get(best))
 
 
 def _agreed(choice: int) -> int:
     """Return process 0's choice: clocks and rounding may lead the others to another."""
     return int(of_main_process(np.array([float(choice)]))[0])
+
+
+def _unknown_share(run: Run) -> float:
+    """Return the share of the labeled rows' tokens that the backbone's vocabulary lacks."""
+    unknown = getattr(run.backbone.tokenizer, "unk_token_id", None)
+    lacking = [token == unknown for row in run.tokens for token in row]
+    return sum(lacking) / max(len(lacking), 1)
+
+
+def _standing(losses: dict[int, FloatArray], unknown: float) -> int:
+    """Return the number of the reading or of the floor, of which the losses are, in this order."""
+    if unknown < UNREAD:
+        return least_by_far(losses, errors=1.0)
+    return least_by_far(dict(reversed(losses.items())))
 
 
 def _readings(backbone: Backbone, fixed: bool) -> list[int]:
@@ -251,13 +269,19 @@ def _estimate(run: Run, pass_seconds: float) -> float:
     return FOLDS * pass_seconds * epochs * TRAINING_PASSES * float(uneven)
 
 
-def _with_verdicts(trials: list[Trial], best: int) -> list[Trial]:
+def _with_verdicts(trials: list[Trial], best: int, unknown: float) -> list[Trial]:
     """Return the trials, each with what became of it, and warn where the backbone does not beat the floor."""
     place, floor = next((i, trial) for i, trial in enumerate(trials) if trial.name == FLOOR)
     read = min((t for t in trials[:place] if t.nll is not None), key=lambda t: float(t.nll or 0))
     assert read.nll is not None
     assert floor.nll is not None
-    if floor.nll <= read.nll:
+    if unknown >= UNREAD:
+        log.warning(
+            "the backbone's vocabulary lacks %.0f %% of the tokens: it does not read this language; try "
+            "another (`textlabel choose-backbone`)",
+            100 * unknown,
+        )
+    elif floor.nll <= read.nll:
         log.warning(
             "TF-IDF of the labeled texts alone %s the backbone (%.3f and %.3f right): the backbone may not "
             "read this language; try another (`textlabel choose-backbone`)",
@@ -271,6 +295,8 @@ def _with_verdicts(trials: list[Trial], best: int) -> list[Trial]:
             return "chosen"
         if trial.name == FLOOR:
             return "the floor"
-        return trial.verdict or ("not better by more than the noise" if number > best else "worse")
+        # a reading of an unread language may be better than the floor, and not by enough
+        hardly = number > best or (trial.nll or 0.0) < (trials[best].nll or 0.0)
+        return trial.verdict or ("not better by more than the noise" if hardly else "worse")
 
     return [replace(trial, verdict=verdict(i, trial)) for i, trial in enumerate(trials)]

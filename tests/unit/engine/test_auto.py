@@ -69,11 +69,11 @@ def test_readings_the_floor_and_what_time_allows(deep):
 @pytest.mark.parametrize("layers", [3, 1])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_what_was_chosen_is_what_is_fitted(deep, tmp_path, monkeypatch, layers, normalize):
-    monkeypatch.setattr(auto, "least_by_far", lambda losses: {3: 0, 1: 1}[layers])
+    monkeypatch.setattr(auto, "least_by_far", lambda losses, errors=2.0: {3: 0, 1: 1}[layers])
     recipe = Recipe.load("auto")
     one = adapt(load_backbone(deep, normalize=normalize), task(corpus=40), recipe, 0, budget=0)
     alone = load_backbone(deep, normalize=normalize, layers=layers)
-    monkeypatch.setattr(auto, "least_by_far", lambda losses: 0)
+    monkeypatch.setattr(auto, "least_by_far", lambda losses, errors=2.0: 0)
     again = adapt(alone, task(corpus=40), recipe, 0, budget=0, fixed_layers=True)
     assert one.classifier.info.layers == again.classifier.info.layers == layers
     for a, b in [(one.classifier.head, again.classifier.head), *zip(one.members, again.members, strict=True)]:
@@ -92,6 +92,7 @@ def test_layers_that_a_person_chose_are_not_chosen_again(deep, layers):
     assert [t["layers"] for t in labeler.bundle.record["tried"] if t["name"] == "auto"] == [layers]
 
 
+@pytest.mark.usefixtures("weak_floor")
 def test_a_backbone_that_cannot_be_trained_keeps_its_head(tmp_path):
     static = write_static(tmp_path / "static")
     bundle = adapt(load_backbone(static), task(), Recipe.load("auto"), 0, budget=600)
@@ -158,13 +159,26 @@ def _scored(run, logits):
     return Scored(np.arange(len(logits)), logits, np.zeros(len(logits), np.float32))
 
 
-def test_a_backbone_that_knows_less_than_the_floor_is_told(deep, caplog):
+def test_a_language_whose_tokens_the_vocabulary_lacks_is_told(deep, caplog):
     words = ["qq ww", "zz xx"]  # unknown to its tokenizer, all of them
     y = np.arange(40) % 2
     texts = [f"{words[k]} {'v' * (i + 1)}" for i, k in enumerate(y)]
     with caplog.at_level(logging.WARNING, "textlabel"):
-        adapt(load_backbone(deep), Task(texts, y, SCHEMA), Recipe.load("auto"), 0, budget=0)
-    assert "may not read this language" in caplog.text
+        bundle = adapt(load_backbone(deep), Task(texts, y, SCHEMA), Recipe.load("auto"), 0, budget=0)
+    assert "lacks 60 % of the tokens: it does not read this language" in caplog.text
+    assert tried(bundle)[auto.FLOOR, 0] == "chosen"
+
+
+def test_the_floor_must_be_better_by_more_than_the_noise_and_stands_where_tokens_are_unknown():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=100) / 10  # paired standard error .01
+    reading = np.ones(100)
+    for gain, unknown, best in (
+        *((0.02, 0.0, "floor"), (0.005, 0.0, "reading"), (-0.02, 0.0, "reading")),
+        *((-0.005, 0.5, "floor"), (-0.015, 0.5, "floor"), (-0.04, 0.5, "reading")),
+    ):
+        floor = reading - gain + noise - noise.mean()
+        assert ("reading", "floor")[auto._standing({0: reading, 1: floor}, unknown)] == best
 
 
 def test_the_floor_is_taken_where_it_is_better(deep, tmp_path, caplog):
