@@ -14,6 +14,7 @@ The intervals resample draws, and that of the median sets as well.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -151,15 +152,23 @@ def median_interval(results: list[dict[str, Any]], seeds: int) -> list[float]:
     return [round(float(v), 2) for v in (middle, low, high)]
 
 
+def earlier(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what the result file has of sets that are not measured now."""
+    path = chosen.out / "few_labels_saved.json"
+    sets = json.loads(path.read_text(encoding="utf-8"))["sets"] if path.exists() else []
+    return [one for one in sets if one["set"] not in chosen.sets]
+
+
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--backbone", default="all-MiniLM-L6-v2")
     parser.add_argument("--sets", nargs="+", default=[*SETS, *MORE_SETS])
+    parser.add_argument("--keep", action="store_true", help="keep what the result file has of other sets")
     chosen: argparse.Namespace = parser.parse_args()
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
     backbone, deep = load_backbone(chosen.backbone), load_backbone(chosen.backbone, layers=4)
-    results: list[dict[str, Any]] = []
+    results = earlier(chosen) if chosen.keep else []
     for name in chosen.sets:
         if (split := public(name, chosen.data, (POOL, TEST))) is None:
             continue
