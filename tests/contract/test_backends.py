@@ -217,6 +217,7 @@ assert not set({EXTRAS!r}) & set(sys.modules)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_openvino_reports_nothing_and_nothing_is_printed(tiny_backbone, tmp_path):
     """Its packages send analytics when they are imported, and leave an identity in the user's folder."""
     code = f"""

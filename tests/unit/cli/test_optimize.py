@@ -73,6 +73,7 @@ def test_the_rest_of_the_model_stays_as_it_is(files, optimized):
     assert "body/model.safetensors" in after
 
 
+@pytest.mark.slow
 def test_json_is_all_that_the_real_process_prints(files, tmp_path):
     model = Labeler.load(files / "model").save(tmp_path / "model")
     words = ["optimize", str(model), "--on", str(files / "corpus.jsonl"), "--json"]

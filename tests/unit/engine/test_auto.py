@@ -102,6 +102,7 @@ def test_a_backbone_that_cannot_be_trained_keeps_its_head(tmp_path):
     assert verdicts["lora", 1].startswith("cannot be: lora")
 
 
+@pytest.mark.slow
 def test_a_recipe_that_trains_runs_its_folds_once_and_resumes(deep, tmp_path, monkeypatch):
     (tmp_path / "short.toml").write_text(
         '[[stage]]\ntune = "head"\nobjective = "cross_entropy"\n'

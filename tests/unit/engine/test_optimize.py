@@ -186,6 +186,7 @@ def test_scores_too(tiny_backbone, plugins, speeds, tmp_path):
     assert trials["far"].why.startswith("scores differ")
 
 
+@pytest.mark.slow
 def test_every_real_backend_is_tried_on_a_tiny_model(bundle, tmp_path):
     trials = {trial.backend: trial for trial in optimize(bundle, CORPUS, tmp_path)}
     assert set(trials) == set(registry.plugins("backend"))

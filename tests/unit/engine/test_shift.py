@@ -36,6 +36,7 @@ def refused(cells, heads, calibrator, x):
     return isinstance(bbse(cells, counts), Refused)
 
 
+@pytest.mark.slow
 def test_a_true_label_shift_is_seldom_refused_where_heads_of_folds_place_it():
     stage = Recipe.from_dict({"name": "weak", "stage": [WEAK]}).stages[0]
     by_members, by_final, other = [], [], []

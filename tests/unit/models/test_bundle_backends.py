@@ -89,6 +89,7 @@ def test_what_is_no_longer_kept_goes_from_the_folder(model):
     assert Labeler.load(model, backend="auto").predictor.fit.backend == "torch"
 
 
+@pytest.mark.slow
 def test_the_folder_of_an_earlier_optimize_outlives_a_failed_one(tiny_backbone, tmp_path, monkeypatch):
     from textlabel.errors import CorpusError
 
@@ -143,6 +144,7 @@ def test_a_backend_whose_name_leads_elsewhere_is_refused(model, name):
         Labeler.load(model)
 
 
+@pytest.mark.slow
 def test_on_a_machine_without_openvino_it_loads_and_labels(kept, model):
     code = f"""
 import importlib.util, json, sys
