@@ -61,7 +61,9 @@ def best_fixed(found: Found) -> Found:
             for name in FIXED
         }
         for one in names:
-            others = names - {one} or names
+            others = names - {one}
+            if not others:
+                continue
             elsewhere = max(FIXED, key=lambda name: float(np.mean([means[name][o] for o in others])))
             here = max(FIXED, key=lambda name: float(means[name][one]))
             for label, name in zip(chosen, (elsewhere, here), strict=True):

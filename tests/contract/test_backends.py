@@ -279,7 +279,7 @@ def test_roberta_too(name, pooling, tmp_path):
     expected = Featurizer(classifier).features(TEXTS)
     found = made(name, classifier, TEXTS, tmp_path / "files").features(TEXTS)
     assert cosines(found, expected).min() > least(name)
-    assert cosines(found, expected).mean() > 0.99
+    assert cosines(found, expected).mean() > (0.995 if least(name) == 0.98 else 0.99)
 
 
 @pytest.mark.slow
@@ -291,7 +291,7 @@ def test_sentence_piece_families_too(name, family, tmp_path):
     expected = Featurizer(classifier).features(TEXTS)
     found = made(name, classifier, TEXTS, tmp_path / "files").features(TEXTS)
     assert cosines(found, expected).min() > least(name)
-    assert cosines(found, expected).mean() > 0.99
+    assert cosines(found, expected).mean() > (0.995 if least(name) == 0.98 else 0.99)
 
 
 @pytest.mark.slow

@@ -181,8 +181,15 @@ def _agreed(choice: int) -> int:
 
 
 def _unknown_share(run: Run) -> float:
-    """Return the share of the labeled rows' tokens that the backbone's vocabulary lacks."""
-    unknown = getattr(run.backbone.tokenizer, "unk_token_id", None)
+    """Return the share of the labeled rows' tokens that the backbone's vocabulary lacks.
+
+    It is 0 where that cannot be seen: static backbones, and vocabularies that fall back on bytes.
+    """
+    tokenizer: object = run.backbone.tokenizer
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    ends = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep", "pad")}
+    if unknown is None or unknown in ends:
+        return 0.0
     lacking = [token == unknown for row in run.tokens for token in row]
     return sum(lacking) / max(len(lacking), 1)
 
@@ -277,9 +284,10 @@ def _with_verdicts(trials: list[Trial], best: int, unknown: float) -> list[Trial
     assert floor.nll is not None
     if unknown >= UNREAD:
         log.warning(
-            "the backbone's vocabulary lacks %.0f %% of the tokens: it does not read this language; try "
+            "the backbone's vocabulary lacks %.0f %% of the tokens: it does not read this language%s; try "
             "another (`textlabel choose-backbone`)",
             100 * unknown,
+            ", and TF-IDF of the labeled texts is taken" if best == place else "",
         )
     elif floor.nll <= read.nll:
         log.warning(

@@ -28,7 +28,7 @@ STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0)
 REFERENCE_ROWS = 100
 #: how far from the strength of the first share, as a factor, others look for theirs
 NEAR = 11.0
-#: strengths without a lower risk after which weaker ones, which take longest to solve, are not tried
+#: strengths without a lower risk after which weaker ones are not tried: by gradient they take longest
 PATIENCE = 2
 #: pairs of twins whose agreement is averaged; eight did no better
 TWIN_PAIRS = 4
@@ -242,7 +242,7 @@ class _Fitter:
             return found
         for kind in kinds:
             risks: list[float] = []
-            for l2, members in zip(strengths, self.by_fold(some, kind, strengths), strict=False):
+            for l2, members in zip(strengths, self.by_fold(some, kind, strengths), strict=True):
                 logits = self.out_of_fold(seen, members)
                 risks.append(self._risk(logits, self.targets[seen]))
                 if risks[-1] < least:
