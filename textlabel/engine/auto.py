@@ -185,12 +185,12 @@ def _unknown_share(run: Run) -> float:
 
     It is 0 where that cannot be seen: static backbones, and vocabularies that fall back on bytes.
     """
-    tokenizer: object = run.backbone.tokenizer
+    tokenizer = run.backbone.tokenizer
     unknown = getattr(tokenizer, "unk_token_id", None)
     ends = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep", "pad")}
     if unknown is None or unknown in ends:
         return 0.0
-    lacking = [token == unknown for row in run.tokens for token in row]
+    lacking: list[bool] = [bool(token == unknown) for row in run.tokens for token in row]
     return sum(lacking) / max(len(lacking), 1)
 
 
