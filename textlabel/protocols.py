@@ -132,11 +132,11 @@ class Objective(Protocol):
     ``LABEL_KINDS`` (schema kinds it can learn from) and ``NEEDS_PARTS`` (parts that must train).
     A linear head on cached features has no gradient loop: an objective that has a closed form or a
     convex solver for it also offers ``fit_linear(features, targets, classes, strengths, options)``,
-    which returns, or yields, one head for each ridge strength, of which the last may not be asked for. An
-    objective that offers this alone has no class
-    ``Objective``, and recipes that would train it by gradient are refused. One that also takes ``mixing=``
-    is told how classes that are ordered or in a tree share weights (`textlabel.models.structure`), and
-    targets of which rows are sets of candidates (`textlabel.models.heads.softmax_regression`).
+    which returns, or yields, one head for each ridge strength, of which the last may not be asked for.
+    An objective that offers this alone has no class ``Objective``, and recipes that would train it by
+    gradient are refused. One that also takes ``mixing=`` is told how classes that are ordered or in a tree
+    share weights (`textlabel.models.structure`), and targets of which rows are sets of candidates
+    (`textlabel.models.heads.softmax_regression`).
     """
 
     #: players in the order of their steps; each has its own optimizer

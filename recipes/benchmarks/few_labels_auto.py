@@ -41,6 +41,8 @@ from textlabel.trust.metrics import ece, ece_if_perfect, macro_f1
 from textlabel.types import LabelSchema
 
 POOL, TEST = 4000, 2000
+#: what tells one row of the result from another
+KEY = ("set", "per_class", "seed", "backbone", "contender")
 
 
 class Contender(NamedTuple):
@@ -138,22 +140,22 @@ def main() -> None:
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
     splits = [s for name in chosen.sets if (s := public(name, chosen.data, (POOL, TEST))) is not None]
-    rows = earlier(chosen) if chosen.keep else []
+    rows: list[dict[str, Any]] = []
+    path = chosen.out / "few_labels_auto.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if chosen.keep and path.exists() else []
     with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
         for part in pool.map(partial(one_set, chosen=chosen), splits):
             rows += part
-            write(chosen.out, "few_labels_auto", {"budget": chosen.budget, "rows": rows})
+            write(chosen.out, "few_labels_auto", {"budget": chosen.budget, "rows": merged(known, rows)})
     for size in ("few", "many"):
         for contender in chosen.contenders:
             report(rows, contender, many=size == "many")
 
 
-def earlier(chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the rows of the result file, but for those of sets and sizes that are measured now."""
-    path = chosen.out / "few_labels_auto.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    again = {(name, size) for name in chosen.sets for size in chosen.per_class}
-    return [row for row in rows if (row["set"], row["per_class"]) not in again]
+def merged(known: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows, behind those known of other draws, contenders or backbones."""
+    fresh = {tuple(row[key] for key in KEY) for row in rows}
+    return [row for row in known if tuple(row[key] for key in KEY) not in fresh] + rows
 
 
 def sizes(split: Split, asked: list[int]) -> list[int]:

@@ -24,7 +24,8 @@ from _bench import MORE_SETS, SETS, Split, arguments, draw, hierarchical_interva
 from textlabel.corpus.dedup import groups as duplicates
 from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import splittable
-from textlabel.engine.head import Aside, fit_head, tempered_losses
+from textlabel.engine.comparison import tempered_losses
+from textlabel.engine.head import Aside, fit_head
 from textlabel.engine.predict import predict
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier

@@ -155,8 +155,12 @@ def median_interval(results: list[dict[str, Any]], seeds: int) -> list[float]:
 def earlier(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     """Return what the result file has of sets that are not measured now."""
     path = chosen.out / "few_labels_saved.json"
-    sets = json.loads(path.read_text(encoding="utf-8"))["sets"] if path.exists() else []
-    return [one for one in sets if one["set"] not in chosen.sets]
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if (found["seeds"], found["backbone"]) != (chosen.seeds, chosen.backbone):
+        raise SystemExit(f"{path} has {found['seeds']} draws of {found['backbone']}: leave --keep out")
+    return [one for one in found["sets"] if one["set"] not in chosen.sets]
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from textlabel.engine.head import least_by_far, tempered_losses
+from textlabel.engine.comparison import least_by_far, tempered_losses
 from textlabel.engine.lexical import MOST_ROWS, floor_fit
 from textlabel.engine.predict import predict
 from textlabel.engine.process import of_main_process

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from types import ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from textlabel import registry
 from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import splittable
+from textlabel.engine.comparison import least_by_far, tempered_losses
 from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear, one_hot, unit_scale
@@ -34,7 +35,6 @@ PATIENCE = 2
 TWIN_PAIRS = 4
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
 CHOOSING_ROWS = 4000
-Key = TypeVar("Key")
 
 #: from rows to those of them to train on, with what each is to be: a class, a score or (m, k) probabilities
 Clean = Callable[[IntArray], tuple[IntArray, npt.NDArray[Any]]]
@@ -326,38 +326,6 @@ def takes_mixing(module: ModuleType) -> bool:
 def _mixing(mixing: FloatArray | None) -> dict[str, FloatArray]:
     """Return what a solver that knows of structure is told beside the rows."""
     return {} if mixing is None else {"mixing": mixing}
-
-
-def tempered_losses(logits: FloatArray, targets: npt.NDArray[Any]) -> FloatArray:
-    """Return losses (n,) at the temperature that suits the rows best: how sure a head is does not count."""
-    from scipy.optimize import minimize_scalar
-
-    def losses(log_scale: float) -> FloatArray:
-        found = softmax(logits * np.exp(log_scale))[np.arange(len(targets)), targets]
-        return np.asarray(-np.log(np.maximum(found, 1e-12)))
-
-    best = minimize_scalar(lambda s: float(losses(s).mean()), bounds=(-5, 5), method="bounded")
-    return losses(float(best.x))
-
-
-def least_by_far(losses: Mapping[Key, FloatArray], errors: float = 2.0) -> Key:
-    """Return the first key, or that of losses (n,) lower than its by so many paired standard errors.
-
-    Examples
-    --------
-    >>> least_by_far({0.5: np.array([1.0, 2.0, 3.0]), 0.0: np.array([0.9, 1.9, 2.8])})
-    0.0
-    >>> least_by_far({0.5: np.array([1.0, 2.0, 3.0]), 0.0: np.array([2.0, 0.0, 3.9])})
-    0.5
-    """
-    first, *others = losses
-    gains: dict[Key, float] = {first: 0.0}
-    for key in others:
-        gain = losses[first] - losses[key]
-        error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
-        if gain.mean() > errors * error:
-            gains[key] = float(gain.mean())
-    return max(gains, key=gains.__getitem__)
 
 
 def twin_heads(

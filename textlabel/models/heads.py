@@ -143,7 +143,6 @@ def ridge(features: FloatArray, targets: FloatArray, strengths: Sequence[float])
     return [basis.unfold(moment / (basis.spectrum + l2), bias) for l2 in strengths]
 
 
-@one_thread
 def leave_one_out(
     features: FloatArray, targets: FloatArray, strengths: Sequence[float]
 ) -> Iterator[FloatArray]:
@@ -160,18 +159,21 @@ def leave_one_out(
     >>> held[:, 0].round(3).tolist()  # of each row, what the line through the two others says
     [6.0, 0.5, 5.0]
     """
-    basis, y = singular_basis(features), _columns(targets)
-    same, times = _equal_rows(basis.coordinates)
-    sums = np.zeros((len(times), y.shape[1]))
-    np.add.at(sums, same, y)
-    bias = y.mean(axis=0)
-    moment = (y - bias).T @ basis.coordinates / len(y)
+    with blas_on_one_thread():
+        basis, y = singular_basis(features), _columns(targets)
+        same, times = _equal_rows(basis.coordinates)
+        sums = np.zeros((len(times), y.shape[1]))
+        np.add.at(sums, same, y)
+        bias = y.mean(axis=0)
+        moment = (y - bias).T @ basis.coordinates / len(y)
     for l2 in strengths:
-        scaled = basis.coordinates / (basis.spectrum + l2)
-        leverage = (1 + (scaled * basis.coordinates).sum(axis=1)) / len(y)
-        outputs = scaled @ moment.T + bias
-        left = np.maximum(1 - times[same] * leverage, 1e-9)
-        yield (outputs - leverage[:, None] * sums[same]) / left[:, None]
+        with blas_on_one_thread():
+            scaled = basis.coordinates / (basis.spectrum + l2)
+            leverage = (1 + (scaled * basis.coordinates).sum(axis=1)) / len(y)
+            outputs = scaled @ moment.T + bias
+            left = np.maximum(1 - times[same] * leverage, 1e-9)
+            found = (outputs - leverage[:, None] * sums[same]) / left[:, None]
+        yield found
 
 
 def _equal_rows(coordinates: FloatArray, most: float = 1e-3) -> tuple[IntArray, IntArray]:
@@ -260,6 +262,7 @@ def softmax_regression(
     """
     with blas_on_one_thread():
         basis = singular_basis(features, standardize)
+    del features  # several of these wait beside each other for their next strength
     n, k = soft.shape
     mixing = np.eye(k) if mixing is None else mixing
     counts = weights[:, None] * soft / np.maximum(soft.sum(axis=1, keepdims=True), 1.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from textlabel.engine.head import Aside, fit_head, least_by_far, tempered_losses
+from textlabel.engine.comparison import least_by_far, tempered_losses
+from textlabel.engine.head import Aside, fit_head
 from textlabel.recipe import Stage
 
 D = 12

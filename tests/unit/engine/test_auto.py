@@ -170,6 +170,17 @@ def test_a_language_whose_tokens_the_vocabulary_lacks_is_told(deep, caplog):
     assert tried(bundle)[auto.FLOOR, 0] == "chosen"
 
 
+@pytest.mark.parametrize(("most", "chosen"), [(auto.UNREAD, auto.FLOOR), (1.1, "auto")])
+def test_where_nothing_can_be_learned_the_floor_stands_only_if_tokens_are_unknown(
+    deep, monkeypatch, most, chosen
+):
+    monkeypatch.setattr(auto, "UNREAD", most)
+    labels = np.random.default_rng(0).permutation(np.arange(40) % 2)
+    texts = [f"{'qq ww' if i % 2 else 'zz xx'} {'v' * (i + 1)}" for i in range(40)]
+    bundle = adapt(load_backbone(deep), Task(texts, labels, SCHEMA), Recipe.load("auto"), 0, budget=0)
+    assert [name for (name, _), verdict in tried(bundle).items() if verdict == "chosen"] == [chosen]
+
+
 def test_the_floor_must_be_better_by_more_than_the_noise_and_stands_where_tokens_are_unknown():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=100) / 10  # paired standard error .01
