@@ -132,6 +132,23 @@ def trainer_lora(job: Job) -> tuple[list[int], float]:
     return np.argmax(logits, axis=1).tolist(), seconds
 
 
+def model2vec(job: Job) -> tuple[list[int], float]:
+    """model2vec's classifier on its own static vectors (which must be the backbone), with its defaults."""
+    from model2vec import StaticModel
+    from model2vec.train import StaticModelForClassification
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(f"{job['backbone']}/tokenizer.json")
+    [vectors] = load_file(f"{job['backbone']}/model.safetensors").values()
+    body = StaticModel(vectors, tokenizer, normalize=True)
+    start = time.perf_counter()
+    model = StaticModelForClassification.from_static_model(model=body)
+    model.fit(job["texts"], job["labels"], random_seed=job["seed"], device="cpu")
+    seconds = time.perf_counter() - start
+    return [int(label) for label in model.predict(job["test"])], seconds
+
+
 def sentence_transformer(job: Job) -> Any:
     from sentence_transformers import SentenceTransformer, models
 
@@ -140,7 +157,9 @@ def sentence_transformer(job: Job) -> Any:
     return SentenceTransformer(modules=parts, device="cpu")
 
 
-PEERS = {f.__name__: f for f in (tfidf, sentence_transformers_lr, setfit, setfit_names, trainer_lora)}
+PEERS = {
+    f.__name__: f for f in (tfidf, sentence_transformers_lr, setfit, setfit_names, trainer_lora, model2vec)
+}
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from textlabel.models.heads import Linear, one_thread
+from textlabel.trust.domain_shift import CLOSE, domain_shift
 from textlabel.types import FloatArray
 
 #: neighbors of a text, and how fast their weight falls with the cosine distance
@@ -27,6 +28,12 @@ STEPS = 20
 L2 = 1.0
 #: least probability that is learned: below, logarithms say nothing
 LEAST = 1e-4
+#: rows of each kind by which domains are told apart, the fewest that tell anything, and directions looked at
+TOLD_APART, FEWEST, DIRECTIONS = 500, 20, 100
+#: logits are sharpened to this standard deviation where it is told which class wins
+SHARPNESS = 10.0
+#: scalings by which shares of classes are met, at most, and the logarithm of the largest
+SCALINGS, FARTHEST = 200, 3.0
 
 
 def neighbor_graph(features: FloatArray, neighbors: int = NEIGHBORS, temperature: float = TEMPERATURE) -> Any:
@@ -74,8 +81,39 @@ def propagate(graph: Any, probabilities: FloatArray, alpha: float) -> FloatArray
     return np.asarray(found / found.sum(axis=1, keepdims=True))
 
 
+def shift_to(logits: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return what to add to logits (n, k), (k,), so that each class wins about its share (k,) of the rows.
+
+    Probabilities of sharpened logits are scaled class by class until their means are the shares (iterative
+    proportional fitting). The order of rows by the odds of any two classes stays.
+
+    Examples
+    --------
+    >>> logits = np.array([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0], [0.0, 0.5]])
+    >>> (logits + shift_to(logits, np.array([0.5, 0.5]))).argmax(axis=1).tolist()
+    [1, 1, 0, 0]
+    """
+    spread = float(logits.std()) / SHARPNESS
+    if not spread:
+        return np.zeros(len(shares))
+    sharp, wanted = logits / spread, np.log(np.maximum(shares, 0.1 / len(logits)))
+    shift: FloatArray = np.zeros(len(shares))
+    for _ in range(SCALINGS):
+        odds = np.exp(sharp + shift - (sharp + shift).max(axis=1, keepdims=True))
+        found = (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0)
+        # a class that is far from winning any row has a share of zero: it comes nearer in steps
+        missing = np.clip(wanted - np.log(np.maximum(found, 1e-12)), -FARTHEST, FARTHEST)
+        shift = shift + missing - missing.mean()
+        if np.abs(missing).max() < 1e-3:
+            break
+    return shift * spread
+
+
 class Propagation:
     """Labeled and unlabeled rows with their graph: heads become heads that know the corpus.
+
+    Of another domain a head is less sure and leans to some class, and averaging makes that class ever larger.
+    There a class wins as many rows of the corpus afterwards as it did before: only which they are changes.
 
     Parameters
     ----------
@@ -86,6 +124,8 @@ class Propagation:
         self.count = len(labeled)
         self.features = np.concatenate([labeled, unlabeled]).astype(np.float64)
         self.graph = one_thread(neighbor_graph)(self.features)
+        #: whether the unlabeled rows are of another domain than the labeled ones
+        self.elsewhere = _elsewhere(labeled, unlabeled)
 
     @one_thread
     def head(self, head: Linear, known: FloatArray, alpha: float) -> Linear:
@@ -105,7 +145,13 @@ class Propagation:
         wanted -= wanted.mean(axis=1, keepdims=True)
         mean, scale, projection = self._ridge
         weight = (projection @ (wanted - wanted.mean(axis=0))).T / scale
-        return Linear(weight, wanted.mean(axis=0) - weight @ mean)
+        learned = Linear(weight, wanted.mean(axis=0) - weight @ mean)
+        if not self.elsewhere:
+            return learned
+        corpus = slice(self.count, None)
+        won = np.bincount(logits[corpus].argmax(axis=1), minlength=logits.shape[1])
+        shift = shift_to(learned(self.features[corpus]), won / won.sum())
+        return Linear(weight, learned.bias + shift)
 
     @cached_property
     @one_thread
@@ -116,3 +162,20 @@ class Propagation:
         z = (self.features - mean) / scale
         gram = z.T @ z / len(z) + L2 * np.eye(z.shape[1])
         return mean, scale, np.linalg.solve(gram, z.T / len(z))
+
+
+@one_thread
+def _elsewhere(labeled: FloatArray, unlabeled: FloatArray) -> bool:
+    """Return whether a classifier tells rows of one kind from rows of the other; few rows tell nothing."""
+    parts = [np.unique(part, axis=0) for part in (labeled, unlabeled)]
+    rng = np.random.default_rng(0)
+    parts = [part[rng.permutation(len(part))[:TOLD_APART]].astype(np.float64) for part in parts]
+    if min(map(len, parts)) < FEWEST:
+        return False
+    x = np.concatenate(parts)
+    x -= x.mean(axis=0)
+    # the widest directions are enough to tell, and a thousand of them would take a quarter of a minute
+    _, vectors = np.linalg.eigh(x @ x.T)
+    x = vectors[:, -DIRECTIONS:] * np.linalg.norm(x.T @ vectors[:, -DIRECTIONS:], axis=0)
+    found = domain_shift(x[: len(parts[0])], x[len(parts[0]) :])
+    return found.distance - 2 * found.standard_error > CLOSE
