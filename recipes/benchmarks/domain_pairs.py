@@ -185,6 +185,7 @@ def main() -> None:
     parser = arguments(__doc__ or "", seeds=3)
     parser.add_argument("--backbone", default="all-MiniLM-L6-v2")
     parser.add_argument("--train", type=int, default=700, help="labeled rows")
+    parser.add_argument("--corpora", nargs="+", default=list(CORPORA), help="pairs of these only")
     parser.add_argument("--balance", type=float, nargs="+", default=[0, 0.8, 0.2])
     parser.add_argument(
         "--contenders", nargs="+", default=["source alone", "target text", "tfidf", "target labels"]
@@ -193,8 +194,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
+    pairs = [pair for pair in PAIRS if set(pair) <= set(chosen.corpora)]
     with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
-        rows = [row for part in pool.map(partial(one_pair, chosen=chosen), PAIRS) for row in part]
+        rows = [row for part in pool.map(partial(one_pair, chosen=chosen), pairs) for row in part]
     others = [name for name in chosen.contenders if name != "source alone"]
     gains = [one for balance in chosen.balance for one in report(rows, balance, others)]
     facts = {"backbone": chosen.backbone, "train": chosen.train, "gains": gains, "rows": rows}
