@@ -49,7 +49,16 @@ def test_import_loads_nothing_heavy():
 @pytest.mark.parametrize(
     "words",
     [
-        *("--help", "--version", "fit --help", "gap --help", "recipes", "recipes --keys", "plugins"),
+        *(
+            "--help",
+            "--version",
+            "fit --help",
+            "gap --help",
+            "clusters --help",
+            "recipes",
+            "recipes --keys",
+            "plugins",
+        ),
         *("backbones", "cache", "cache clear", "plugins backend", "optimize --help", "train-backbone --help"),
     ],
 )

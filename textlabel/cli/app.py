@@ -10,6 +10,7 @@ from textlabel.cli import audit, backbones, cache, choose
 from textlabel.cli.annotate import annotate
 from textlabel.cli.certify import certify, finish, plan, shares, todo
 from textlabel.cli.check_labels import check_labels
+from textlabel.cli.clusters import clusters
 from textlabel.cli.demo import demo
 from textlabel.cli.evaluate import evaluate
 from textlabel.cli.fit import fit
@@ -76,7 +77,7 @@ def start(
 
 for command in (
     *(fit, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap),
-    *(check_labels, run, demo, recipes, plugins),
+    *(check_labels, clusters, run, demo, recipes, plugins),
 ):
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)

@@ -100,8 +100,7 @@ def adapt_to_names(
         return found[1].astype(np.float64)
 
     words = schema.in_words()
-    sentences = [template.format(word) for template in TEMPLATES for word in words]
-    names = read(sentences).reshape(len(TEMPLATES), len(words), -1)
+    names = read(sentences(words)).reshape(len(TEMPLATES), len(words), -1)
     texts = read(_some(corpus, seed)) if corpus else None
     head = head_of_names(names, texts)
     classifier.set_head(head)
@@ -120,6 +119,17 @@ def adapt_to_names(
     }
     scope = Scope(known, off_map, np.zeros(0, np.float32))
     return Bundle(classifier, Uncalibrated(), scope, rule, record)
+
+
+def sentences(words: Sequence[str]) -> list[str]:
+    """Return what is read of the names of classes: each of `TEMPLATES` with each name, by template.
+
+    Examples
+    --------
+    >>> sentences(["rain", "wind"])[:3]
+    ['rain', 'wind', 'This text is about rain.']
+    """
+    return [template.format(word) for template in TEMPLATES for word in words]
 
 
 @one_thread

@@ -17,9 +17,10 @@ Floats = npt.NDArray[np.float64]
 #: kernel widths, as multiples of the median squared distance
 WIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
-# a word, or one sign of a script that is written without spaces (Chinese, Japanese, Thai)
-_UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
+#: signs of scripts that are written without spaces (Chinese, Japanese, Thai), as in a pattern
+UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+# a word, or one such sign
+_WORD = re.compile(f"[{UNSPACED}]|[^\\W{UNSPACED}]+")
 
 
 class VocabularyOverlap(NamedTuple):

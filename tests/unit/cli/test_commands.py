@@ -13,7 +13,7 @@ from textlabel.cli.app import app
 
 COMMANDS = ("fit", "annotate", "evaluate", "run", "demo", "backbones", "recipes", "plugins")
 COMMANDS += ("plan", "audit", "certify", "todo", "answers", "finish", "shares", "gap", "cache", "optimize")
-COMMANDS += ("choose-backbone", "choose-source", "check-labels")
+COMMANDS += ("choose-backbone", "choose-source", "check-labels", "clusters")
 
 
 def run(*words):
