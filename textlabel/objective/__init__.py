@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from textlabel.batching import by_length
 from textlabel.episodes import Pool, places
 from textlabel.errors import RecipeError
 from textlabel.types import FloatArray, IntArray
@@ -14,7 +16,11 @@ from textlabel.types import FloatArray, IntArray
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from textlabel.models.classifier import Output
     from textlabel.protocols import Batch, Context
+
+#: padded tokens that one pass over rows of a domain has: rows of a batch are of all lengths
+DOMAIN_TOKENS = 1024
 
 
 class OverRows:
@@ -128,3 +134,162 @@ def check_episode(name: str, ways: int, shots: int, queries: int) -> None:
             f"{name}: ways = {ways}, shots = {shots}, queries = {queries}; expected 2 or more ways, and 1 or "
             "more of the others"
         )
+
+
+class OverDomains:
+    """What losses over a labeled source and an unlabeled target share: cross-entropy plus `transfer`.
+
+    A batch has as many target rows as source rows, both drawn whatever their length: were batches of one
+    length, the domains that they compare would differ by length alone.
+    """
+
+    players: ClassVar[tuple[str, ...]] = ("model",)
+    splits: ClassVar[bool] = False
+    #: whether a domain has no loss by a single row, but only by rows that meet
+    compares: ClassVar[bool] = False
+
+    def __init__(self, options: Any, context: Context) -> None:
+        if not len(context.rows.get("unlabeled", ())):
+            raise RecipeError(
+                "the objective draws labeled rows towards unlabeled rows of the target domain: expected 1 or "
+                "more of these, got none"
+            )
+        self.options, self.context = options, context
+        # rows of unit length have small numbers: the wider they are, the smaller
+        unit = context.classifier.info.normalize
+        self.scale = context.classifier.head.in_features**0.5 if unit else 1.0
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Return no extra modules."""
+        return {}
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
+        """Return one epoch of source rows, in batches as equal as can be, with as many target rows each.
+
+        Raises
+        ------
+        RecipeError : a batch would be of one row, and the loss compares rows.
+        """
+        rows = {role: len(self.context.rows[role]) for role in ("labeled", "unlabeled")}
+        if self.compares and (size < 3 or rows["labeled"] < 2):
+            raise RecipeError(
+                "the objective compares rows of a batch: expected batch_size = 3 or more and 2 labeled rows "
+                f"or more, got batch_size = {size} and {rows['labeled']} labeled rows"
+            )
+        source = rng.permutation(rows["labeled"])
+        target = passes(rows["unlabeled"], len(source), rng)
+        for some in np.array_split(np.arange(len(source)), -(-len(source) // size)):
+            yield {"labeled": source[some], "unlabeled": target[some]}
+
+    def loss(self, player: str, batch: Batch) -> Tensor:
+        """Return this share of the cross-entropy of source rows plus what `transfer` finds."""
+        from torch.nn.functional import cross_entropy
+
+        found = {role: self._read(role, index) for role, index in batch.index.items() if len(index)}
+        loss = self.transfer(found, batch)
+        if "labeled" in found:
+            targets = self.context.targets("labeled", batch.index["labeled"])
+            logits = found["labeled"].logits.float()
+            loss = loss + cross_entropy(logits, targets, reduction="sum") / batch.total["labeled"]
+        return loss
+
+    def transfer(self, found: Mapping[str, Output], batch: Batch) -> Tensor:
+        """Return this share of what draws the domains together (scalar).
+
+        Parameters
+        ----------
+        found : float32 logits and scaled features by role; a share of a batch may lack one.
+        """
+        raise NotImplementedError
+
+    def _read(self, role: str, index: IntArray) -> Output:
+        """Return what the model says of some rows, in passes of rows of similar length."""
+        import torch
+
+        from textlabel.models.classifier import Output
+
+        parts = list(by_length(self.context.rows[role].lengths[index], DOMAIN_TOKENS))
+        outputs = [self.context.output(role, index[part]) for part in parts]
+        back = torch.from_numpy(np.argsort(np.concatenate(parts))).to(outputs[0].logits.device)
+        logits, features = (torch.cat(some)[back].float() for some in zip(*outputs, strict=True))
+        return Output(logits, self.scale * features)
+
+
+class Adversarial(OverDomains):
+    """What losses share in which the body works against a discriminator of the domains.
+
+    The discriminator is of the same player as the model: with a reversal layer between them, one backward
+    pass gives each its own gradient, and rows are read once. A player of its own would read them again.
+    """
+
+    def __init__(self, options: Any, context: Context) -> None:
+        from textlabel.models.domains import Discriminator
+
+        super().__init__(options, context)
+        self.discriminator = Discriminator(self.width(), options.hidden)
+
+    def width(self) -> int:
+        """Return how many numbers of a row the discriminator sees."""
+        return self.context.classifier.head.in_features
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Return the discriminator."""
+        return {"model": self.discriminator}
+
+    def told_apart(self, role: str, seen: Tensor, batch: Batch) -> Tensor:
+        """Return the loss (b,) of telling rows (b, width) of one role from the other's, in float32.
+
+        The discriminator gets its whole gradient; only what goes on to ``seen`` is reversed, by a factor that
+        rises with the progress of the stage.
+        """
+        import torch
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        from textlabel.models.domains import reverse
+
+        factor = self.options.reversal * ramp(batch.progress, self.options.warm)
+        with torch.autocast(seen.device.type, enabled=False):
+            odds = self.discriminator(reverse(seen, factor))
+            return binary_cross_entropy_with_logits(
+                odds, torch.full_like(odds, float(role == "labeled")), reduction="none"
+            )
+
+
+def passes(rows: int, count: int, rng: np.random.Generator) -> IntArray:
+    """Return ``count`` row numbers: shuffled passes over ``rows`` rows, one after another.
+
+    Examples
+    --------
+    >>> passes(3, 7, np.random.default_rng(0)).tolist()
+    [2, 0, 1, 2, 1, 0, 2]
+    """
+    return np.concatenate([rng.permutation(rows) for _ in range(-(-count // rows))])[:count]
+
+
+def ramp(progress: float, warm: float) -> float:
+    """Return the share of its largest factor by which a gradient is reversed (arXiv 1505.07818).
+
+    It is 0 for a share ``warm`` of the steps, then 2 / (1 + exp(-10 p)) - 1, p the progress of the rest.
+
+    Examples
+    --------
+    >>> [round(ramp(p, 0.1), 3) for p in (0.0, 0.1, 0.2, 0.55, 1.0)]
+    [0.0, 0.0, 0.505, 0.987, 1.0]
+    """
+    rest = max(progress - warm, 0.0) / (1 - warm)
+    return 2 / (1 + math.exp(-10 * rest)) - 1
+
+
+def check_adversary(name: str, reversal: float, warm: float, hidden: int) -> None:
+    """Raise a `RecipeError` unless options of an adversarial objective are in range."""
+    if reversal < 0 or not 0 <= warm < 1 or hidden < 1:
+        raise RecipeError(
+            f"{name}: reversal = {reversal}, warm = {warm}, hidden = {hidden}; expected 0 or more, a share "
+            "in [0, 1), and 1 or more"
+        )
+
+
+def check_strength(name: str, strength: float) -> None:
+    """Raise a `RecipeError` unless a transfer term counts for something or nothing."""
+    if strength < 0:
+        raise RecipeError(f"{name}: strength = {strength}; expected 0 or more")
