@@ -13,7 +13,7 @@ whatever the size of the last batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -74,11 +74,14 @@ class Batch:
     index : {role: row numbers of this process}.
     total : {role: rows of the global batch, over all processes and micro-batches}.
     progress : share of the stage's steps that are done, in [0, 1), for losses that follow a schedule.
+    rows : {role: row numbers of the global batch}, for means over something that rows have different numbers
+        of; empty: this share is all there is.
     """
 
     index: Mapping[str, IntArray]
     total: Mapping[str, int]
     progress: float = 0.0
+    rows: Mapping[str, IntArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Context:
     Parameters
     ----------
     body : token vectors (b, t, d) of some rows (role, index, ids, mask), where layers below those that train
-        are run but once; None: the classifier runs all of its layers.
+        are run but once; of what is no row's own if the role is ""; None: the classifier runs all of its
+        layers.
     tasks : (n,) task of each row of the role "tasks"; None where there are none.
     """
 
@@ -106,6 +110,18 @@ class Context:
             found: Output = self.classifier(ids, mask)
             return found
         return self.classifier.read(self.body(role, index, ids, mask), mask)
+
+    def vectors(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return token vectors (b, t, d) of the last layer for padded ids and mask (b, t) of any tokens.
+
+        These are no row's own, so nothing that was kept of a row is used.
+        """
+        from textlabel.models.classifier import token_vectors
+
+        if self.body is None:
+            return token_vectors(self.classifier.body, ids, mask)
+        width = self.classifier.head.in_features // self.classifier.info.layers
+        return self.body("", np.zeros(0, dtype=np.int64), ids, mask)[..., :width]
 
     def inputs(self, role: str, index: IntArray) -> tuple[Tensor, Tensor]:
         """Return padded ``input_ids`` and ``attention_mask`` (b, t) of some rows, on the device."""
@@ -137,6 +153,8 @@ class Objective(Protocol):
     gradient are refused. One that also takes ``mixing=`` is told how classes that are ordered or in a tree
     share weights (`textlabel.models.structure`), and targets of which rows are sets of candidates
     (`textlabel.models.heads.softmax_regression`).
+    One that changes the tokens of rows before it reads them has a class attribute ``fresh = True``: nothing
+    of these rows is kept for it.
     """
 
     #: players in the order of their steps; each has its own optimizer

@@ -35,6 +35,7 @@ from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
 from textlabel.models.ngrams import without_ngrams
+from textlabel.models.vocabulary import UNREAD, unknown_share
 from textlabel.recipe import Recipe, Stage
 from textlabel.types import FloatArray, IntArray
 
@@ -46,8 +47,6 @@ FOLDS = 3
 TRAINING_PASSES = 3.0
 #: rows by which a pass is timed
 TIMED_ROWS = 64
-#: share of unknown tokens from which on a backbone is taken not to read the language
-UNREAD = 0.2
 FLOOR = "TF-IDF (no transfer)"
 
 #: makes a run of a recipe on a backbone, whose checkpoints lie in a folder of that name
@@ -150,7 +149,7 @@ def choose_recipe(
     number = len(trials)
     trials.append(floor)
     losses = {reading: losses[reading][some], number: floor_losses}
-    unknown = _unknown_share(runs[reading])
+    unknown = unknown_share(runs[reading].backbone.tokenizer, runs[reading].tokens)
     best = _agreed(_standing(losses, unknown)) if runs[0].noisy_labels == "keep" else reading
     if best == number:
         runs[number] = start(without_ngrams(), Recipe.load("tfidf"), "floor")
@@ -178,20 +177,6 @@ def choose_recipe(
 def _agreed(choice: int) -> int:
     """Return process 0's choice: clocks and rounding may lead the others to another."""
     return int(of_main_process(np.array([float(choice)]))[0])
-
-
-def _unknown_share(run: Run) -> float:
-    """Return the share of the labeled rows' tokens that the backbone's vocabulary lacks.
-
-    It is 0 where that cannot be seen: static backbones, and vocabularies that fall back on bytes.
-    """
-    tokenizer = run.backbone.tokenizer
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    ends = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep", "pad")}
-    if unknown is None or unknown in ends:
-        return 0.0
-    lacking: list[bool] = [bool(token == unknown) for row in run.tokens for token in row]
-    return sum(lacking) / max(len(lacking), 1)
 
 
 def _standing(losses: dict[int, FloatArray], unknown: float) -> int:

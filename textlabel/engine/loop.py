@@ -77,7 +77,7 @@ def train(
     thaw = Thaw(classifier) if training.unfreeze == "gradual" else None
     state = checkpoint.resume(players, keeper) or State()
     if prefix is not None and state.step < steps and not state.stopped:
-        prefix.fill(_reads(epoch, training.epochs))
+        prefix.fill(_reads(objectives, epoch, training.epochs))
     with LeanAttention(classifier), DropoutOn(classifier, prefix, training.dropout) as dropout:
         for number, step, batch in _schedule(batches, training.epochs, steps, state):
             if thaw is not None:
@@ -145,11 +145,15 @@ def _epoch_batches(
     return batches
 
 
-def _reads(epoch: list[list[Mapping[str, IntArray]]], epochs: int) -> dict[str, int]:
-    """Return how many rows of each role all steps read."""
+def _reads(
+    objectives: list[tuple[Objective, float]], epoch: list[list[Mapping[str, IntArray]]], epochs: int
+) -> dict[str, int]:
+    """Return how many rows of each role all steps read as they are."""
     found: dict[str, int] = {}
     for batch in epoch:
-        for rows in batch:
+        for (objective, _), rows in zip(objectives, batch, strict=True):
+            if getattr(objective, "fresh", False):
+                continue
             for role, index in rows.items():
                 found[role] = found.get(role, 0) + epochs * len(index)
     return found
@@ -248,13 +252,14 @@ def shares(
         part = share(index, rank, world)
         mine[role] = [part[some] for some in by_length(lengths[role][part], budget)]
     for number in range(max(map(len, mine.values()))):
-        yield Batch({r: parts[number] for r, parts in mine.items() if number < len(parts)}, total, progress)
+        these = {r: parts[number] for r, parts in mine.items() if number < len(parts)}
+        yield Batch(these, total, progress, rows)
 
 
 def whole(rows: Mapping[str, IntArray], rank: int, progress: float) -> Iterator[Batch]:
     """Yield the whole global batch on process 0, nothing elsewhere: its rows must meet each other."""
     if rank == 0:
-        yield Batch(rows, {role: len(index) for role, index in rows.items()}, progress)
+        yield Batch(rows, {role: len(index) for role, index in rows.items()}, progress, rows)
 
 
 class LeanAttention:

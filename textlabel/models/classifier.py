@@ -67,6 +67,9 @@ class Classifier(nn.Module):
         self.adapters: list[Adapter] = []
         #: whether weights of the body itself were trained, so that all of it must be saved
         self.body_changed = False
+        #: modules that an objective of one stage leaves to those of later ones; a plain dict, for they are
+        #: neither parameters of the classifier nor saved with it
+        self.carried: dict[str, nn.Module] = {}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Output:
         """Return logits and features of padded token ids (b, t)."""
