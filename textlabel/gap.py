@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROWS = 2000
 #: with fewer rows of each corpus the standard error of a small distance is above 0.3 of 2
 LEAST_ROWS = 20
+SIDES = ("source", "target")
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,16 @@ class Gap:
 
     def run(self) -> dict[str, Any]:
         """Return the numbers and what they mean."""
-        found = self.shift()
+        self._check()
+        texts, classifier = self._samples(), self._classifier()
+        found = self._between(classifier, *texts)
         return {
             "distance": found.distance,
             "standard_error": found.standard_error,
             "auc": found.auc,
             "verdict": found.verdict,
-            "rows": dict(zip(("source", "target"), found.rows, strict=True)),
+            "rows": dict(zip(SIDES, found.rows, strict=True)),
+            **_vocabulary(classifier, texts),
             "features": self.model or self.backbone or DEFAULT_BACKBONE,
         }
 
@@ -80,14 +84,21 @@ class Gap:
         RecipeError : a backbone and a model, or fewer than 20 rows wanted.
         CorpusError : a corpus that cannot be read, or has fewer than 20 rows.
         """
-        from textlabel.corpus.dedup import groups
+        self._check()
+        texts = self._samples()
+        return self._between(self._classifier(), *texts)
 
+    def _check(self) -> None:
+        """Refuse what makes no sense before a row is read."""
         if self.backbone and self.model:
             raise RecipeError("backbone and model: both have features; give one of the two")
         if self.max_rows < LEAST_ROWS:
             raise RecipeError(f"max_rows = {self.max_rows}: expected {LEAST_ROWS} or more")
-        source, target = self._samples()
-        features = _features(self._classifier(), [*source, *target])
+
+    def _between(self, classifier: Classifier, source: list[str], target: list[str]) -> DomainShift:
+        from textlabel.corpus.dedup import groups
+
+        features = _features(classifier, [*source, *target])
         n = len(source)
         return domain_shift(features[:n], features[n:], groups([*source, *target]), seed=self.seed)
 
@@ -126,6 +137,19 @@ class Gap:
         if self.model:
             return Labeler.from_pretrained(self.model).bundle.classifier
         return Classifier(load_backbone(self.backbone or DEFAULT_BACKBONE), LabelSchema("score")).eval()
+
+
+def _vocabulary(classifier: Classifier, texts: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
+    """Return what the tokenizer makes of the texts of each corpus; nothing of a static backbone's."""
+    if classifier.info.kind == "static":
+        return {}
+    from textlabel.models.vocabulary import vocabulary_gap
+
+    found = dict(zip(SIDES, (vocabulary_gap(classifier.tokenizer, some) for some in texts), strict=True))
+    return {
+        "tokens_per_word": {side: round(one.tokens_per_word, 3) for side, one in found.items()},
+        "unknown_tokens": {side: round(one.unknown, 4) for side, one in found.items()},
+    }
 
 
 def _features(classifier: Classifier, texts: Sequence[str]) -> npt.NDArray[np.float32]:

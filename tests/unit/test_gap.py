@@ -36,6 +36,9 @@ def test_other_words_are_told_and_the_same_are_not(files, tiny_backbone):
     near = Gap(files["one"], files["two"], backbone).run()
     assert near["verdict"].startswith("no difference found")
     assert near["rows"] == {"source": 200, "target": 200}
+    assert near["tokens_per_word"]["source"] >= 1
+    assert near["unknown_tokens"]["source"] == pytest.approx(near["unknown_tokens"]["target"], abs=0.03)
+    assert far["unknown_tokens"]["target"] != pytest.approx(far["unknown_tokens"]["source"], abs=0.03)
 
 
 @pytest.mark.parametrize("max_rows", [2000, 60])

@@ -40,7 +40,8 @@ def gap(
     A classifier learns to tell the two by their features, and is judged on rows that it did not see. The
     proxy A-distance, with its standard error, is 0 where it can only guess and 2 where it always knows;
     the AUC is the probability that a row of the target looks more like the target than one of the source
-    does. Writes nothing but the reject file.
+    does. Of words that the backbone's vocabulary does not know there are more tokens per word, and unknown
+    ones. Writes nothing but the reject file.
     """
     told = Gap(
         source,

@@ -1,4 +1,4 @@
-"""How well a tokenizer's vocabulary fits some texts: pieces a word, and tokens that it does not know."""
+"""How well a tokenizer's vocabulary fits some texts: tokens a word, and tokens that it does not know."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Gap(NamedTuple):
 
     Parameters
     ----------
-    pieces_per_word : tokens for each word between spaces; about 1.3 where a vocabulary was made for such
+    tokens_per_word : tokens for each word between spaces; about 1.3 where a vocabulary was made for such
         texts. Scripts without spaces have few such words, and so a large number.
     unknown : share of the tokens that stand for what the vocabulary lacks, in [0, 1].
     """
 
-    pieces_per_word: float
+    tokens_per_word: float
     unknown: float
 
 

@@ -21,7 +21,7 @@ def test_a_vocabulary_of_pieces_needs_more_of_them_for_words_that_it_does_not_ha
         vocabulary_gap(tokenizer, [text])
         for text in ("the phone is good and it was easy", "Donaudampfschifffahrtsgesellschaft")
     )
-    assert 1 <= near.pieces_per_word < 3 < 10 < far.pieces_per_word
+    assert 1 <= near.tokens_per_word < 3 < 10 < far.tokens_per_word
     assert near.unknown == 0
 
 

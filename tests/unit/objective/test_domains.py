@@ -524,6 +524,7 @@ SHIFTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options", "kind", "training", "wanted"), SHIFTS, ids=NAMES)
 def test_it_solves_a_shift_that_the_source_alone_does_not(name, options, kind, training, wanted):
     right = {}
