@@ -53,6 +53,7 @@ def test_reloading_changes_no_logit(labeler, tmp_path):
     np.testing.assert_array_equal(before, Labeler.load(own, cache=False).predict(CORPUS[:60]).logits)
 
 
+@pytest.mark.slow
 def test_reloading_a_lora_changes_no_logit(labeler, tmp_path):
     recipe = Recipe.load("lora").to_dict()
     recipe["stage"][1] |= {"epochs": 1}
