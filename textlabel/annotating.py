@@ -63,6 +63,9 @@ class Annotate:
     correct_label_shift : correct labels and confidence for the class shares of this corpus, estimated without
         labels, of rows in scope; refused with a warning where shares alone do not explain what the model
         says. Accuracy is not estimated then.
+    class_shares : shares of the classes in this corpus, if you know them: NAME=SHARE,NAME=SHARE, or labeled,
+        as among the labeled rows. Labels and confidence are corrected until they have them, which helps most
+        where the corpus is of another domain. Accuracy is not estimated then.
     gold : rows that people labeled already; where the corpus has the same text, their label stands.
     label_column : column of gold that holds the label.
     label_separator : what parts the classes of a row in that column, where a row may carry several and the
@@ -109,6 +112,7 @@ class Annotate:
     out_of_scope_rate: float = 0.0
     back_off: float = 0.0
     correct_label_shift: bool = False
+    class_shares: str = ""
     gold: str = ""
     label_column: str = "label"
     label_separator: str = ""
@@ -210,6 +214,7 @@ class Annotate:
         order_column(self.order_by, COLUMNS, labeler.bundle)
         if self.correct_label_shift:
             labeler.bundle.measured("a correction for class shares")
+        labeler.check_shares(self.class_shares, self.correct_label_shift)
         if self.format == "csv" and labeler.schema.kind == "multi":
             check_joined(labeler.schema.names)
         return labeler, self._gold(labeler.schema, gold_of_all)
@@ -244,6 +249,11 @@ class Annotate:
         """Refuse what reads of every row what only the model itself says."""
         from textlabel.engine.order import told_by_probabilities
 
+        if self.class_shares:
+            raise RecipeError(
+                "class_shares weighs what the model says of all rows, and in a cascade a student answers "
+                "many: leave one of the two out"
+            )
         if self.correct_label_shift:
             raise RecipeError(
                 "correct_label_shift compares what the model says of all rows with labeled ones, and in a "
@@ -307,6 +317,8 @@ class Annotate:
         shift = None
         if self.correct_label_shift:
             shift = labeler.label_shift(predictions, self.out_of_scope_rate)
+        elif self.class_shares:
+            shift = labeler.stated_shares(predictions, self.class_shares, self.out_of_scope_rate)
         rows = labeler.annotate(
             corpus,
             min_confidence=self.min_confidence,

@@ -224,6 +224,36 @@ class Fitted:
 
         return shift_of(predictions, self.bundle, out_of_scope_rate)
 
+    def check_shares(self, class_shares: str | Mapping[str, float] | None, estimated: bool) -> None:
+        """Raise where these are no shares of the classes, or the shares are to be estimated as well."""
+        from textlabel.engine.shift import shares_of
+
+        if class_shares and estimated:
+            raise RecipeError(
+                "correct_label_shift estimates the class shares that class_shares states: leave one of the "
+                "two out"
+            )
+        if class_shares:
+            shares_of(class_shares, self.bundle)
+
+    def stated_shares(
+        self,
+        predictions: Predictions,
+        class_shares: str | Mapping[str, float],
+        out_of_scope_rate: float = 0.0,
+    ) -> LabelShift | Refused:
+        """Return what gives a corpus the class shares that somebody knows, or why nothing does.
+
+        Parameters
+        ----------
+        predictions, out_of_scope_rate : as `label_shift`.
+        class_shares : as `annotate`.
+        """
+        from textlabel.engine.shift import shares_of, shift_to_shares
+
+        shares = shares_of(class_shares, self.bundle)
+        return shift_to_shares(predictions, self.bundle, shares, out_of_scope_rate)
+
     def estimate(self, predictions: Predictions, among: IntArray | None = None) -> Estimate:
         """Return about how many labels of a corpus are right, without labels of it: no guarantee.
 

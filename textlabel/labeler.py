@@ -277,6 +277,7 @@ class Labeler(Fitted):
         label_separator: str | None = None,
         predictions: Predictions | None = None,
         correct_label_shift: bool | LabelShift | Refused = False,
+        class_shares: str | Mapping[str, float] | None = None,
         order_by: str = "confidence",
         checkpoint: str | Path | None = None,
         cluster: Cluster | None = None,
@@ -298,8 +299,11 @@ class Labeler(Fitted):
             it.
         predictions : what `predict` returned for this corpus, so that it need not run again.
         correct_label_shift : estimate the class shares of this corpus and correct probabilities and labels
-            for them, or warn why not; or what `label_shift` returned for this corpus. What it does to
-            prediction sets is told in `textlabel.engine.annotate.annotate`.
+            for them, or warn why not; or what `label_shift` or `stated_shares` returned for this corpus. What
+            it does to prediction sets is told in `textlabel.engine.annotate.annotate`.
+        class_shares : share of each class in this corpus, if somebody knows them, by name, or "labeled": as
+            among the labeled rows. Probabilities and labels are corrected until they have them
+            (`textlabel.trust.stated_shares`).
         order_by : where it is a confidence score that asks the model (ensemble, mutual_information, knn), the
             rows get a column of that name, by which `export` seals their order if it is told so again.
         checkpoint, cluster : as `predict`.
@@ -324,14 +328,15 @@ class Labeler(Fitted):
         rows = load_corpus(corpus, text_column=text_column, **loading)
         if correct_label_shift:
             self.bundle.measured("a correction for class shares")
+        self.check_shares(class_shares, bool(correct_label_shift))
         score = order_column(order_by, [*COLUMNS, *rows.column_names], self.bundle)
         reads = score is not None or (correct_label_shift is True and bool(self.bundle.members))
         made = predictions or self._predict(rows, checkpoint, reads, cluster)
-        shift = (
-            self.label_shift(made, out_of_scope_rate)
-            if correct_label_shift is True
-            else correct_label_shift or None
-        )
+        shift = None if isinstance(correct_label_shift, bool) else correct_label_shift
+        if correct_label_shift is True:
+            shift = self.label_shift(made, out_of_scope_rate)
+        elif class_shares:
+            shift = self.stated_shares(made, class_shares, out_of_scope_rate)
         labeled = annotate(rows, made, self.bundle, min_confidence, out_of_scope_rate, shift, score, back_off)
         return labeled if known is None else with_gold(labeled, known)
 

@@ -162,6 +162,7 @@ class MultiLabeler:
         out_of_scope_rate: float | Mapping[str, float] = 0.0,
         back_off: Mapping[str, float] | None = None,
         correct_label_shift: bool = False,
+        class_shares: Mapping[str, str | Mapping[str, float]] | None = None,
         **loading: Any,
     ) -> Dataset:
         """Return the corpus with the columns of all tasks, in input order.
@@ -172,6 +173,7 @@ class MultiLabeler:
         min_confidence, out_of_scope_rate : as `Labeler.annotate`, for all tasks or by task.
         back_off : as `Labeler.annotate`, by task.
         correct_label_shift : as `Labeler.annotate`, for all tasks.
+        class_shares : as `Labeler.annotate`, by task.
         loading : further options of `textlabel.load_corpus`.
 
         Returns
@@ -192,6 +194,7 @@ class MultiLabeler:
         for name, given in (("min_confidence", min_confidence), ("out_of_scope_rate", out_of_scope_rate)):
             self._check_tasks(name, given if isinstance(given, Mapping) else {})
         self._check_tasks("back_off", back_off or {})
+        self._check_tasks("class_shares", class_shares or {})
         texts, parts = rows.select_columns(["id", "text"]), []
         with self._shared.kept():
             for task, labeler in self.labelers.items():
@@ -202,6 +205,7 @@ class MultiLabeler:
                         out_of_scope_rate=_of(out_of_scope_rate, task, 0.0),
                         back_off=(back_off or {}).get(task),
                         correct_label_shift=correct_label_shift,
+                        class_shares=(class_shares or {}).get(task),
                     )
                 parts.append(prefixed(made, task))
         carried = [name for name in rows.column_names if name not in ("id", "text")]

@@ -1,12 +1,15 @@
-"""What a model of one domain says of another, and what the other domain's unlabeled text changes.
+"""What a model of one domain says of another, and what the other domain's texts, shares and labels change.
 
     python recipes/benchmarks/domain_pairs.py --data FOLDER [--train 700] [--balance 0 0.8 0.2]
 
 A model is fitted on labeled rows of a source and labels rows of a target. The contenders: `auto` on the
-source alone; `auto` that also reads the target's texts (`--unlabeled`); TF-IDF on the source; and `auto` on
-as many labeled rows of the target, which a person would have to label first. Two thirds of the target's rows
-are what may be read, without labels but for the last contender; the others are only labeled and scored. With
-a balance other than 0, both parts of the target are drawn so that this share of them is positive.
+source alone; `auto` that also reads the target's texts (`--unlabeled`); the same with class shares stated
+(`annotate --class-shares`), those of the labeled rows or those of the target, exact or a tenth of all rows
+off; TF-IDF on the source; `auto` on 32 random rows of the target that a person labeled, alone, and beside
+the source with the shares of these 32; and `auto` on as many labeled rows of the target as of the source.
+Two thirds of the target's rows are what may be read, without labels but for the last contenders; the others
+are only labeled and scored. With a balance other than 0, both parts of the target are drawn so that this
+share of them is positive.
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +36,8 @@ from textlabel.engine.run import Task
 from textlabel.models.backbone import load_backbone
 from textlabel.models.ngrams import without_ngrams
 from textlabel.recipe import Recipe
+from textlabel.trust.label_shift import Refused, corrected
+from textlabel.trust.stated_shares import to_shares
 from textlabel.types import LabelSchema
 
 #: corpus -> its files in --data; arXiv is one file of two times
@@ -75,6 +80,8 @@ PAIRS = (
 )
 POLES = ("negative", "positive")
 ROWS = 2400
+#: rows of the target that a person labels
+FEW = 32
 
 
 class Domain(NamedTuple):
@@ -118,66 +125,109 @@ def _balanced(index: np.ndarray, labels: np.ndarray, share: float, rng: np.rando
     )
 
 
-def score(
-    source: Domain, target: Domain, contender: str, seed: int, chosen: argparse.Namespace, cache: Path
-) -> float:
-    """Return the share of the target's test rows that a contender labels rightly."""
-    known = target if contender == "target labels" else source
-    count = min(chosen.train, len(known.labels) * 4 // 5)
-    index = np.random.default_rng(seed).permutation(len(known.labels))[:count]
-    task = Task(
-        [known.texts[i] for i in index],
-        known.labels[index],
-        LabelSchema("single", known.classes),
-        target.texts if contender == "target text" else (),
-    )
-    ngrams = contender == "tfidf"
-    backbone = without_ngrams() if ngrams else load_backbone(chosen.backbone)
-    recipe = Recipe.load("tfidf" if ngrams else "auto")
-    bundle = adapt(backbone, task, recipe, seed, budget=0.0, cache=cache)
-    logits, _ = predict(bundle.classifier, target.test, cache=cache)
-    return float(np.mean(logits.argmax(axis=1) == target.test_labels))
+class Said(NamedTuple):
+    """Calibrated probabilities of the target's rows that may be read, and of those that are only scored."""
+
+    pool: np.ndarray
+    test: np.ndarray
+
+    def with_shares(self, shares: np.ndarray) -> Said:
+        """Return the same after the class shares of the rows that may be read were stated."""
+        found = to_shares(self.pool, shares)
+        if isinstance(found, Refused):
+            return self
+        return Said(corrected(self.pool, found.weights), corrected(self.test, found.weights))
 
 
-def one_pair(pair: tuple[str, str], chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the scores of every draw of a pair, in a process with one thread."""
+def fitted(task: Task, target: Domain, seed: int, chosen: argparse.Namespace, recipe: str = "auto") -> Said:
+    """Return what a model of these rows says of the target."""
+    backbone = without_ngrams() if recipe == "tfidf" else load_backbone(chosen.backbone)
+    bundle = adapt(backbone, task, Recipe.load(recipe), seed, budget=0.0, cache=chosen.cache)
+    assert bundle.calibrator is not None
+    logits, _ = predict(bundle.classifier, [*target.texts, *target.test], cache=chosen.cache)
+    p = bundle.calibrator.apply(logits.astype(np.float64))
+    return Said(p[: len(target.texts)], p[len(target.texts) :])
+
+
+def scores(source: Domain, target: Domain, seed: int, chosen: argparse.Namespace) -> dict[str, Said]:
+    """Return what each contender says of the target."""
+    k, texts = len(source.classes), target.texts
+    schema = LabelSchema("single", source.classes)
+
+    def rows(domain: Domain, count: int) -> tuple[list[str], np.ndarray]:
+        index = np.random.default_rng(seed).permutation(len(domain.labels))[:count]
+        return [domain.texts[i] for i in index], domain.labels[index]
+
+    def share(labels: np.ndarray, more: float = 0.0) -> np.ndarray:
+        counts = np.bincount(labels, minlength=k) + more
+        return counts / counts.sum()
+
+    theirs, labels = rows(source, min(chosen.train, len(source.labels) * 4 // 5))
+    few, few_labels = rows(target, FEW)
+    many, many_labels = rows(target, min(chosen.train, len(target.labels) * 4 // 5))
+    read = fitted(Task(theirs, labels, schema, texts), target, seed, chosen)
+    exact = share(target.labels)
+    toward = np.eye(k)[exact.argmin()]
+    found = {
+        "source alone": fitted(Task(theirs, labels, schema), target, seed, chosen),
+        "target text": read,
+        "shares as labeled": read.with_shares(share(labels)),
+        "shares stated": read.with_shares(exact),
+        "shares stated, .1 off": read.with_shares(exact + 0.1 * (toward - (1 - toward) / (k - 1))),
+        "tfidf": fitted(Task(theirs, labels, schema), target, seed, chosen, "tfidf"),
+        "target labels": fitted(Task(many, many_labels, schema), target, seed, chosen),
+    }
+    if k == 2:  # of more classes so few rows have some of each only by luck
+        alone = Task(few, few_labels, schema, texts)
+        both = Task([*theirs, *few], np.concatenate([labels, few_labels]), schema, texts)
+        found[f"{FEW} target labels alone"] = fitted(alone, target, seed, chosen)
+        found[f"{FEW} target labels"] = fitted(both, target, seed, chosen).with_shares(share(few_labels, 1))
+    return found
+
+
+def one_pair(unit: tuple[int, tuple[str, str]], chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the scores of one draw of a pair, at every balance, in a process with one thread."""
     import torch
 
     torch.set_num_threads(1)
+    seed, pair = unit
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for balance in chosen.balance:
-            source, target = read(pair[0], chosen.data, 0), read(pair[1], chosen.data, balance)
-            if source is None or target is None or (balance and target.classes != POLES):
-                continue
-            for seed in range(chosen.seeds):
-                found = {
-                    name: round(score(source, target, name, seed, chosen, Path(folder)), 4)
-                    for name in chosen.contenders
-                }
-                where = {"source": pair[0], "target": pair[1], "balance": balance, "seed": seed}
-                rows.append({**where, "test_rows": len(target.test), **found})
-                print(rows[-1], flush=True)
+    for balance in chosen.balance:
+        source, target = read(pair[0], chosen.data, 0), read(pair[1], chosen.data, balance)
+        if source is None or target is None or (balance and target.classes != POLES):
+            continue
+        where: dict[str, Any] = {"source": pair[0], "target": pair[1], "balance": balance, "seed": seed}
+        where |= {"test_rows": len(target.test), "scores": {}}
+        for name, said in scores(source, target, seed, chosen).items():
+            right = float(np.mean(said.test.argmax(axis=1) == target.test_labels))
+            sure = float(said.test.max(axis=1).mean())
+            where["scores"][name] = {"accuracy": round(right, 4), "confidence": round(sure, 4)}
+        rows.append(where)
+        print(rows[-1], flush=True)
     return rows
 
 
-def report(rows: list[dict[str, Any]], balance: float, names: list[str]) -> list[dict[str, Any]]:
+def report(rows: list[dict[str, Any]], balance: float) -> list[dict[str, Any]]:
     """Return, and print, how far each contender is above the source alone: in all, and its worst pair."""
     picked = [row for row in rows if row["balance"] == balance]
     found = []
-    for name in names:
-        gains = {
-            pair: [100 * (row[name] - row["source alone"]) for row in group]
-            for pair, group in groupby(picked, lambda row: f"{row['source']} -> {row['target']}")
-        }
+    for name in picked[0]["scores"]:
+        gains: dict[str, list[float]] = defaultdict(list)
+        there = [row for row in picked if name in row["scores"]]
+        for row in there:
+            above = row["scores"][name]["accuracy"] - row["scores"]["source alone"]["accuracy"]
+            gains[f"{row['source']} -> {row['target']}"].append(100 * above)
         mean, low, high = hierarchical_interval(gains)
         worst = min(gains, key=lambda pair: float(np.mean(gains[pair])))
+        both = [tuple(row["scores"][name].values()) for row in there]
         found.append(
-            {"balance": balance, "contender": name}
+            {"balance": balance, "contender": name, "pairs": len(gains)}
+            | {"accuracy": round(float(np.mean([right for right, _ in both])), 4)}
             | {"gain": round(mean, 2), "low": round(low, 2), "high": round(high, 2)}
             | {"worst": worst, "worst_gain": round(float(np.mean(gains[worst])), 2)}
+            | {"confidence_off": round(float(np.mean([abs(right - sure) for right, sure in both])), 4)}
         )
-        print(found[-1])
+        print(found[-1], flush=True)
     return found
 
 
@@ -187,20 +237,24 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=700, help="labeled rows")
     parser.add_argument("--corpora", nargs="+", default=list(CORPORA), help="pairs of these only")
     parser.add_argument("--balance", type=float, nargs="+", default=[0, 0.8, 0.2])
-    parser.add_argument(
-        "--contenders", nargs="+", default=["source alone", "target text", "tfidf", "target labels"]
-    )
     parser.add_argument("--jobs", type=int, default=2, help="pairs measured at a time, one thread each")
     chosen = parser.parse_args()
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
     pairs = [pair for pair in PAIRS if set(pair) <= set(chosen.corpora)]
-    with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
-        rows = [row for part in pool.map(partial(one_pair, chosen=chosen), pairs) for row in part]
-    others = [name for name in chosen.contenders if name != "source alone"]
-    gains = [one for balance in chosen.balance for one in report(rows, balance, others)]
-    facts = {"backbone": chosen.backbone, "train": chosen.train, "gains": gains, "rows": rows}
-    write(chosen.out, "domain_pairs", facts)
+    units = [(seed, pair) for seed in range(chosen.seeds) for pair in pairs]
+    rows: list[dict[str, Any]] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool,
+    ):
+        chosen.cache = Path(folder)
+        for part in pool.map(partial(one_pair, chosen=chosen), units):
+            rows += part  # written as they come: all of them take hours
+            there = [balance for balance in chosen.balance if any(row["balance"] == balance for row in rows)]
+            gains = [one for balance in there for one in report(rows, balance)]
+            facts = {"backbone": chosen.backbone, "train": chosen.train, "gains": gains, "rows": rows}
+            write(chosen.out, "domain_pairs", facts)
 
 
 if __name__ == "__main__":

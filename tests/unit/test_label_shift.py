@@ -7,7 +7,7 @@ import pytest
 from tiny import snippets
 
 from textlabel import Labeler
-from textlabel.errors import BundleError, CorpusError
+from textlabel.errors import BundleError, CorpusError, RecipeError
 from textlabel.trust.label_shift import LabelShift, Refused, corrected
 
 #: of the negative snippets every sixth is left: six in seven texts are positive
@@ -144,3 +144,55 @@ def test_rows_called_out_of_scope_are_not_read(labeler):
             "probabilities"
         ][:]
     )
+
+
+def test_stated_shares_correct_as_estimated_ones_do(labeler, predictions, plain):
+    share = float(TRUTH.mean())
+    found = labeler.stated_shares(predictions, {"positive": share})
+    assert found.p_value is None
+    rows = labeler.annotate(TEXTS, predictions=predictions, class_shares=f"positive={share}")
+    p = corrected(np.array(plain["probabilities"][:]), found.weights)
+    np.testing.assert_allclose(rows["probabilities"][:], p, atol=1e-6)
+    np.testing.assert_allclose(p.mean(axis=0), [1 - share, share], atol=1e-3)
+    right = [np.mean(np.array(some["label"][:]) == TRUTH) for some in (plain, rows)]
+    assert right[1] > right[0] + 0.05
+
+
+def test_the_shares_of_the_labeled_rows_can_be_meant(labeler, predictions):
+    found = labeler.stated_shares(predictions, "labeled")
+    np.testing.assert_allclose(found.shares, labeler.bundle.source.cells.prior)
+
+
+def test_stated_shares_are_of_rows_in_scope(labeler):
+    predictions = labeler.predict([*TEXTS, *NOISE])
+    rows = labeler.annotate(
+        [*TEXTS, *NOISE], predictions=predictions, class_shares={"positive": 0.8}, out_of_scope_rate=0.05
+    )
+    inside = np.array(rows["decision"][:]) != "out_of_scope"
+    assert 0 < inside.sum() < len(inside)
+    assert np.array(rows["probabilities"][:])[inside, 1].mean() == pytest.approx(0.8, abs=1e-3)
+
+
+def test_stated_shares_that_make_no_sense_fail_before_any_row_is_read(labeler, tiny_backbone, monkeypatch):
+    from textlabel.engine import predict
+
+    monkeypatch.setattr(predict, "predict", lambda *_, **__: pytest.fail("it predicted"))
+    with pytest.raises(RecipeError, match="leave one of the two out"):
+        labeler.annotate(TEXTS, correct_label_shift=True, class_shares="labeled")
+    with pytest.raises(CorpusError, match="no class 'positve'"):
+        labeler.annotate(TEXTS, class_shares="positve=.5")
+
+
+def test_stated_shares_need_neither_calibration_nor_labeled_rows(tiny_backbone):
+    blind = Labeler(tiny_backbone, "head", calibration="none").fit(snippets(60))
+    rows = blind.annotate(TEXTS, class_shares="positive=0.7")
+    assert np.array(rows["probabilities"][:])[:, 1].mean() == pytest.approx(0.7, abs=1e-3)
+    with pytest.raises(CorpusError, match="no labeled row that calibrated it"):
+        blind.annotate(TEXTS, class_shares="labeled")
+
+
+def test_scores_have_no_class_shares(tiny_backbone):
+    scores = [{"text": row["text"], "label": float(i)} for i, row in enumerate(snippets(40))]
+    model = Labeler(tiny_backbone, "regression").fit(scores)
+    with pytest.raises(BundleError, match="for one class a row"):
+        model.annotate(TEXTS[:10], class_shares="labeled")

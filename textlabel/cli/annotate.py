@@ -30,6 +30,9 @@ def annotate(
     correct_label_shift: Annotated[
         bool, typer.Option("--correct-label-shift", help=_HELP["correct_label_shift"])
     ] = False,
+    class_shares: Annotated[
+        str, typer.Option(metavar="NAME=SHARE,...|labeled", help=_HELP["class_shares"])
+    ] = Annotate.class_shares,
     gold: Annotated[str, typer.Option(metavar="FILE", help=_HELP["gold"])] = "",
     label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = Annotate.label_column,
     label_separator: Annotated[str, typer.Option(metavar="SIGN", help=_HELP["label_separator"])] = "",
@@ -85,6 +88,7 @@ def annotate(
         out_of_scope_rate=out_of_scope_rate,
         back_off=back_off,
         correct_label_shift=correct_label_shift,
+        class_shares=class_shares,
         gold=gold,
         label_column=label_column,
         label_separator=label_separator,
@@ -131,4 +135,6 @@ def _told(shift: Mapping[str, Any] | None) -> str | None:
     if not shift["applied"]:
         return f"not corrected: {shift['reason']}"
     shares = ", ".join(f"{name} {share:.3g}" for name, share in shift["shares"].items())
+    if shift["p_value"] is None:
+        return f"corrected for stated shares {shares}"
     return f"corrected for estimated shares {shares}; test for another shift: p = {shift['p_value']:.2g}"

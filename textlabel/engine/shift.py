@@ -9,10 +9,13 @@ import numpy.typing as npt
 
 from textlabel.engine.cascade import refuse_cascade
 from textlabel.engine.order import CHUNK
-from textlabel.errors import CorpusError
+from textlabel.errors import BundleError, CorpusError
 from textlabel.trust.label_shift import Cells, Refused, label_shift
+from textlabel.trust.stated_shares import read_shares, to_shares
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from textlabel.models.bundle import Bundle
     from textlabel.trust.label_shift import Floats, LabelShift
     from textlabel.types import Predictions
@@ -47,16 +50,48 @@ def shift_of(
             "probabilities of this model are not calibrated, and of one that is too sure the shares come "
             "out wrong: fit with another calibrator than 'none'"
         )
-    inside = np.ones(len(predictions.logits), dtype=np.bool_)
-    if out_of_scope_rate:
-        assert predictions.ood_score is not None
-        inside = ~bundle.scope.out_of_scope(predictions.ood_score, out_of_scope_rate)
+    inside = _in_scope(predictions, bundle, out_of_scope_rate)
     probabilities = calibrator.apply(predictions.logits[inside])
     if bundle.members:
         counts = _by_members(source.cells, predictions, bundle, inside)
     else:
         counts = source.cells.count(probabilities).astype(np.float64)
     return label_shift(source.cells, source.unbiased(probabilities), counts)
+
+
+def shift_to_shares(
+    predictions: Predictions, bundle: Bundle, shares: Floats, out_of_scope_rate: float = 0.0
+) -> LabelShift | Refused:
+    """Return the shift by which the rows of a corpus have these class shares (k,), or why there is none.
+
+    More of this: `textlabel.trust.stated_shares`. Other arguments, and what is raised: `shift_of`.
+    """
+    refuse_cascade(predictions, NEED)
+    assert bundle.calibrator is not None
+    inside = _in_scope(predictions, bundle, out_of_scope_rate)
+    return to_shares(bundle.calibrator.apply(predictions.logits[inside]), shares)
+
+
+def shares_of(stated: str | Mapping[str, float], bundle: Bundle) -> Floats:
+    """Return the stated share (k,) of each class of a model.
+
+    Raises
+    ------
+    BundleError : this model gives a row several classes, or a score.
+    CorpusError : these are no shares of its classes (`textlabel.trust.stated_shares.read_shares`).
+    """
+    if bundle.classifier.schema.kind != "single":
+        raise BundleError(f"{NEED} is for one class a row, and this model gives a row several, or a score")
+    prior = None if bundle.source is None else bundle.source.cells.prior
+    return read_shares(stated, bundle.classifier.schema.names, prior)
+
+
+def _in_scope(predictions: Predictions, bundle: Bundle, rate: float) -> npt.NDArray[np.bool_]:
+    """Return which rows (n,) are not called out of scope at a rate; all of them where it is 0."""
+    if not rate:
+        return np.ones(len(predictions.logits), dtype=np.bool_)
+    assert predictions.ood_score is not None
+    return ~bundle.scope.out_of_scope(predictions.ood_score, rate)
 
 
 def _by_members(

@@ -319,6 +319,12 @@ def _label_shift(record: Mapping[str, Any]) -> str:
     if not shift["applied"]:
         return f"\n\nA correction for the class shares of this corpus was refused: {_plain(shift['reason'])}."
     shares = ", ".join(f"{name} {share:.3f}" for name, share in shift["shares"].items())
+    if shift["p_value"] is None:
+        return (
+            "\n\nLabels and confidence were corrected for class shares of this corpus that somebody stated: "
+            f"{_plain(shares)}. That assumes that the odds of classes are off by the same factor in all "
+            "texts. Prediction sets were not corrected."
+        )
     return (
         "\n\nLabels and confidence were corrected for the class shares of this corpus, estimated without "
         f"labels: {_plain(shares)}. That assumes that texts of one class are like the labeled ones, which a "

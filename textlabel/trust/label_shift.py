@@ -94,12 +94,13 @@ class LabelShift:
     ----------
     shares : (k,) estimated share of each class; sums to 1.
     weights : (k,) target share over source share.
-    p_value : of the test that this is a label shift at all; it was not refused.
+    p_value : of the test that this is a label shift at all, which was not refused; None: the shares were
+        stated, and nothing was tested (`textlabel.trust.stated_shares`).
     """
 
     shares: Floats
     weights: Floats
-    p_value: float
+    p_value: float | None
 
     def to_json(self, names: Sequence[str]) -> dict[str, Any]:
         """Return a JSON-ready dictionary; ``names`` are of the classes, in order."""

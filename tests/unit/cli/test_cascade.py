@@ -201,6 +201,7 @@ def test_what_cannot_be_taught_is_refused_and_the_model_untouched(files, tiny_ba
     ("words", "message"),
     [
         (["--correct-label-shift"], "correct_label_shift compares what the model says of all rows"),
+        (["--class-shares", "labeled"], "class_shares weighs what the model says of all rows"),
         (["--order-by", "ensemble"], "order_by = 'ensemble' reads the model's features of every row"),
         (["--order-by", "-distance"], "order by confidence, margin or entropy"),
         (["--order-by", "ood_score"], "or leave the cascade out"),

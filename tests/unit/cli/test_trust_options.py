@@ -126,6 +126,20 @@ def test_a_correction_is_told_everywhere(files, mended):
     assert accuracy(out) > accuracy(files / "plain") + 0.05
 
 
+def test_stated_shares_are_told_everywhere(files, mended):
+    annotate = ("annotate", files / "corpus.jsonl", "--model", files / "model", "--out")
+    out = files / "stated"
+    done = run(*annotate, out, "--class-shares", "positive=0.857")
+    assert "corrected for stated shares negative 0.143, positive 0.857" in done.stdout
+    shift = read_record(out)["label_shift"]
+    assert shift["p_value"] is None
+    assert shift["shares"]["positive"] == pytest.approx(0.857)
+    assert "that somebody stated: negative 0.143, positive 0.857" in (out / "README.md").read_text()
+    assert accuracy(out) > accuracy(files / "plain") + 0.05
+    assert "no class 'pos'" in run(*annotate, files / "no", "--class-shares", "pos=1", code=1).stderr
+    assert not (files / "no").exists()
+
+
 def test_a_certificate_holds_for_the_corrected_labels(mended):
     """Labels are sealed after the correction, so nothing about it has to be true."""
     out, _ = mended

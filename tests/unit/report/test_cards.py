@@ -126,6 +126,8 @@ def test_a_correction_for_class_shares_is_told(record):
     assert "corrected for the class shares of this corpus" in card
     assert "good 0.200" in card
     assert "<i>" not in card.split("---\n", 2)[2].replace("\\<i\\>", "")
+    card = dataset_card(record | {"label_shift": applied | {"p_value": None}})
+    assert "class shares of this corpus that somebody stated: good 0.200" in card
     refused = {"applied": False, "reason": "another shift", "p_value": 0.01}
     assert "was refused: another shift." in dataset_card(record | {"label_shift": refused})
 
