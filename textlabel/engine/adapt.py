@@ -23,6 +23,7 @@ from textlabel.engine.calibration import (
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint, rows_digest
 from textlabel.engine.head import solver, takes_mixing, twin_heads
 from textlabel.engine.noise import check_noisy_labels
+from textlabel.engine.pooling import choose_pooling
 from textlabel.engine.process import accelerator
 from textlabel.engine.run import Run, Task
 from textlabel.engine.scope import ScopePlan
@@ -82,6 +83,7 @@ def adapt(
     noisy_labels: str = "keep",
     budget: float = BUDGET,
     fixed_layers: bool = False,
+    best_pooling: bool = False,
     backend: str = "torch",
     cache: Store | None = None,
     checkpoint: Path | None = None,
@@ -103,6 +105,8 @@ def adapt(
         found among the rows that train; those that calibrate keep their labels.
     budget : seconds in which a recipe that has alternatives may try them; 0: only its own stages are tried.
     fixed_layers : whether such a recipe tries no other number of layers than the backbone gives now.
+    best_pooling : whether the labeled rows choose the pooling, before anything else
+        (`textlabel.engine.pooling`).
     cache : folder of the feature cache, where features of labeled rows are looked up and kept; None: without.
     checkpoint : folder in which training can be resumed after a kill; None: start over.
     checkpoint_seconds : how often it is written.
@@ -135,6 +139,8 @@ def adapt(
 
     if task.schema.kind != "score":
         require_rows_per_class(task.targets, duplicate_groups(task.texts), task.schema)
+    judged = backbone, task, recipe, start, fixed_layers
+    backbone, pooled = choose_pooling(*judged) if best_pooling else (backbone, [])
     if recipe.alternatives:
         choice = choose_recipe(
             backbone, task, recipe, budget, start, lambda run, k: _by_folds(run, k, scope), fixed_layers
@@ -151,10 +157,11 @@ def adapt(
     known = choice.folds if plan == Calibration("folds", FOLDS) else None
     fitted = _fit(run, plan, scope, known)
     if task.schema.kind == "multi":
-        return _bundle_of_subsets(run, plan, scope, sets, threshold, fitted)
-    bundle = _bundle(run, plan, scope, sets, calibrator, fitted)
-    if choice.trials:
-        bundle.record["tried"] = [trial.to_json() for trial in choice.trials]
+        bundle = _bundle_of_subsets(run, plan, scope, sets, threshold, fitted)
+    else:
+        bundle = _bundle(run, plan, scope, sets, calibrator, fitted)
+    if trials := pooled + choice.trials:
+        bundle.record["tried"] = [trial.to_json() for trial in trials]
     return bundle
 
 

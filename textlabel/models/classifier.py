@@ -43,7 +43,7 @@ class Adapter:
 
 
 class Classifier(nn.Module):
-    """A backbone with mask-weighted mean or first-token pooling and a linear head.
+    """A backbone, pooling over the tokens of a text or of its first one, and a linear head.
 
     Parameters
     ----------
@@ -201,6 +201,9 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str, normalize: bool, layers: in
     """
     if pooling == "cls":
         features = hidden[:, 0]
+    elif pooling == "max":
+        # the lowest number is none of theirs: all features of a token may be negative
+        features = hidden.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(hidden.dtype).min).amax(dim=1)
     else:
         weight = mask.unsqueeze(-1).to(hidden.dtype)
         features = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
