@@ -181,6 +181,11 @@ class Fit:
                 f"forget_rows = true: recipe {self.recipe!r} is made of pieces of the training texts, which "
                 "stay in the model; use a recipe on a backbone, or leave it out"
             )
+        if self.forget_rows and Recipe.load(self.recipe).keeps_rows:
+            raise RecipeError(
+                f"forget_rows = true: the head of recipe {self.recipe!r} holds the features of all training "
+                "rows; use another, such as 'head', or leave it out"
+            )
         if self.forget_rows and self.keep_reference:
             raise RecipeError(
                 "forget_rows = true and keep_reference = true: the reference holds the features of all "

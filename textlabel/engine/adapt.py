@@ -31,7 +31,7 @@ from textlabel.engine.shared_features import Store
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
-from textlabel.models.classifier import Classifier
+from textlabel.models.classifier import Classifier, Frozen
 from textlabel.models.heads import Linear
 from textlabel.models.structure import mixings
 from textlabel.recipe import Recipe, options_of
@@ -105,8 +105,7 @@ def adapt(
         found among the rows that train; those that calibrate keep their labels.
     budget : seconds in which a recipe that has alternatives may try them; 0: only its own stages are tried.
     fixed_layers : whether such a recipe tries no other number of layers than the backbone gives now.
-    best_pooling : whether the labeled rows choose the pooling, before anything else
-        (`textlabel.engine.pooling`).
+    best_pooling : whether labeled rows choose the pooling first (`textlabel.engine.pooling`).
     cache : folder of the feature cache, where features of labeled rows are looked up and kept; None: without.
     checkpoint : folder in which training can be resumed after a kill; None: start over.
     checkpoint_seconds : how often it is written.
@@ -287,7 +286,8 @@ def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> d
     head = None
     if run.solved is not None:
         chosen_by_cv = {"l2": run.solved.l2, "name_weight": run.solved.name_weight}
-        head = {**chosen_by_cv, "spread": run.solved.spread}
+        kind = {"kind": fitted.classifier.head.name} if isinstance(fitted.classifier.head, Frozen) else {}
+        head = {**chosen_by_cv, "spread": run.solved.spread, **kind}
         if run.task.schema.ordered or run.task.schema.parents:
             head["share"] = run.solved.share
     return {
@@ -350,8 +350,8 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None
     task, [stage] = run.task, run.recipe.stages
     assert run.solved is not None
-    if run.solved.name_weight or run.solved.spread or task.partial:
-        return None  # twins learn from labeled rows alone: they are another kind of head
+    if run.solved.name_weight or run.solved.spread or task.partial or not isinstance(run.solved.head, Linear):
+        return None  # twins are linear and learn from labeled rows alone: they are another kind of head
     mixing = mixings(task.schema)[run.solved.share]
     l2, outputs = run.solved.l2, task.schema.outputs
     return twin_heads(run.base_features, task.targets, run.groups, outputs, stage, l2, run.seed, mixing)
@@ -373,7 +373,7 @@ def _members(run: Run, plan: Calibration) -> tuple[Linear, ...]:
     if plan.mode != "out-of-fold":
         return ()
     assert run.solved is not None
-    heads = run.solved.members
+    heads = [head for head in run.solved.members if isinstance(head, Linear)]
     return tuple(Linear(h.weight.astype(np.float32), h.bias.astype(np.float32)) for h in heads)
 
 

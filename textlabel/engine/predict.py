@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from textlabel import registry
 from textlabel.batching import Padded, by_length, pad, share
@@ -78,8 +79,11 @@ def head_logits(classifier: Classifier, features: Float32) -> Float32:
     ------
     TrainingError : a logit is not a number.
     """
-    weight, bias = (p.detach().float().cpu().numpy() for p in classifier.head.parameters())
-    logits: Float32 = features @ weight.T + bias
+    if isinstance(classifier.head, nn.Linear):
+        weight, bias = (p.detach().float().cpu().numpy() for p in classifier.head.parameters())
+        logits: Float32 = features @ weight.T + bias
+    else:
+        logits = classifier.head.solved()(features).astype(np.float32)
     if not np.isfinite(logits).all():
         bad = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
         raise TrainingError(f"the model gives no number for row {bad}: its weights are damaged; fit again")
