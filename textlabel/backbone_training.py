@@ -55,7 +55,7 @@ def train_backbone(
     seed : decides episodes, order, dropout and new weights.
     text_column : column that holds the text, in all tasks; several are joined.
     label_column : column that holds the label, a class, in all tasks.
-    pooling : mean or cls; by default what the backbone says of itself. The folder keeps it.
+    pooling : mean, cls or max; by default what the backbone says of itself. The folder keeps it.
     max_length : tokens read of a text; by default what the backbone says of itself. The folder keeps it.
     on_bad_row : fail stops at the first unusable row of any task, skip leaves such rows out.
     checkpoint : folder in which a killed training resumes when it is repeated; by default one beside ``out``,

@@ -59,7 +59,8 @@ class Labeler(Fitted):
         "keep" them, "prune" them, or give them "soft" labels, which are what other rows say of them.
     cache : where features of texts are kept for the next model on the same body: True, the user's cache
         folder (`textlabel cache`), False, nowhere, or a folder; or what several models share.
-    pooling, normalize, max_length : how features are read; None: as the backbone says of itself.
+    pooling, normalize, max_length : how features are read; None: as the backbone says of itself. Pooling is
+        "mean", "cls", "max" or "best": labeled rows choose one.
     layers : how many layers give features, counted from the top, laid side by side; None: the last one alone,
         or what recipe "auto" finds best.
     descriptions : {class: what it is, in words}, for recipes that read the names of classes, as "auto" does;
@@ -122,8 +123,9 @@ class Labeler(Fitted):
         self.ordered = ordered
         self.label_tree = label_tree
         self.budget = budget
+        self._best_pooling = pooling == "best"
         self._reading = {
-            "pooling": pooling,
+            "pooling": None if self._best_pooling else pooling,
             "normalize": normalize,
             "max_length": max_length,
             "on_long": on_long,
@@ -211,6 +213,7 @@ class Labeler(Fitted):
             noisy_labels=self.noisy_labels,
             budget=seconds_of(self.budget),
             fixed_layers=self._reading["layers"] is not None,
+            best_pooling=self._best_pooling,
             backend=backend_to_fit(self.backend),
             cache=store_of(self.cache),
             checkpoint=None if checkpoint is None else Path(checkpoint),
@@ -248,6 +251,7 @@ class Labeler(Fitted):
                 f"calibrator = {self.calibrator!r}": self.calibrator not in ("auto", "none"),
                 f"noisy_labels = {self.noisy_labels!r}": self.noisy_labels != "keep",
                 "keep_reference": self.keep_reference,
+                "pooling = 'best'": self._best_pooling,
             }
         )
         bundle = adapt_to_names(

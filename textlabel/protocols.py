@@ -149,6 +149,8 @@ class Objective(Protocol):
     A linear head on cached features has no gradient loop: an objective that has a closed form or a
     convex solver for it also offers ``fit_linear(features, targets, classes, strengths, options)``,
     which returns, or yields, one head for each ridge strength, of which the last may not be asked for.
+    Heads are linear as a rule; an objective whose head is of another kind (`textlabel.models.nonlinear`) has
+    ``FINAL = True``, and no stage follows it; ``KEEPS_ROWS = True`` if features of the rows are in that head.
     An objective that offers this alone has no class ``Objective``, and recipes that would train it by
     gradient are refused. One that also takes ``mixing=`` is told how classes that are ordered or in a tree
     share weights (`textlabel.models.structure`), and targets of which rows are sets of candidates

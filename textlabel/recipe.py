@@ -208,6 +208,7 @@ class Recipe:
             raise RecipeError(f"recipe {self.name!r}: all stages read rows of tasks, or none may")
         if not self.reads_tasks and not any(stage.trains_head for stage in self.stages):
             raise RecipeError(f"recipe {self.name!r}: no stage trains the head")
+        self._check_order()
         if self.alternatives and (len(self.stages) > 1 or self.stages[0].tune.name != "head"):
             raise RecipeError(
                 f"recipe {self.name!r} has alternatives: expected one stage with tune = 'head' beside them, "
@@ -219,6 +220,14 @@ class Recipe:
         if self.alternatives and "single" not in self.kinds:
             raise RecipeError(
                 f"recipe {self.name!r} has alternatives, which are for one class a row, not for scores"
+            )
+
+    def _check_order(self) -> None:
+        before = [chosen.name for stage in self.stages[:-1] for chosen in stage.objective]
+        for name in (name for name in before if getattr(registry.load("objective", name), "FINAL", False)):
+            raise RecipeError(
+                f"recipe {self.name!r}: nothing trains the head of {name!r} further; expected it in the last "
+                "stage"
             )
 
     def _check_features(self) -> None:
@@ -246,6 +255,12 @@ class Recipe:
     def reads_tasks(self) -> bool:
         """Whether it trains a backbone on several labeled tasks, not a classifier."""
         return any(stage.rows == "tasks" for stage in self.stages)
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether its head is made of the features of the labeled rows."""
+        last = (registry.load("objective", chosen.name) for chosen in self.stages[-1].objective)
+        return any(getattr(module, "KEEPS_ROWS", False) for module in last)
 
     @property
     def trains_body(self) -> bool:

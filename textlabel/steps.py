@@ -79,7 +79,8 @@ class Fit:
         (estimates of accuracy are then without GDE).
     backend : what runs the forward pass (`textlabel plugins backend`).
     cache : look features of labeled rows up in the feature cache (`textlabel cache`), and keep them there.
-    pooling : mean or cls; by default what the backbone says of itself.
+    pooling : how the vectors of tokens become one: mean, cls (the first token's), max, or best, which labeled
+        rows choose, of several tasks those of each; by default what the backbone says of itself.
     layers : how many layers give features, counted from the top, laid side by side; 0: the last one alone, or
         what recipe auto finds best.
     descriptions : JSON file of {class: what it is, in words}, for recipes that read the names of classes, as
@@ -179,6 +180,11 @@ class Fit:
             raise RecipeError(
                 f"forget_rows = true: recipe {self.recipe!r} is made of pieces of the training texts, which "
                 "stay in the model; use a recipe on a backbone, or leave it out"
+            )
+        if self.forget_rows and Recipe.load(self.recipe).keeps_rows:
+            raise RecipeError(
+                f"forget_rows = true: the head of recipe {self.recipe!r} holds the features of all training "
+                "rows; use another, such as 'head', or leave it out"
             )
         if self.forget_rows and self.keep_reference:
             raise RecipeError(

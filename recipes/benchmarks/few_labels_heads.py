@@ -4,7 +4,8 @@
 
 All heads read the upper half of the layers, as `auto` does. `cross_entropy`, `ridge`, `lda` and `prototype`
 are objectives of this package, solved by `fit_head`. `knn` (labels of the nearest rows, weighted by cosine)
-and `mlp` (one hidden layer) are no part of it: they are written out here to learn whether they should be.
+and `mlp` (one hidden layer) are written out here: the package's objectives of these names came later, and
+try other settings.
 Every head's settings are chosen by five folds, which also calibrate it. `+corpus` adds what `auto` adds:
 names of the classes and the texts that are to be labeled, without their labels.
 

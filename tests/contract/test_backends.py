@@ -270,7 +270,7 @@ def least(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 def test_roberta_too(name, pooling, tmp_path):
     folder = write_backbone(tmp_path / "roberta", "roberta", seed=1)
     classifier = Classifier(

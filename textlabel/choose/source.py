@@ -25,8 +25,8 @@ from textlabel.types import LabelSchema
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from textlabel.engine.head import Head
     from textlabel.engine.run import Task
-    from textlabel.models.heads import Linear
     from textlabel.trust.calibrators.temperature import Temperature
 
     Encode = Callable[[Sequence[str]], npt.NDArray[np.float64]]
@@ -235,9 +235,7 @@ def _compare(source: _Rows, target: _Target, encode: Encode, seed: int) -> Compa
     return Compared(score, leep_terms(p, y), likelihood)
 
 
-def _classifier(
-    name: str, rows: Task, features: Floats, labels: Task, seed: int
-) -> tuple[Linear, Temperature]:
+def _classifier(name: str, rows: Task, features: Floats, labels: Task, seed: int) -> tuple[Head, Temperature]:
     """Return a head of the source and its temperature; texts among the target's labeled rows are left out."""
     from textlabel.corpus.dedup import groups, text_key
     from textlabel.engine.head import fit_head

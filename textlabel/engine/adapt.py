@@ -23,6 +23,7 @@ from textlabel.engine.calibration import (
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint, rows_digest
 from textlabel.engine.head import solver, takes_mixing, twin_heads
 from textlabel.engine.noise import check_noisy_labels
+from textlabel.engine.pooling import choose_pooling
 from textlabel.engine.process import accelerator
 from textlabel.engine.run import Run, Task
 from textlabel.engine.scope import ScopePlan
@@ -30,7 +31,7 @@ from textlabel.engine.shared_features import Store
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
-from textlabel.models.classifier import Classifier
+from textlabel.models.classifier import Classifier, Frozen
 from textlabel.models.heads import Linear
 from textlabel.models.structure import mixings
 from textlabel.recipe import Recipe, options_of
@@ -82,6 +83,7 @@ def adapt(
     noisy_labels: str = "keep",
     budget: float = BUDGET,
     fixed_layers: bool = False,
+    best_pooling: bool = False,
     backend: str = "torch",
     cache: Store | None = None,
     checkpoint: Path | None = None,
@@ -103,6 +105,7 @@ def adapt(
         found among the rows that train; those that calibrate keep their labels.
     budget : seconds in which a recipe that has alternatives may try them; 0: only its own stages are tried.
     fixed_layers : whether such a recipe tries no other number of layers than the backbone gives now.
+    best_pooling : whether labeled rows choose the pooling first (`textlabel.engine.pooling`).
     cache : folder of the feature cache, where features of labeled rows are looked up and kept; None: without.
     checkpoint : folder in which training can be resumed after a kill; None: start over.
     checkpoint_seconds : how often it is written.
@@ -135,6 +138,8 @@ def adapt(
 
     if task.schema.kind != "score":
         require_rows_per_class(task.targets, duplicate_groups(task.texts), task.schema)
+    judged = backbone, task, recipe, start, fixed_layers
+    backbone, pooled = choose_pooling(*judged) if best_pooling else (backbone, [])
     if recipe.alternatives:
         choice = choose_recipe(
             backbone, task, recipe, budget, start, lambda run, k: _by_folds(run, k, scope), fixed_layers
@@ -151,10 +156,11 @@ def adapt(
     known = choice.folds if plan == Calibration("folds", FOLDS) else None
     fitted = _fit(run, plan, scope, known)
     if task.schema.kind == "multi":
-        return _bundle_of_subsets(run, plan, scope, sets, threshold, fitted)
-    bundle = _bundle(run, plan, scope, sets, calibrator, fitted)
-    if choice.trials:
-        bundle.record["tried"] = [trial.to_json() for trial in choice.trials]
+        bundle = _bundle_of_subsets(run, plan, scope, sets, threshold, fitted)
+    else:
+        bundle = _bundle(run, plan, scope, sets, calibrator, fitted)
+    if trials := pooled + choice.trials:
+        bundle.record["tried"] = [trial.to_json() for trial in trials]
     return bundle
 
 
@@ -280,7 +286,8 @@ def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> d
     head = None
     if run.solved is not None:
         chosen_by_cv = {"l2": run.solved.l2, "name_weight": run.solved.name_weight}
-        head = {**chosen_by_cv, "spread": run.solved.spread}
+        kind = {"kind": fitted.classifier.head.name} if isinstance(fitted.classifier.head, Frozen) else {}
+        head = {**chosen_by_cv, "spread": run.solved.spread, **kind}
         if run.task.schema.ordered or run.task.schema.parents:
             head["share"] = run.solved.share
     return {
@@ -343,8 +350,8 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None
     task, [stage] = run.task, run.recipe.stages
     assert run.solved is not None
-    if run.solved.name_weight or run.solved.spread or task.partial:
-        return None  # twins learn from labeled rows alone: they are another kind of head
+    if run.solved.name_weight or run.solved.spread or task.partial or not isinstance(run.solved.head, Linear):
+        return None  # twins are linear and learn from labeled rows alone: they are another kind of head
     mixing = mixings(task.schema)[run.solved.share]
     l2, outputs = run.solved.l2, task.schema.outputs
     return twin_heads(run.base_features, task.targets, run.groups, outputs, stage, l2, run.seed, mixing)
@@ -366,7 +373,7 @@ def _members(run: Run, plan: Calibration) -> tuple[Linear, ...]:
     if plan.mode != "out-of-fold":
         return ()
     assert run.solved is not None
-    heads = run.solved.members
+    heads = [head for head in run.solved.members if isinstance(head, Linear)]
     return tuple(Linear(h.weight.astype(np.float32), h.bias.astype(np.float32)) for h in heads)
 
 

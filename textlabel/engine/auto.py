@@ -137,7 +137,7 @@ def choose_recipe(
     trials: list[Trial] = []
     losses: dict[int, FloatArray] = {}
     runs: dict[int, Run] = {}
-    for layers in _readings(backbone, fixed_layers):
+    for layers in readings(backbone, fixed_layers):
         before, number = time.monotonic(), len(trials)
         runs[number] = start(replace(backbone, info=replace(backbone.info, layers=layers)), own, "own")
         logits = _solved(runs[number], runs[0])
@@ -186,7 +186,7 @@ def _standing(losses: dict[int, FloatArray], unknown: float) -> int:
     return least_by_far(dict(reversed(losses.items())))
 
 
-def _readings(backbone: Backbone, fixed: bool) -> list[int]:
+def readings(backbone: Backbone, fixed: bool) -> list[int]:
     """Return how many layers are tried: the upper half, then the last alone."""
     if fixed or backbone.depth == 1:
         return [backbone.info.layers]

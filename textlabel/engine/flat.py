@@ -98,7 +98,7 @@ class FlatEncoder(nn.Module):
     def _pool(self, x: Tensor, flat: Flat) -> Tensor:
         """Return one vector a text (b, d), from those of its tokens (n, d) or of its first (b, d)."""
         if self.encoder.pooling != "cls":
-            return torch.segment_reduce(x, "mean", lengths=flat.lengths)
+            return torch.segment_reduce(x, self.encoder.pooling, lengths=flat.lengths)
         return x if len(x) == len(flat.lengths) else x[flat.starts[:-1]]
 
 

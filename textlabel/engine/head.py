@@ -1,4 +1,4 @@
-"""The linear head on cached features: strength by cross-validation, logits out of fold."""
+"""The head on cached features, linear as a rule: strength by cross-validation, logits out of fold."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from textlabel.engine.comparison import least_by_far, tempered_losses
 from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear, one_hot, unit_scale
+from textlabel.models.nonlinear import Nonlinear
 from textlabel.models.propagation import Propagation
 from textlabel.recipe import Plugin, Stage, options_of
 from textlabel.trust.calibration import softmax
@@ -36,6 +37,8 @@ TWIN_PAIRS = 4
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
 CHOOSING_ROWS = 4000
 
+#: what an objective with a direct solver returns
+Head = Linear | Nonlinear
 #: from rows to those of them to train on, with what each is to be: a class, a score or (m, k) probabilities
 Clean = Callable[[IntArray], tuple[IntArray, npt.NDArray[Any]]]
 
@@ -47,10 +50,10 @@ class HeadFit(NamedTuple):
     is ``share`` (`textlabel.models.structure.mixings`).
     """
 
-    head: Linear
+    head: Head
     out_of_fold: FloatArray
     l2: float
-    members: list[Linear]
+    members: list[Head]
     name_weight: float = 0.0
     spread: float = 0.0
     share: float = 0.0
@@ -135,7 +138,7 @@ def fit_head(
     strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
     weights = tune.name_weights if aside.names is not None else (0.0,)
     kind, l2 = fitter.choose(weights, strengths)
-    members: Sequence[Linear] = fitter.members(kind, l2)
+    members: Sequence[Head] = fitter.members(kind, l2)
     head = next(fitter.fit(fitter.everything, kind, [l2]))
     if fitter.tempered and fitter.count:
         head, *members = fitter.scaled([head, *members])
@@ -181,26 +184,24 @@ class _Fitter:
         if self.count:
             self.fold[judged] = make_folds(targets[judged], groups[judged], self.count, seed)
 
-    def fit(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> Iterator[Linear]:
+    def fit(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> Iterator[Head]:
         """Return heads fitted on ``rows`` and what belongs to them, one a strength."""
         scaled = _per_row(self.module, strengths, len(rows))
         features, wanted = self._with_aside(*self._wanted(rows), kind.weight)
         mixing = _mixing(self.mixings[kind.share])
         return iter(self.module.fit_linear(features, wanted, self.classes, scaled, self.options, **mixing))
 
-    def by_fold(
-        self, rows: IntArray, kind: _Kind, strengths: Sequence[float]
-    ) -> Iterator[tuple[Linear, ...]]:
+    def by_fold(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> Iterator[tuple[Head, ...]]:
         """Yield, for each strength, the heads that each lack a fold of ``rows``."""
         parts = (rows[self.fold[rows] != k] for k in range(self.count))
         return zip(*(self.fit(part, kind, strengths) for part in parts), strict=True)
 
-    def members(self, kind: _Kind, l2: float) -> list[Linear]:
+    def members(self, kind: _Kind, l2: float) -> list[Head]:
         """Return the heads that each lack a fold of all rows, one fitted after the other to spare memory."""
         parts = (np.flatnonzero(self.fold != k) for k in range(self.count))
         return [next(self.fit(part, kind, [l2])) for part in parts]
 
-    def out_of_fold(self, rows: IntArray, members: Sequence[Linear]) -> FloatArray:
+    def out_of_fold(self, rows: IntArray, members: Sequence[Head]) -> FloatArray:
         """Return logits (len(rows), k), each by the head that lacks the row's fold."""
         logits: FloatArray = np.zeros((len(rows), self.classes))
         for k, head in enumerate(members):
@@ -255,21 +256,23 @@ class _Fitter:
         tempered = self.tempered
         return unit_scale(logits, one_hot(targets, self.classes))[1] if tempered else risk(logits, targets)
 
-    def scaled(self, heads: Sequence[Linear]) -> list[Linear]:
+    def scaled(self, heads: Sequence[Head]) -> list[Head]:
         """Return the head and its members by the one factor on logits that suits rows not trained on best."""
+        linear = [one for one in heads if isinstance(one, Linear)]
+        assert len(linear) == len(heads)
         seen = self.everything[self.judged]
         soft = one_hot(self.targets[seen], self.classes)
         factor, _ = unit_scale(self.out_of_fold(seen, heads[1:]), soft)
-        return [Linear(factor * one.weight, factor * one.bias) for one in heads]
+        return [Linear(factor * one.weight, factor * one.bias) for one in linear]
 
     def spread(
-        self, alphas: Sequence[float], head: Linear, members: Sequence[Linear]
-    ) -> tuple[float, Linear, Sequence[Linear]]:
+        self, alphas: Sequence[float], head: Head, members: Sequence[Head]
+    ) -> tuple[float, Head, Sequence[Head]]:
         """Return how far labels spread among unlabeled texts, and the heads that have learned it."""
         assert self.aside.unlabeled is not None
         propagation = Propagation(self.features, self.aside.unlabeled)
 
-        def learned(alpha: float, one: Linear, without: int | None) -> Linear:
+        def learned(alpha: float, one: Head, without: int | None) -> Head:
             rows = self.everything if without is None else self.everything[self.fold != without]
             return propagation.head(one, self._known(rows), alpha) if alpha else one
 

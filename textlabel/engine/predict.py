@@ -78,8 +78,13 @@ def head_logits(classifier: Classifier, features: Float32) -> Float32:
     ------
     TrainingError : a logit is not a number.
     """
-    weight, bias = (p.detach().float().cpu().numpy() for p in classifier.head.parameters())
-    logits: Float32 = features @ weight.T + bias
+    from textlabel.models.classifier import Frozen
+
+    if isinstance(classifier.head, Frozen):
+        logits: Float32 = classifier.head.solved()(features).astype(np.float32)
+    else:
+        weight, bias = (p.detach().float().cpu().numpy() for p in classifier.head.parameters())
+        logits = features @ weight.T + bias
     if not np.isfinite(logits).all():
         bad = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
         raise TrainingError(f"the model gives no number for row {bad}: its weights are damaged; fit again")

@@ -19,6 +19,8 @@ log = logging.getLogger("textlabel")
 
 #: used when neither the registry, the folder nor the user says otherwise
 DEFAULT_MAX_LENGTH = 256
+#: how the vectors of a text's tokens become one
+POOLINGS = ("mean", "cls", "max")
 #: what may be done with a text that is too long, and how its windows become one
 ON_LONG = ("truncate", "window", "fail")
 WINDOW_POOLING = ("mean", "weighted", "max")
@@ -33,7 +35,7 @@ class BackboneInfo:
     name : registered name, local path or Hub id, as the user gave it.
     sha256 : of the weights file.
     kind : "transformer" or "static" (one vector a token, no context).
-    pooling : "mean" (over real tokens) or "cls" (first token).
+    pooling : "mean" or "max" (over real tokens, each feature by itself) or "cls" (first token).
     normalize : whether the pooled vector is scaled to unit length.
     max_length : tokens kept of a text, special tokens included.
     origin : "registered", "path", "hub", or "data" (made of the labeled texts).
@@ -186,8 +188,10 @@ def describe(folder: Path, ref: str | Path, origin: str, **chosen: Any) -> Backb
         found |= {k: saved[k] for k in known if k in saved}
     found |= {k: v for k, v in chosen.items() if v is not None}
     check_long(**{name: found[name] for name in ("on_long", "window_pooling") if name in found})
-    if found["pooling"] not in ("mean", "cls"):
-        raise BackboneError(f"pooling = {found['pooling']!r}: expected 'mean' or 'cls'; choose one of them")
+    if found["pooling"] not in POOLINGS:
+        raise BackboneError(
+            f"pooling = {found['pooling']!r}: expected 'mean', 'cls' or 'max'; choose one of them"
+        )
     limit = position_limit(folder) if found["kind"] == "transformer" else 1 << 20
     asked = chosen.get("max_length")
     if asked is not None and not 3 <= asked <= limit:
@@ -230,7 +234,7 @@ def _sentence_transformers(folder: Path) -> dict[str, Any]:
         config = json.loads(pooling.read_text(encoding="utf-8"))
         modes = [key.removeprefix("pooling_mode_") for key, on in config.items() if on is True]
         modes = [mode for mode in modes if mode != "include_prompt"]
-        known = {"cls_token": "cls", "mean_tokens": "mean"}
+        known = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max"}
         # another mode is left as its own name, for `describe` to refuse unless the user chose one of ours
         found["pooling"] = known.get(modes[0], modes[0]) if len(modes) == 1 else " and ".join(modes)
     modules = folder / "modules.json"

@@ -3,7 +3,7 @@
 Features of training rows are written where `Scope` holds a reference, which somebody must have asked for.
 
 textlabel.json          schema, backbone (name, sha256), calibrator, provenance record
-head.safetensors        linear head, heads of folds, class moments, scores of rows in scope, source statistics
+head.safetensors        head, heads of folds, class moments, scores of rows in scope, source statistics
 reference.safetensors   features of length one and classes of the training rows, only where they are kept
 adapter-0/ ...          LoRA updates in peft's own layout, in the order of their training
 body/                   the encoder itself, only where it changed or cannot be had by name
@@ -31,7 +31,7 @@ from textlabel import tasks
 from textlabel.errors import BundleError, RecipeError
 from textlabel.models.backbone import BackboneInfo, locate, open_folder, save_body, tokenizer_sha256
 from textlabel.models.backend_fit import BAND_UNIT, BackendFit
-from textlabel.models.classifier import Adapter, Classifier
+from textlabel.models.classifier import Adapter, Classifier, Frozen
 from textlabel.models.fetch import file_sha256, weights_sha256
 from textlabel.models.heads import Linear
 from textlabel.models.student import Student, info_of
@@ -83,7 +83,17 @@ class Bundle:
 
         The head, less one that lacks a few rows, is nearly a sum of the features of these: with class moments
         it gives them away. So go the heads of the folds and the twins; estimates then do without GDE.
+
+        Raises
+        ------
+        BundleError : the head is made of the features of the rows.
         """
+        head = self.classifier.head
+        if isinstance(head, Frozen) and head.keeps_rows:
+            raise BundleError(
+                f"a head of kind {head.name!r} holds the features of all training rows, and is nothing "
+                "without them: fit with another recipe, such as head"
+            )
         source = None if self.source is None else replace(self.source, twins=None)
         return replace(self, source=source, members=())
 
@@ -154,8 +164,8 @@ class Bundle:
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return head, scope, source statistics and heads of folds by name, as safetensors wants them."""
-        head = {"head.weight": self.classifier.head.weight, "head.bias": self.classifier.head.bias}
-        arrays = {name: value.detach().cpu().numpy() for name, value in head.items()}
+        head = self.classifier.head.named_parameters()
+        arrays = {f"head.{name}": value.detach().cpu().numpy() for name, value in head}
         arrays |= self.scope.arrays()
         if self.source is not None:
             arrays |= {f"source.{k}": v for k, v in self.source.arrays().items()}
@@ -219,6 +229,7 @@ class Bundle:
             "format": FORMAT,
             "schema": model.schema.to_json(),
             "backbone": {**asdict(model.info), "name": model.info.public_name},
+            **({"head": model.head.name} if isinstance(model.head, Frozen) else {}),
             "body_changed": model.body_changed,
             "adapters": 0 if model.body_changed else len(model.adapters),
             "calibrator": None if self.calibrator is None else self.calibrator.to_json(),
@@ -250,7 +261,11 @@ class Bundle:
         for number in range(data["adapters"]):
             model.add_adapter(_read_adapter(path / f"adapter-{number}"))
         tensors = load_file(path / "head.safetensors")
-        model.head.load_state_dict({k: tensors.pop(f"head.{k}") for k in ("weight", "bias")})
+        head = {k: tensors.pop(k) for k in sorted(tensors) if k.startswith("head.")}
+        if data.get("head"):
+            model.head = Frozen.read(data["head"], {k.removeprefix("head."): v for k, v in head.items()})
+        else:
+            model.head.load_state_dict({k: head[f"head.{k}"] for k in ("weight", "bias")})
         model.body_changed = data["body_changed"]
         arrays = {k: v.numpy() for k, v in tensors.items()}
         reference = _read_reference(path, data["files"])

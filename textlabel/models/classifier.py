@@ -1,19 +1,21 @@
-"""The classifier in memory: body, pooling, one linear head."""
+"""The classifier in memory: body, pooling, one head, which is linear where a stage is to train it."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from textlabel.errors import BundleError
 from textlabel.models.backbone import Backbone
 from textlabel.models.heads import Linear
+from textlabel.models.nonlinear import KINDS, Neighbors, Nonlinear
 from textlabel.types import LabelSchema
 
 #: a numbered encoder layer in a parameter's name: BERT, DistilBERT, ALBERT, ModernBERT, ...
@@ -42,8 +44,53 @@ class Adapter:
     tensors: dict[str, Tensor]
 
 
+class Frozen(nn.Module):
+    """A head of `KINDS` with its numbers in float32, which no stage trains."""
+
+    def __init__(self, head: Nonlinear) -> None:
+        super().__init__()
+        self.kind = type(head)
+        self.in_features, self.out_features = head.shape
+        for item in fields(head):
+            values = torch.from_numpy(np.asarray(getattr(head, item.name), np.float32))
+            self.register_parameter(item.name, nn.Parameter(values, requires_grad=False))
+
+    @classmethod
+    def read(cls, kind: str, tensors: Mapping[str, Tensor]) -> Frozen:
+        """Return a saved head from its tensors.
+
+        Raises
+        ------
+        BundleError : a kind that is not known.
+        """
+        if kind not in KINDS:
+            raise BundleError(
+                f"a head of kind {kind!r}; expected {' or '.join(KINDS)}: use the textlabel version that "
+                "wrote it, or fit again"
+            )
+        return cls(KINDS[kind](**{name: value.numpy() for name, value in tensors.items()}))
+
+    @property
+    def name(self) -> str:
+        """Which of `KINDS` it is."""
+        return next(name for name, kind in KINDS.items() if kind is self.kind)
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether features of the training rows are among its numbers."""
+        return self.kind is Neighbors
+
+    def solved(self) -> Nonlinear:
+        """Return the head in numpy."""
+        return self.kind(**{name: value.detach().cpu().numpy() for name, value in self.named_parameters()})
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (b, k) of features (b, d)."""
+        return torch.from_numpy(self.solved()(features.detach().cpu().numpy())).to(features)
+
+
 class Classifier(nn.Module):
-    """A backbone with mask-weighted mean or first-token pooling and a linear head.
+    """A backbone, pooling over the tokens of a text or of its first one, and a linear head.
 
     Parameters
     ----------
@@ -60,7 +107,7 @@ class Classifier(nn.Module):
         self.schema = schema
         self.body = backbone.body
         width = int(self.body.config.hidden_size) * self.info.layers  # type: ignore[union-attr,arg-type]
-        self.head = nn.Linear(width, schema.outputs)
+        self.head: nn.Linear | Frozen = nn.Linear(width, schema.outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         #: merged updates in the order of their training; empty where ``body_changed``
@@ -89,8 +136,12 @@ class Classifier(nn.Module):
         """Whether the body is still the backbone as it came, so that its cached features hold."""
         return not self.body_changed and not self.adapters
 
-    def set_head(self, head: Linear) -> None:
-        """Copy a fitted linear head into the module."""
+    def set_head(self, head: Linear | Nonlinear) -> None:
+        """Copy a fitted head into the module."""
+        if not isinstance(head, Linear):
+            self.head = Frozen(head).to(next(self.body.parameters()).device)
+            return
+        assert isinstance(self.head, nn.Linear)
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(head.weight))
             self.head.bias.copy_(torch.from_numpy(head.bias))
@@ -201,6 +252,9 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str, normalize: bool, layers: in
     """
     if pooling == "cls":
         features = hidden[:, 0]
+    elif pooling == "max":
+        # the lowest number is none of theirs: all features of a token may be negative
+        features = hidden.masked_fill(mask.unsqueeze(-1) == 0, torch.finfo(hidden.dtype).min).amax(dim=1)
     else:
         weight = mask.unsqueeze(-1).to(hidden.dtype)
         features = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)

@@ -11,6 +11,7 @@ against it (`textlabel.engine.head`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -128,7 +129,7 @@ class Propagation:
         self.elsewhere = _elsewhere(labeled, unlabeled)
 
     @one_thread
-    def head(self, head: Linear, known: FloatArray, alpha: float) -> Linear:
+    def head(self, head: Callable[[FloatArray], FloatArray], known: FloatArray, alpha: float) -> Linear:
         """Return a linear head that gives what ``head`` says of all rows, averaged along the graph.
 
         Parameters

@@ -61,7 +61,7 @@ class Student:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return head and moments by name, as safetensors wants them."""
-        head = {"head.weight": self.classifier.head.weight, "head.bias": self.classifier.head.bias}
+        head = {f"head.{name}": value for name, value in self.classifier.head.named_parameters()}
         found = {name: value.detach().cpu().numpy() for name, value in head.items()}
         return found | {f"moments.{name}": array for name, array in self.moments.arrays().items()}
 

@@ -215,10 +215,14 @@ def _contents(record: Mapping[str, Any]) -> str:
         if record["recipe"].get("features") == "ngrams"
         else ""
     )
-    if record.get("off_map", {}).get("keep_reference"):
+    files = {
+        "head.safetensors": (record.get("head") or {}).get("kind") == "knn",
+        "reference.safetensors": record.get("off_map", {}).get("keep_reference"),
+    }
+    if kept := " and ".join(f"`{name}`" for name, holds in files.items() if holds):
         return pieces + (
-            "It holds parameters and, in `reference.safetensors`, **the embedding and the class of every "
-            "training row**, from which much of a text can be guessed. It holds no id and no text."
+            f"It holds parameters and, in {kept}, **the embedding and the class of every training row**, "
+            "from which much of a text can be guessed. It holds no id and no text."
         )
     if pieces:
         return pieces + "It holds no training row, id or text."

@@ -54,7 +54,7 @@ def kinds(body):
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 def test_features_are_the_classifiers_own(folder, pooling, normalize):
     classifier = classifier_of(folder, pooling=pooling, normalize=normalize)
     ids, mask = batch(classifier)
@@ -73,7 +73,7 @@ def test_families_of_bert_are_written_out_and_others_run_as_they_are(folder):
     assert len(packed) == (4 * layers if of_bert and packable() else 0)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 def test_longer_padding_changes_nothing(folder, pooling):
     classifier = classifier_of(folder, pooling=pooling)
     short = [text for text in TEXTS if len(text) < 100]
@@ -121,7 +121,7 @@ def test_bfloat16_is_near_and_leaves_as_float32(folder):
     assert 0.999 < cosine.min() < 1 - 1e-7
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 @pytest.mark.parametrize("padding", [0, 1, 4])
 def test_roberta_counts_positions_from_its_padding_on(tmp_path, padding, pooling):
     classifier = classifier_of(write_backbone(tmp_path / "roberta", "roberta"), pooling=pooling)

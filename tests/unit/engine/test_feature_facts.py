@@ -32,7 +32,9 @@ def test_another_head_finds_the_same_features(classifier, root, tiny_backbone):
     assert name_of(classifier, root) == name_of(other, root)
 
 
-@pytest.mark.parametrize("change", [{"pooling": "cls"}, {"normalize": True}, {"max_length": 9}])
+@pytest.mark.parametrize(
+    "change", [{"pooling": "cls"}, {"pooling": "max"}, {"normalize": True}, {"max_length": 9}]
+)
 def test_another_reading_never_finds_them(classifier, root, tiny_backbone, change):
     other = Classifier(load_backbone(tiny_backbone, **change), SCHEMA)
     assert name_of(classifier, root) != name_of(other, root)

@@ -33,7 +33,7 @@ def folder(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 def test_features_are_those_of_padded_tokens(folder, pooling, normalize):
     classifier = classifier_of(folder, pooling=pooling, normalize=normalize)
     encoder = written_out(classifier)
@@ -112,7 +112,7 @@ def test_the_kernel_is_for_half_precision_only():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 def test_the_kernel_gives_what_padded_attention_gives(folder, pooling):
     classifier = classifier_of(folder, pooling=pooling)
     rows = batch(classifier)

@@ -34,10 +34,18 @@ def test_sentence_transformers_files_say_how_features_are_read(folder):
 
 
 def test_a_pooling_that_we_have_not_is_refused_unless_another_is_chosen(folder):
-    write(folder / "1_Pooling/config.json", {"pooling_mode_max_tokens": True})
-    with pytest.raises(BackboneError, match="pooling = 'max_tokens': expected 'mean' or 'cls'; choose one"):
+    write(folder / "1_Pooling/config.json", {"pooling_mode_lasttoken": True})
+    with pytest.raises(BackboneError, match="pooling = 'lasttoken': expected 'mean', 'cls' or 'max'; choose"):
         describe(folder, folder, "path")
     assert describe(folder, folder, "path", pooling="mean").pooling == "mean"
+
+
+@pytest.mark.parametrize(
+    ("mode", "pooling"), [("cls_token", "cls"), ("mean_tokens", "mean"), ("max_tokens", "max")]
+)
+def test_each_pooling_is_read_by_its_name_there(folder, mode, pooling):
+    write(folder / "1_Pooling/config.json", {f"pooling_mode_{mode}": True})
+    assert describe(folder, folder, "path").pooling == pooling
 
 
 @pytest.mark.parametrize("length", [-5, 1, 1000])
