@@ -218,11 +218,12 @@ class TextClusters:
 
     def _scores(self, encode: Encode, features: FloatArray, number: IntArray, count: int) -> FloatArray:
         """Return the mean probability of each proposed name (k, names) over the texts of each cluster."""
-        from textlabel.engine.label_names import TEMPLATES, head_of_names, sentences
+        from textlabel.engine.label_names import head_of_names
+        from textlabel.models.class_names import by_template, sentences
         from textlabel.trust.calibration import softmax
 
         read = encode(sentences(LabelSchema("single", self.names).in_words()))
-        head = head_of_names(read.reshape(len(TEMPLATES), len(self.names), -1), features)
+        head = head_of_names(by_template(read), features)
         of = np.eye(count)[number]
         return np.asarray(of.T @ softmax(head(features)) / np.maximum(of.sum(axis=0), 1)[:, None])
 

@@ -29,6 +29,7 @@ from textlabel.engine.comparison import tempered_losses
 from textlabel.engine.head import Aside, fit_head
 from textlabel.engine.predict import predict
 from textlabel.models.backbone import load_backbone
+from textlabel.models.class_names import by_template, sentences
 from textlabel.models.classifier import Classifier
 from textlabel.recipe import Stage
 from textlabel.trust.choice import choose
@@ -47,7 +48,7 @@ HIDDEN = [(64, 0.01), (64, 0.3)]
 
 
 class Features(NamedTuple):
-    """Of rows to draw from (n, d), of test rows (m, d), and of the names of the classes (k, d)."""
+    """Of rows to draw from (n, d), of test rows (m, d), and of the names of the classes (t, k, d)."""
 
     pool: np.ndarray
     test: np.ndarray
@@ -66,7 +67,7 @@ class Rows(NamedTuple):
 
     @property
     def classes(self) -> int:
-        return len(self.names)
+        return self.names.shape[1]
 
 
 #: out-of-fold logits (n, k) and logits of test rows (m, k)
@@ -80,7 +81,9 @@ def features(split: Split, folder: Path | None) -> Features:
         return Features(**np.load(path))
     schema = LabelSchema("single", split.classes)
     classifier = Classifier(load_backbone("all-MiniLM-L6-v2", layers=LAYERS), schema).eval()
-    found = Features(*(predict(classifier, t)[1] for t in (split.pool, split.test, schema.in_words())))
+    texts = (split.pool, split.test, sentences(schema.in_words()))
+    pool, test, named = (predict(classifier, some)[1] for some in texts)
+    found = Features(pool, test, by_template(named))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, **found._asdict())

@@ -16,6 +16,7 @@ from textlabel.corpus.split import splittable
 from textlabel.engine.comparison import least_by_far, tempered_losses
 from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
+from textlabel.models.class_names import among
 from textlabel.models.heads import Linear, one_hot, unit_scale
 from textlabel.models.nonlinear import Nonlinear
 from textlabel.models.propagation import Propagation
@@ -64,7 +65,7 @@ class Aside(NamedTuple):
 
     Parameters
     ----------
-    names : features (k, d) of what each class is, in words; None: nobody knows.
+    names : features (t, k, d) of what each class is, in words, in t templates; None: nobody knows.
     copies, owners : features (c, d) of changed copies of labeled rows, and the row (c,) of each: a copy
         trains the heads that its row trains.
     unlabeled : features (u, d) of texts of the corpus, or None.
@@ -307,7 +308,8 @@ class _Fitter:
             add(self.aside.copies[mine], wanted[np.searchsorted(rows, self.aside.owners[mine])])
         if weight and self.aside.names is not None:
             times = round(weight)
-            add(np.tile(self.aside.names, (times, 1)), np.tile(np.arange(self.classes), times))
+            points = among(self.aside.names, parts[0])
+            add(np.tile(points, (times, 1)), np.tile(np.arange(self.classes), times))
         if self.aside.partial is not None and self.aside.candidates is not None:
             add(self.aside.partial, self.aside.candidates.astype(np.float64))
         if any(targets.ndim == 2 for targets in labels):

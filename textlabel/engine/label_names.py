@@ -30,6 +30,7 @@ from textlabel.engine.shared_features import Store
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
+from textlabel.models.class_names import TEMPLATES, by_template, sentences
 from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear, one_thread
 from textlabel.progress import bar
@@ -44,8 +45,6 @@ log = logging.getLogger("textlabel")
 
 #: what a record calls this
 _NAME, _TOLD = "label_names", "Prototypes of the names of classes, without a label."
-#: sentences that hold the name of a class, or what describes it
-TEMPLATES = ("{}", "This text is about {}.", "The topic is {}.")
 #: of cosines, in logits
 TEMPERATURE = 0.05
 #: how often classes are moved towards the texts that are likely theirs
@@ -100,7 +99,7 @@ def adapt_to_names(
         return found[1].astype(np.float64)
 
     words = schema.in_words()
-    names = read(sentences(words)).reshape(len(TEMPLATES), len(words), -1)
+    names = by_template(read(sentences(words)))
     texts = read(_some(corpus, seed)) if corpus else None
     head = head_of_names(names, texts)
     classifier.set_head(head)
@@ -119,17 +118,6 @@ def adapt_to_names(
     }
     scope = Scope(known, off_map, np.zeros(0, np.float32))
     return Bundle(classifier, Uncalibrated(), scope, rule, record)
-
-
-def sentences(words: Sequence[str]) -> list[str]:
-    """Return what is read of the names of classes: each of `TEMPLATES` with each name, by template.
-
-    Examples
-    --------
-    >>> sentences(["rain", "wind"])[:3]
-    ['rain', 'wind', 'This text is about rain.']
-    """
-    return [template.format(word) for template in TEMPLATES for word in words]
 
 
 @one_thread

@@ -26,6 +26,7 @@ from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
 from textlabel.engine.shared_features import Store, folder_of
 from textlabel.models.backbone import Backbone
+from textlabel.models.class_names import by_template, sentences
 from textlabel.models.classifier import Classifier
 from textlabel.models.ngrams import NGramModel
 from textlabel.models.structure import mixings
@@ -115,7 +116,7 @@ class Run:
         layers, more = self.backbone.info.layers, whole.backbone.info.layers
         # what is of unit length as a whole is longer where fewer layers share it
         scale = (more / layers) ** 0.5 if self.backbone.info.normalize else 1.0
-        for name in ("base_features", "base_unlabeled", "base_partial"):
+        for name in ("base_features", "base_unlabeled", "base_partial", "base_names"):
             if name in whole.__dict__:
                 features = whole.__dict__[name]
                 self.__dict__[name] = scale * features[:, : features.shape[1] // more * layers]
@@ -195,11 +196,10 @@ class Run:
     def _aside(self, classifier: Classifier, stage: Stage, index: IntArray) -> Aside:
         """Return what a solved head may learn from beside the rows ``index``."""
         options = options_of("tune", stage.tune)
-        words = self.task.schema.in_words() if any(options.name_weights) else []
         copies = self._copies(stage, index, "head")
         spreads = options.spread and len(index) <= SPREAD_LABELS
         return Aside(
-            names=self._read(classifier, words) if words else None,
+            names=by_template(self._names(classifier)) if any(options.name_weights) else None,
             copies=self._read(classifier, copies.texts) if copies.texts else None,
             owners=copies.owners,
             unlabeled=self._unlabeled_features(classifier) if spreads else None,
@@ -219,6 +219,19 @@ class Run:
         """Features of rows labeled with inner nodes from the untouched backbone."""
         assert self.task.partial is not None
         return self._read(Classifier(self.backbone, self.task.schema), self.task.partial[0])
+
+    def _names(self, classifier: Classifier) -> FloatArray:
+        """Return features (t * k, d) of sentences that hold the names of the classes."""
+        if classifier.untouched:
+            return self.base_names
+        return self._read(classifier, sentences(self.task.schema.in_words()))
+
+    @cached_property
+    def base_names(self) -> FloatArray:
+        """Features of these sentences from the untouched backbone."""
+        return self._read(
+            Classifier(self.backbone, self.task.schema), sentences(self.task.schema.in_words())
+        )
 
     def _unlabeled_features(self, classifier: Classifier) -> FloatArray:
         """Return features of at most `SPREAD_ROWS` different unlabeled texts, drawn at random."""

@@ -23,6 +23,9 @@ def stage(**options):
     return Stage.of({"name": "head", "folds": 3, **options}, "cross_entropy", rows)
 
 
+NAMES = Aside(2.0 * np.eye(3, D)[None])
+
+
 def right(fitted, seed=99):
     x, y = draw(3000, seed)
     return np.mean(fitted.head(x).argmax(axis=1) == y)
@@ -33,8 +36,8 @@ def test_good_names_help_and_wrong_ones_are_not_listened_to():
     for seed in range(8):
         x, y = draw(9, seed)
         plain = fit_head(x, y, np.arange(9), 3, stage(), 0)
-        good = fit_head(x, y, np.arange(9), 3, stage(name_weights=[0, 3]), 0, None, Aside(2.0 * np.eye(3, D)))
-        wrong = Aside(2.0 * np.roll(np.eye(3, D), 1, axis=0))
+        good = fit_head(x, y, np.arange(9), 3, stage(name_weights=[0, 3]), 0, None, NAMES)
+        wrong = Aside(2.0 * np.roll(np.eye(3, D), 1, axis=0)[None])
         misled = fit_head(x, y, np.arange(9), 3, stage(name_weights=[0, 3]), 0, None, wrong)
         gains.append(right(good) - right(plain))
         losses.append(right(plain) - right(misled))
@@ -44,13 +47,24 @@ def test_good_names_help_and_wrong_ones_are_not_listened_to():
 
 def test_names_are_rows_of_their_classes():
     x, y = draw(30, 0)
-    names = np.random.default_rng(1).normal(size=(3, D))
-    asked = fit_head(x, y, np.arange(30), 3, stage(name_weights=[2], l2=0.1), 0, None, Aside(names))
+    read = np.random.default_rng(1).normal(size=(2, 3, D))  # in two templates
+    asked = fit_head(x, y, np.arange(30), 3, stage(name_weights=[2], l2=0.1), 0, None, Aside(read))
+    names = x.mean(axis=0) + read.mean(axis=0) - read.mean(axis=(0, 1))
     more = np.concatenate([x, names, names])
     labels = np.concatenate([y, np.arange(3), np.arange(3)])
     other = fit_head(more, labels, np.arange(36), 3, stage(l2=0.1 * 36 / 30), 0)
     np.testing.assert_allclose(asked.head.weight, other.head.weight, atol=1e-3)
     assert asked.name_weight == 2
+
+
+def test_what_names_share_and_where_they_lie_is_not_learned():
+    x, y = draw(12, 0)
+    shared = np.random.default_rng(1).normal(size=(1, 1, D)) * 9
+    found = [
+        fit_head(x, y, np.arange(12), 3, stage(name_weights=[3], l2=0.1), 0, None, Aside(names)).head.weight
+        for names in (NAMES.names, NAMES.names + shared)
+    ]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-8)
 
 
 def test_a_copy_is_in_no_head_that_lacks_its_row():
@@ -88,7 +102,7 @@ def test_unlabeled_rows_that_cluster_help_and_others_are_not_listened_to():
 
 def test_out_of_fold_logits_do_not_know_the_rows_label():
     x, y = draw(30, 0)
-    corpus = Aside(np.eye(3, D), unlabeled=draw(60, 5)[0])
+    corpus = Aside(np.eye(3, D)[None], unlabeled=draw(60, 5)[0])
     asked = stage(name_weights=[1], spread=[0.8], l2=0.1)
     before = fit_head(x, y, np.arange(30), 3, asked, 0, None, corpus)
     fold = [k for k, m in enumerate(before.members) if np.allclose(m(x[:1]), before.out_of_fold[:1])]

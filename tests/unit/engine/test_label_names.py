@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from textlabel import Labeler
 from textlabel.cli.app import app
-from textlabel.engine.label_names import TEMPERATURE, TEMPLATES, head_of_names
+from textlabel.engine.label_names import TEMPERATURE, head_of_names
 from textlabel.errors import BundleError, CorpusError, RecipeError
+from textlabel.models.class_names import TEMPLATES
 
 CORPUS = [{"text": row["text"]} for row in snippets(40)]
 CLASSES = ["bad film", "good phone"]

@@ -138,7 +138,7 @@ def test_the_penalty_of_ridge_is_chosen_by_leaving_rows_out():
     scaled = np.array(STRENGTHS) * REFERENCE_ROWS / 60
     losses = one_hot_ridge.left_out_losses(x, y, 3, scaled)
     assert found.l2 == STRENGTHS[int(np.argmin(losses))]
-    names = Aside(names=np.eye(3, 100))
+    names = Aside(names=np.eye(3, 100)[None])
     named = Stage.of(tune={"name": "head", "name_weights": [0, 3]}, objective="ridge")
     assert fit_head(x, y, np.arange(60), 3, named, 0, aside=names).name_weight in (0, 3)
 
