@@ -63,9 +63,9 @@ class Annotate:
     correct_label_shift : correct labels and confidence for the class shares of this corpus, estimated without
         labels, of rows in scope; refused with a warning where shares alone do not explain what the model
         says. Accuracy is not estimated then.
-    class_shares : shares of the classes in this corpus, if you know them: NAME=SHARE,NAME=SHARE, or labeled,
-        as among the labeled rows. Labels and confidence are corrected until they have them, which helps most
-        where the corpus is of another domain. Accuracy is not estimated then.
+    class_shares : shares of the classes among rows in scope of this corpus, if you know them:
+        NAME=SHARE,NAME=SHARE, or labeled, as among the labeled rows. Probabilities are corrected until their
+        means are these shares, and labels follow. Accuracy is not estimated then.
     gold : rows that people labeled already; where the corpus has the same text, their label stands.
     label_column : column of gold that holds the label.
     label_separator : what parts the classes of a row in that column, where a row may carry several and the
@@ -214,7 +214,7 @@ class Annotate:
         order_column(self.order_by, COLUMNS, labeler.bundle)
         if self.correct_label_shift:
             labeler.bundle.measured("a correction for class shares")
-        labeler.check_shares(self.class_shares, self.correct_label_shift)
+        labeler.check_shares(self.class_shares or None, self.correct_label_shift)
         if self.format == "csv" and labeler.schema.kind == "multi":
             check_joined(labeler.schema.names)
         return labeler, self._gold(labeler.schema, gold_of_all)

@@ -228,12 +228,12 @@ class Fitted:
         """Raise where these are no shares of the classes, or the shares are to be estimated as well."""
         from textlabel.engine.shift import shares_of
 
-        if class_shares and estimated:
+        if class_shares is not None and estimated:
             raise RecipeError(
                 "correct_label_shift estimates the class shares that class_shares states: leave one of the "
                 "two out"
             )
-        if class_shares:
+        if class_shares is not None:
             shares_of(class_shares, self.bundle)
 
     def stated_shares(

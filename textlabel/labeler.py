@@ -305,9 +305,9 @@ class Labeler(Fitted):
         correct_label_shift : estimate the class shares of this corpus and correct probabilities and labels
             for them, or warn why not; or what `label_shift` or `stated_shares` returned for this corpus. What
             it does to prediction sets is told in `textlabel.engine.annotate.annotate`.
-        class_shares : share of each class in this corpus, if somebody knows them, by name, or "labeled": as
-            among the labeled rows. Probabilities and labels are corrected until they have them
-            (`textlabel.trust.stated_shares`).
+        class_shares : share of each class among rows in scope of this corpus, if somebody knows them, by
+            name, or "labeled": as among the labeled rows. Probabilities are corrected until their means are
+            these shares, and labels follow (`textlabel.trust.stated_shares`).
         order_by : where it is a confidence score that asks the model (ensemble, mutual_information, knn), the
             rows get a column of that name, by which `export` seals their order if it is told so again.
         checkpoint, cluster : as `predict`.
@@ -330,7 +330,7 @@ class Labeler(Fitted):
                 classes=self.schema.labels or None,
             )
         rows = load_corpus(corpus, text_column=text_column, **loading)
-        if correct_label_shift:
+        if correct_label_shift is True:
             self.bundle.measured("a correction for class shares")
         self.check_shares(class_shares, bool(correct_label_shift))
         score = order_column(order_by, [*COLUMNS, *rows.column_names], self.bundle)
@@ -339,7 +339,7 @@ class Labeler(Fitted):
         shift = None if isinstance(correct_label_shift, bool) else correct_label_shift
         if correct_label_shift is True:
             shift = self.label_shift(made, out_of_scope_rate)
-        elif class_shares:
+        elif class_shares is not None:
             shift = self.stated_shares(made, class_shares, out_of_scope_rate)
         labeled = annotate(rows, made, self.bundle, min_confidence, out_of_scope_rate, shift, score, back_off)
         return labeled if known is None else with_gold(labeled, known)

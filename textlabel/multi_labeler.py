@@ -195,6 +195,9 @@ class MultiLabeler:
             self._check_tasks(name, given if isinstance(given, Mapping) else {})
         self._check_tasks("back_off", back_off or {})
         self._check_tasks("class_shares", class_shares or {})
+        for task, stated in (class_shares or {}).items():
+            with named(task):
+                self.labelers[task].check_shares(stated, correct_label_shift)
         texts, parts = rows.select_columns(["id", "text"]), []
         with self._shared.kept():
             for task, labeler in self.labelers.items():

@@ -16,6 +16,7 @@ from textlabel.errors import BundleError, CorpusError, ExportError, RecipeError
 from textlabel.multi_labeler import MultiLabeler, named, require_tasks
 from textlabel.places import OURS, require_free
 from textlabel.task_run import TaskRun
+from textlabel.trust.stated_shares import LABELED
 from textlabel.types import Summary
 
 if TYPE_CHECKING:
@@ -163,6 +164,11 @@ def _refuse_of_one_corpus(step: Annotate) -> None:
         raise ExportError(
             f"{shown(step.out)} is a URL, and a model of several tasks writes folders on a disk: choose "
             f"a path, or annotate task by task ({step.model}/TASK)"
+        )
+    if step.class_shares not in ("", LABELED):
+        raise RecipeError(
+            f"class_shares = {step.class_shares!r} is of the classes of one task: annotate task by task "
+            f"({step.model}/TASK), or say {LABELED!r}"
         )
     for key, told in (
         ("push_to_hub", "publish task by task"),

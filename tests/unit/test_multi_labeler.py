@@ -221,6 +221,8 @@ def test_tasks_of_all_kinds(tiny_backbone):
     assert several.labelers["tags"].bundle.record["labels"]["train"] == 50
     made = several.annotate(CORPUS, back_off={"part": 0.5}, class_shares={"mood": "positive=.7"})
     assert sum(p[1] for p in made["mood_probabilities"]) / len(made) == pytest.approx(0.7, abs=1e-3)
+    with pytest.raises(CorpusError, match=r"task 'part'.*no class 'pone'"):
+        several.annotate(CORPUS, class_shares={"mood": "labeled", "part": "pone=.5"})
     assert {"part_node", "part_node_confidence"} < set(made.column_names)
     assert isinstance(made["tags_label"][0], list)
     assert isinstance(made["score_label"][0], float)

@@ -229,9 +229,7 @@ class Run:
     @cached_property
     def base_names(self) -> FloatArray:
         """Features of these sentences from the untouched backbone."""
-        return self._read(
-            Classifier(self.backbone, self.task.schema), sentences(self.task.schema.in_words())
-        )
+        return self._read(Classifier(self.backbone, self.task.schema), sentences(self.task.schema.in_words()))
 
     def _unlabeled_features(self, classifier: Classifier) -> FloatArray:
         """Return features of at most `SPREAD_ROWS` different unlabeled texts, drawn at random."""

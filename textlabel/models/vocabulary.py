@@ -30,7 +30,9 @@ def vocabulary_gap(tokenizer: Any, texts: Sequence[str]) -> Gap:
     """
     if not texts:
         return Gap(0.0, 0.0)
-    tokens = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    # a text longer than the model reads is no reason for a warning here
+    options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+    tokens = tokenizer(list(texts), **options)["input_ids"]
     words = sum(len(text.split()) for text in texts)
     return Gap(sum(map(len, tokens)) / max(words, 1), unknown_share(tokenizer, tokens))
 

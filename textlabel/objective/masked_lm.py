@@ -10,6 +10,7 @@ to stage, and is not saved with the classifier.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -113,11 +114,17 @@ class Objective(OverRows):
         return {"model": self.head}
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
-        """Return one shuffled epoch of unlabeled rows grouped by length."""
+        """Return shuffled unlabeled rows grouped by length: once, and again until labeled rows had a turn.
+
+        Beside labeled rows an epoch ends with the shorter of both, and labels are not what should be missed.
+        """
         from textlabel.batching import shuffled
 
-        for index in shuffled(self.context.rows["unlabeled"].lengths, size * self.options.times, rng):
-            yield {"unlabeled": index}
+        lengths, step = self.context.rows["unlabeled"].lengths, size * self.options.times
+        labeled = math.ceil(len(self.context.rows.get("labeled", ())) / size)
+        for _ in range(max(1, math.ceil(labeled / math.ceil(len(lengths) / step)))):
+            for index in shuffled(lengths, step, rng):
+                yield {"unlabeled": index}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return this share of the mean over the masked tokens of the global batch."""

@@ -49,7 +49,11 @@ class Objective(OverDomains):
 
     def transfer(self, found: Mapping[str, Output], batch: Batch) -> Tensor:
         """Return the weighted confusion of the whole batch."""
-        loss: Tensor = self.options.strength * confusion(found["unlabeled"].logits, self.options.temperature)
+        import torch
+
+        logits = found["unlabeled"].logits
+        with torch.autocast(logits.device.type, enabled=False):
+            loss: Tensor = self.options.strength * confusion(logits, self.options.temperature)
         return loss
 
 

@@ -41,7 +41,10 @@ VERDICTS = (
         0.1,
         "none found: the rows agree on clusters no more than rows without any would; these only cut them up",
     ),
-    (0.35, "blurred: there are clusters, and many rows lie between them"),
+    (
+        0.35,
+        "blurred: halves of the rows agree more than on a cloud without clusters, but many rows lie between",
+    ),
     (1.0, "clear: halves of the rows make much the same clusters"),
 )
 

@@ -93,7 +93,7 @@ class LabelShift:
     Parameters
     ----------
     shares : (k,) estimated share of each class; sums to 1.
-    weights : (k,) target share over source share.
+    weights : (k,) target share over source share; of stated shares what has the same effect, up to a factor.
     p_value : of the test that this is a label shift at all, which was not refused; None: the shares were
         stated, and nothing was tested (`textlabel.trust.stated_shares`).
     """

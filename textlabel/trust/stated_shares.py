@@ -29,6 +29,8 @@ LABELED = "labeled"
 TOLERANCE = 0.01
 #: how near mean probabilities come to the shares, and the scalings in which they must
 NEAR, SCALINGS = 1e-4, 2000
+#: rows that are looked at, of more so many drawn at random
+MOST_ROWS = 200_000
 
 
 def read_shares(stated: str | Mapping[str, float], names: Sequence[str], labeled: Floats | None) -> Floats:
@@ -62,7 +64,7 @@ def read_shares(stated: str | Mapping[str, float], names: Sequence[str], labeled
     for name, share in given.items():
         if name not in names:
             raise CorpusError(f"class_shares: no class {name!r}: {nearest(name, names)}")
-        if not 0 <= share <= 1:
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise CorpusError(f"class_shares: {name} = {share}: expected a share in [0, 1]")
     missing = [name for name in names if name not in given]
     if len(names) == 2 and len(missing) == 1:
@@ -94,6 +96,8 @@ def to_shares(probabilities: npt.ArrayLike, shares: npt.ArrayLike) -> LabelShift
     [1.0, 2.0]
     """
     p, wanted = np.asarray(probabilities, dtype=np.float64), np.asarray(shares, dtype=np.float64)
+    if len(p) > MOST_ROWS:  # means of so many are known well enough, and each scaling reads them all
+        p = p[np.random.default_rng(0).permutation(len(p))[:MOST_ROWS]]
     if not len(p):
         return Refused("there is no row in scope that could have these shares")
     weights = np.ones(len(wanted))
@@ -105,8 +109,9 @@ def to_shares(probabilities: npt.ArrayLike, shares: npt.ArrayLike) -> LabelShift
         weights /= weights.max()
     worst = int(np.abs(found - wanted).argmax())
     return Refused(
-        f"the model is so sure of these texts that no weighing of classes gives them the stated shares: "
-        f"class {worst + 1} of {len(wanted)} comes to {found[worst]:.3f} instead of {wanted[worst]:.3f}"
+        f"the model is too sure of these texts for the stated shares: weighing classes up to a factor of "
+        f"{1 / LEAST_WEIGHT:.0e} brings class {worst + 1} of {len(wanted)} to {found[worst]:.3f} instead of "
+        f"{wanted[worst]:.3f}"
     )
 
 
@@ -122,7 +127,7 @@ def _pairs(stated: str, names: Sequence[str]) -> dict[str, float]:
         if not name or np.isnan(value):
             raise CorpusError(
                 f"class_shares: {part.strip()!r}: expected NAME=SHARE, such as {_example(names)}, or "
-                f"{LABELED!r}"
+                f"{LABELED!r}; names with a comma are for Python, where shares are a dictionary"
             )
         if name in found:
             raise CorpusError(f"class_shares: two shares of {name!r}: expected one")

@@ -196,6 +196,15 @@ def test_back_off_is_for_the_tasks_that_have_a_tree(tiny_backbone, tmp_path):
     assert "knows no label tree" in run(*words, "--model", "m", code=1).stderr
 
 
+def test_class_shares_are_of_one_task_or_those_of_the_labeled_rows(tiny_backbone, tmp_path):
+    words = ("fit", "train.csv", *TASKS, "--backbone", tiny_backbone, "--no-cache", "--out", tmp_path / "m")
+    run(*words)
+    words = ("annotate", "gold.csv", "--model", tmp_path / "m", "--out", tmp_path / "out", "--class-shares")
+    assert "annotate task by task" in run(*words, "positive=.5,negative=.5", code=1).stderr
+    summary = run(*words, "labeled")
+    assert summary.stdout.count("corrected for stated shares") == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -361,8 +361,18 @@ def test_only_masked_places_are_scored_over_the_vocabulary(with_head):
 
 def test_a_batch_has_as_many_unlabeled_rows_for_each_labeled_one_as_asked(with_head):
     context = context_of(with_head)
+    context.rows.pop("labeled")
     sizes = [len(b["unlabeled"]) for b in objective_of(context, times=3).batches(4, np.random.default_rng(0))]
     assert sorted(sizes) == [6, 12, 12]
+
+
+@pytest.mark.parametrize(("size", "times", "batches"), [(4, 3, 9), (30, 1, 1), (4, 1, 8), (7, 2, 6)])
+def test_beside_labels_unlabeled_rows_come_again_until_all_labels_had_a_turn(with_head, size, times, batches):
+    objective = objective_of(context_of(with_head), times=times)  # 30 rows of either kind
+    found = list(objective.batches(size, np.random.default_rng(0)))
+    assert len(found) == batches >= -(-30 // size)
+    read = np.bincount(np.concatenate([b["unlabeled"] for b in found]), minlength=30)
+    assert np.ptp(read) == 0
 
 
 def held_out_loss(classifier, folder):

@@ -44,6 +44,8 @@ def test_labeled_stands_for_the_labeled_rows():
         ("bad=1.2,so so=0,good=0", r"bad = 1\.2: expected a share in \[0, 1\]"),
         ("bad=.5,bad=.5", "two shares of 'bad'"),
         ("bad,good", "'bad': expected NAME=SHARE"),
+        ({"bad": "0.5", "so so": 0.25, "good": 0.25}, r"bad = 0\.5: expected a share in"),
+        ({}, "no share of bad, so so, good"),
         ("bad=half", "'bad=half': expected NAME=SHARE"),
         ("bad=nan", "'bad=nan': expected NAME=SHARE"),
         ({"bad": float("nan"), "so so": 0.5, "good": 0.5}, r"bad = nan: expected a share in \[0, 1\]"),
@@ -104,5 +106,5 @@ def test_a_class_that_is_not_there_gets_no_row():
 def test_rows_that_are_sure_of_other_shares_are_refused():
     found = to_shares(np.array([[1.0, 0.0]] * 8 + [[0.0, 1.0]] * 2), [0.5, 0.5])
     assert isinstance(found, Refused)
-    assert "class 1 of 2 comes to 0.800 instead of 0.500" in str(found)
+    assert "class 1 of 2 to 0.800 instead of 0.500" in str(found)
     assert isinstance(to_shares(np.zeros((0, 2)), [0.5, 0.5]), Refused)
