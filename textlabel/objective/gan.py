@@ -13,19 +13,21 @@ linear in one hidden layer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textlabel.errors import RecipeError
-from textlabel.objective import Alternating
+from textlabel.objective import Alternating, passes
 from textlabel.protocols import MODEL
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
     from textlabel.models.classifier import Output
     from textlabel.protocols import Batch, Context
+    from textlabel.types import IntArray
 
 NAME = "gan"
 ROLES = frozenset({"labeled", "unlabeled"})
@@ -46,6 +48,8 @@ class Options:
     noise : numbers that a made row is made of.
     hidden : units of the hidden layer of either network.
     dropout : share of these units, in [0, 1), that are left out in training.
+    unlabeled : unlabeled rows of a batch; 0: as many as there are labeled rows in it. Where all labels are
+        fewer than the batch size, more are worth their time: the extra class is learned from them.
     """
 
     strength: float = 1.0
@@ -53,6 +57,7 @@ class Options:
     noise: int = 100
     hidden: int = 256
     dropout: float = 0.2
+    unlabeled: int = 0
 
     def __post_init__(self) -> None:
         if self.strength < 0 or self.matching < 0 or not 0 <= self.dropout < 1:
@@ -60,9 +65,10 @@ class Options:
                 f"gan: strength = {self.strength}, matching = {self.matching}, dropout = {self.dropout}; "
                 "expected 0 or more, 0 or more, and a share in [0, 1)"
             )
-        if self.noise < 1 or self.hidden < 1:
+        if self.noise < 1 or self.hidden < 1 or self.unlabeled < 0:
             raise RecipeError(
-                f"gan: noise = {self.noise}, hidden = {self.hidden}; expected 1 or more of either"
+                f"gan: noise = {self.noise}, hidden = {self.hidden}, unlabeled = {self.unlabeled}; expected "
+                "1 or more, 1 or more, and 0 or more"
             )
 
 
@@ -82,6 +88,17 @@ class Objective(Alternating):
     def modules(self) -> Mapping[str, nn.Module]:
         """Return the extra class, which steps with the model, and the generator, which does not."""
         return {MODEL: self.extra_class, GENERATOR: self.generator}
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
+        """Return one epoch of labeled rows, with as many unlabeled rows each as the options say."""
+        steps = list(super().batches(size, rng))
+        each = self.options.unlabeled
+        if not each:
+            yield from steps
+            return
+        drawn = passes(len(self.context.rows["unlabeled"]), each * len(steps), rng)
+        for step, some in zip(steps, drawn.reshape(-1, each), strict=True):
+            yield {**step, "unlabeled": some}
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return the loss of one player on a whole batch."""
