@@ -157,6 +157,8 @@ class Objective(Protocol):
     (`textlabel.models.heads.softmax_regression`).
     One that changes the tokens of rows before it reads them has a class attribute ``fresh = True``: nothing
     of these rows is kept for it.
+    One whose players do not all step from the start has a method ``rests(player, progress)``, which tells, by
+    the share of the steps that are done, whether a player takes none now; its loss is then not asked for.
     """
 
     #: players in the order of their steps; each has its own optimizer

@@ -181,10 +181,14 @@ def _step(
     progress: float,
     training: Training,
 ) -> float:
-    """Take one step of every player in turn; return the model's global loss."""
-    value = 0.0
+    """Take one step of every player in turn; return the model's global loss, or another's while it rests."""
+    losses: dict[str, float] = {}
     for name, player in players.items():
-        taking_part = [(o, w, b) for (o, w), b in zip(objectives, batch, strict=True) if name in o.players]
+        taking_part = [
+            (o, w, b)
+            for (o, w), b in zip(objectives, batch, strict=True)
+            if name in o.players and not _rests(o, name, progress)
+        ]
         if player.optimizer is None or not taking_part:
             continue
         with Only(name, players):
@@ -193,8 +197,14 @@ def _step(
             loss = add_gradients(player, loss)
         if not _take(player, training, rate_factor(progress, training.warmup)):
             return math.nan
-        value = loss if name == MODEL else value
-    return value
+        losses[name] = loss
+    return losses.get(MODEL, sum(losses.values()))
+
+
+def _rests(objective: Objective, player: str, progress: float) -> bool:
+    """Return whether an objective asks for no step of a player now; few have such a method."""
+    rests: Callable[[str, float], bool] | None = getattr(objective, "rests", None)
+    return rests is not None and rests(player, progress)
 
 
 def _take(player: Player, training: Training, factor: float) -> bool:

@@ -128,10 +128,14 @@ def _player(
 
 
 class Only:
-    """Freeze every other player while one takes its step: no gradient reaches them."""
+    """Freeze every other player while one takes its step: no gradient reaches them.
+
+    What did not train before does not train after it: gradual unfreezing may have it wait.
+    """
 
     def __init__(self, name: str, players: dict[str, Player]) -> None:
-        self.others = [p for n, player in players.items() if n != name for p in player.parameters.values()]
+        others = [player for other, player in players.items() if other != name]
+        self.others = [p for player in others for p in player.parameters.values() if p.requires_grad]
 
     def __enter__(self) -> None:
         for parameter in self.others:

@@ -151,8 +151,8 @@ class OverDomains:
     def __init__(self, options: Any, context: Context) -> None:
         if not len(context.rows.get("unlabeled", ())):
             raise RecipeError(
-                "the objective draws labeled rows towards unlabeled rows of the target domain: expected 1 or "
-                "more of these, got none"
+                "the objective reads unlabeled rows, such as those of a target domain, beside labeled rows: "
+                "expected 1 or more of these, got none"
             )
         self.options, self.context = options, context
         # rows of unit length have small numbers: the wider they are, the smaller
@@ -253,6 +253,32 @@ class Adversarial(OverDomains):
             return binary_cross_entropy_with_logits(
                 odds, torch.full_like(odds, float(role == "labeled")), reduction="none"
             )
+
+
+class Alternating(OverDomains):
+    """What losses share in which another player learns, in a step of its own, from what the model read.
+
+    The model steps first and leaves the features that it read, without their graph, to the next player: so
+    the body reads each row but once a step, and no gradient of the other player can reach it.
+    """
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self._left: dict[tuple[str, bytes], Tensor] = {}
+
+    def leave(self, role: str, index: IntArray, features: Tensor) -> None:
+        """Keep scaled features (b, d) of some rows until they are taken."""
+        self._left[role, index.tobytes()] = features.detach()
+
+    def taken(self, role: str, index: IntArray) -> Tensor:
+        """Return features (b, d) of some rows, without a graph: those left, once, or those of now."""
+        import torch
+
+        found = self._left.pop((role, index.tobytes()), None)
+        if found is None:
+            with torch.no_grad():
+                found = self._read(role, index).features
+        return found
 
 
 def passes(rows: int, count: int, rng: np.random.Generator) -> IntArray:

@@ -333,6 +333,21 @@ def test_two_players_never_touch_each_others_weights(classifier, monkeypatch):
     assert any((start[k] != v).any() for k, v in weights(classifier).items())
 
 
+def test_a_player_that_rests_takes_no_step_and_the_loss_is_the_others(classifier, monkeypatch):
+    made, after = [], []
+    plan = _toy(monkeypatch, "TwoPlayers", made)
+    toys = registry.load("objective", "toy")
+    toys.Objective.rests = lambda self, player, progress: player == "model" and progress < 0.5
+    loop.train(
+        *(classifier, plan, context(classifier)),
+        seed=0,
+        progress=lambda *_: after.append(weights(classifier)),
+    )
+    assert [p for p, *_ in made[0].seen] == ["critic"] * 4 + ["model", "critic"] * 4
+    assert_same(after[0], after[3])
+    assert any((after[3][key] != value).any() for key, value in after[4].items())
+
+
 def test_each_player_steps_against_the_other(classifier, monkeypatch):
     """One SGD step each, checked against gradients taken by hand."""
     made = []

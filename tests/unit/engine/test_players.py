@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from textlabel import registry
 from textlabel.cli.app import app
-from textlabel.engine.players import Thaw, make_players
+from textlabel.engine.players import Only, Thaw, make_players
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
 from textlabel.recipe import Stage
@@ -76,6 +76,18 @@ def test_layers_thaw_from_the_top_and_what_is_frozen_stays_so(classifier):
         assert classifier.head.weight.requires_grad
         assert not frozen.requires_grad
     assert found == [[2], [1, 2], [0, 1, 2], [0, 1, 2], [1, 2]]
+
+
+def test_layers_that_wait_still_wait_after_another_players_step(classifier):
+    classifier.requires_grad_(True)
+    training = Stage.of("full", "cross_entropy").training
+    players = make_players(classifier, [], training)
+    Thaw(classifier)(0)
+    before = {name for name, p in classifier.named_parameters() if p.requires_grad}
+    with Only("critic", players):
+        assert not any(p.requires_grad for p in classifier.parameters())
+    assert {name for name, p in classifier.named_parameters() if p.requires_grad} == before
+    assert 0 < len(before) < len(list(classifier.parameters()))
 
 
 RECIPE = """
