@@ -145,7 +145,8 @@ class Objective(Protocol):
     """What a stage minimizes.
 
     The module beside the class carries three constants: ``ROLES`` (row roles it reads),
-    ``LABEL_KINDS`` (schema kinds it can learn from) and ``NEEDS_PARTS`` (parts that must train).
+    ``LABEL_KINDS`` (schema kinds it can learn from) and ``NEEDS_PARTS`` (parts that must train). One whose
+    loss holds that of others names them in ``INCLUDES``: beside them it is refused.
     A linear head on cached features has no gradient loop: an objective that has a closed form or a
     convex solver for it also offers ``fit_linear(features, targets, classes, strengths, options)``,
     which returns, or yields, one head for each ridge strength, of which the last may not be asked for.

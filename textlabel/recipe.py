@@ -147,6 +147,7 @@ class Stage:
                     f"objective {chosen.name!r} trains the {part}, but tune {self.tune.name!r} "
                     f"trains only the {' and '.join(sorted(tune.PARTS))}; choose another tune"
                 )
+            self._refuse_twice(chosen.name, getattr(objective, "INCLUDES", frozenset()))
             read |= objective.ROLES
         if self.rows != (expected := _rows_of(read)):
             raise RecipeError(f"rows = {self.rows!r}, but the stage reads rows = {expected!r}")
@@ -158,6 +159,13 @@ class Stage:
             raise RecipeError(
                 f"patience = {self.training.patience} looks at what the head says, and none of its "
                 "objectives trains the head; leave patience out"
+            )
+
+    def _refuse_twice(self, name: str, included: frozenset[str]) -> None:
+        """Raise a `RecipeError` if an objective stands beside one that its loss holds already."""
+        for other in (other.name for other in self.objective if other.name in included):
+            raise RecipeError(
+                f"objective {name!r} holds {other!r} already, which would count twice: leave {other!r} out"
             )
 
     @classmethod

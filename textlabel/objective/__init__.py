@@ -168,7 +168,7 @@ class OverDomains:
 
         Raises
         ------
-        RecipeError : a batch would be of one row, and the loss compares rows.
+        RecipeError : the loss compares rows, and a batch would be of one row, or have one twice.
         """
         rows = {role: len(self.context.rows[role]) for role in ("labeled", "unlabeled")}
         if self.compares and (size < 3 or rows["labeled"] < 2):
@@ -177,9 +177,19 @@ class OverDomains:
                 f"or more, got batch_size = {size} and {rows['labeled']} labeled rows"
             )
         source = rng.permutation(rows["labeled"])
-        target = passes(rows["unlabeled"], len(source), rng)
-        for some in np.array_split(np.arange(len(source)), -(-len(source) // size)):
-            yield {"labeled": source[some], "unlabeled": target[some]}
+        batches = np.array_split(source, -(-len(source) // size))
+        if self.compares and rows["unlabeled"] < len(batches[0]):
+            raise RecipeError(
+                "the objective compares rows of a batch, which must not be the same row: expected batch_size "
+                f"= {max(rows['unlabeled'], 3)} or less, or more than {rows['unlabeled']} unlabeled rows"
+            )
+        order = np.zeros(0, dtype=np.int64)
+        for some in batches:
+            while len(order) < len(some):
+                rest = order[:0] if self.compares else order  # a row must not stand beside itself
+                order = np.concatenate([rest, rng.permutation(rows["unlabeled"])])
+            yield {"labeled": some, "unlabeled": order[: len(some)]}
+            order = order[len(some) :]
 
     def loss(self, player: str, batch: Batch) -> Tensor:
         """Return this share of the cross-entropy of source rows plus what `transfer` finds."""

@@ -122,9 +122,11 @@ class Objective(Alternating):
     def _classes(self, features: Tensor) -> Tensor:
         """Return logits (b, k) by the head as it is: a gradient goes through it, none to it."""
         import torch
+        from torch.nn import Linear
         from torch.nn.functional import linear
 
         head = self.context.classifier.head
+        assert isinstance(head, Linear)  # another kind of head has no stage after it
         with torch.autocast(features.device.type, enabled=False):
             return linear(features / self.scale, head.weight.detach(), head.bias.detach())
 

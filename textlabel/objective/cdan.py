@@ -22,6 +22,7 @@ NAME = "cdan"
 ROLES = frozenset({"labeled", "unlabeled"})
 LABEL_KINDS = frozenset({"single"})
 NEEDS_PARTS = frozenset({"body", "head"})
+INCLUDES = frozenset({"cross_entropy"})
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ NAME = "coral"
 ROLES = frozenset({"labeled", "unlabeled"})
 LABEL_KINDS = frozenset({"single"})
 NEEDS_PARTS = frozenset({"body", "head"})
+INCLUDES = frozenset({"cross_entropy"})
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ NAME = "gan"
 ROLES = frozenset({"labeled", "unlabeled"})
 LABEL_KINDS = frozenset({"single"})
 NEEDS_PARTS = frozenset({"body", "head"})
+INCLUDES = frozenset({"cross_entropy"})
 
 GENERATOR = "generator"
 

@@ -23,6 +23,7 @@ NAME = "mcc"
 ROLES = frozenset({"labeled", "unlabeled"})
 LABEL_KINDS = frozenset({"single"})
 NEEDS_PARTS = frozenset({"body", "head"})
+INCLUDES = frozenset({"cross_entropy"})
 
 
 @dataclass(frozen=True)

@@ -304,8 +304,15 @@ def test_cdan_sees_classes_and_does_not_train_them(context, entropy):
 # --- rows and batches -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("source", "target", "size"), [(33, 5, 8), (9, 40, 8), (12, 1, 16), (4, 4, 3)])
+COMPARING = ("mmd", "coral")
+TURNS = [(33, 9, 8), (9, 40, 8), (12, 12, 16), (4, 4, 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "target", "size"),
+    [(name, *turn) for name in NAMES for turn in TURNS]
+    + [(name, *turn) for name in NAMES if name not in COMPARING for turn in [(33, 5, 8), (12, 1, 16)]],
+)
 def test_batches_have_as_many_target_rows_and_all_rows_take_their_turn(name, source, target, size):
     context = context_of(
         np.zeros((source, 2)), [0, 1] * (source // 2) + [0] * (source % 2), np.ones((target, 2))
@@ -314,7 +321,23 @@ def test_batches_have_as_many_target_rows_and_all_rows_take_their_turn(name, sou
     assert all(2 <= len(b["labeled"]) == len(b["unlabeled"]) <= size for b in batches)
     assert sorted(np.concatenate([b["labeled"] for b in batches])) == list(range(source))
     read = np.concatenate([b["unlabeled"] for b in batches])
-    assert np.ptp(np.bincount(read, minlength=target)) <= 1
+    if name in COMPARING:
+        assert all(len(set(b["unlabeled"])) == len(b["unlabeled"]) for b in batches)
+        assert len(set(read)) > min(source, target) / 2
+    else:
+        assert np.ptp(np.bincount(read, minlength=target)) <= 1
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_fewer_target_rows_than_a_batch_are_refused_where_rows_are_compared(name):
+    context = context_of(np.zeros((33, 2)), [0, 1] * 16 + [0], np.ones((5, 2)))
+    with pytest.raises(RecipeError, match="batch_size = 5 or less, or more than 5 unlabeled rows"):
+        list(objective_of(context, name).batches(8, np.random.default_rng(0)))
+
+
+def test_a_loss_that_a_term_holds_already_is_refused_beside_it():
+    with pytest.raises(RecipeError, match="'dann' holds 'cross_entropy' already"):
+        Stage.of("lora", ["cross_entropy", "dann"], "both")
 
 
 def test_passes_are_shuffled_each_by_itself():
