@@ -3,8 +3,9 @@
     python recipes/benchmarks/few_labels_auto.py --data FOLDER [--per-class 8 64] [--sets NAME ...]
 
 The contenders: `auto` that knows the labeled rows alone; `auto+corpus` that also reads the texts which are to
-be labeled, without their labels; the same without the names of the classes; and what never changes: `head`
-on the last layer or (`layers`) on the upper half of them, prototypes, LDA, and TF-IDF. Labels of test rows
+be labeled, without their labels; the same without the names of the classes; the same where somebody states
+the class shares (of the pool; `annotate --class-shares`); and what never changes: `head` on the last layer or
+(`layers`) on the upper half of them, prototypes, LDA, and TF-IDF. Labels of test rows
 are seen by neither training, choice nor calibration. Features are looked up in a cache, so seconds here would
 say nothing: `few_labels_speed.py` measures them.
 
@@ -37,7 +38,9 @@ from textlabel.engine.run import Task
 from textlabel.models.backbone import Backbone, load_backbone
 from textlabel.models.ngrams import without_ngrams
 from textlabel.recipe import Recipe
+from textlabel.trust.label_shift import LabelShift, corrected
 from textlabel.trust.metrics import ece, ece_if_perfect, macro_f1
+from textlabel.trust.stated_shares import to_shares
 from textlabel.types import LabelSchema
 
 POOL, TEST = 4000, 2000
@@ -46,18 +49,20 @@ KEY = ("set", "per_class", "seed", "backbone", "contender")
 
 
 class Contender(NamedTuple):
-    """A recipe, and whether it reads the corpus, the upper half of the layers, and names of the classes."""
+    """A recipe, whether it reads the corpus, the upper half of the layers and names, and is told shares."""
 
     recipe: str
     reads: bool = False
     upper_half: bool = False
     names: bool = True
+    shares: bool = False
 
 
 CONTENDERS = {
     "auto": Contender("auto"),
     "auto+corpus": Contender("auto", reads=True),
     "auto+corpus, no names": Contender("auto", reads=True, names=False),
+    "auto+corpus, shares": Contender("auto", reads=True, shares=True),
     "head": Contender("head"),
     "layers": Contender("head", upper_half=True),
     "prototype": Contender("prototype"),
@@ -93,6 +98,11 @@ def score(
     logits, _ = predict(bundle.classifier, split.test, cache=cache)
     assert bundle.calibrator is not None
     probabilities = bundle.calibrator.apply(logits.astype(np.float64))
+    if asked.shares:
+        shares = np.bincount(split.pool_labels, minlength=len(split.classes)) / len(split.pool_labels)
+        found = to_shares(probabilities, shares)
+        if isinstance(found, LabelShift):
+            probabilities = corrected(probabilities, found.weights)
     labels, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     right = labels == split.test_labels
     tried = bundle.record.get("tried", [])
@@ -142,7 +152,7 @@ def main() -> None:
     splits = [s for name in chosen.sets if (s := public(name, chosen.data, (POOL, TEST))) is not None]
     rows: list[dict[str, Any]] = []
     path = chosen.out / "few_labels_auto.json"
-    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if chosen.keep and path.exists() else []
+    known = earlier(path) if chosen.keep and path.exists() else []
     with ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool:
         for part in pool.map(partial(one_set, chosen=chosen), splits):
             rows += part
@@ -150,6 +160,12 @@ def main() -> None:
     for size in ("few", "many"):
         for contender in chosen.contenders:
             report(rows, contender, many=size == "many")
+
+
+def earlier(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a result file, each with the day on which it was measured."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return [{"measured": found["date"], **row} for row in found["rows"]]
 
 
 def merged(known: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
