@@ -226,7 +226,7 @@ def _contents(record: Mapping[str, Any]) -> str:
         return pieces + "It holds no training row, id or text."
     if record.get("adapted"):
         return (
-            "It holds parameters, and moments of features of the unlabeled texts that it was adapted to, by "
+            "It holds parameters, and moments of features of the texts that it was adapted to, by "
             "the classes that it gives them: no id, text or embedding, of these or of labeled rows. (The mean "
             "of a class that very few texts get is close to their embeddings.)"
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from points import context_of, points
 from scipy.special import softmax
 from tiny import snippets
 from torch import nn
@@ -17,17 +16,15 @@ from textlabel import Labeler, registry
 from textlabel.engine import loop
 from textlabel.engine.checkpoint import Checkpoint
 from textlabel.errors import RecipeError
-from textlabel.models.backbone import Backbone, BackboneInfo
-from textlabel.models.classifier import Classifier, Output
+from textlabel.models.classifier import Output
 from textlabel.models.domains import RANDOM_WIDTH, Joint, reverse
 from textlabel.objective import passes, ramp
 from textlabel.objective.cdan import certainty
 from textlabel.objective.coral import coral
 from textlabel.objective.mcc import confusion
 from textlabel.objective.mmd import squared_mmd
-from textlabel.protocols import Batch, Context, Rows
+from textlabel.protocols import Batch, Rows
 from textlabel.recipe import Recipe, Stage
-from textlabel.types import LabelSchema
 
 NAMES = ["dann", "cdan", "mmd", "coral", "mcc"]
 ADVERSARIAL = ["dann", "cdan"]
@@ -37,35 +34,6 @@ SOURCE, TARGET = RNG.normal(size=(7, 4)), 0.5 + 1.5 * RNG.normal(size=(7, 4))
 
 def tensors(*arrays):
     return [torch.tensor(array).requires_grad_() for array in arrays]
-
-
-class Points(nn.Module):
-    """A linear body over points instead of texts: the only token of a row is its number."""
-
-    def __init__(self, points, width):
-        super().__init__()
-        self.config = SimpleNamespace(hidden_size=width)
-        self.register_buffer("points", torch.tensor(points, dtype=torch.float32))
-        self.layer = nn.Linear(points.shape[1], width)
-
-    def forward(self, input_ids, attention_mask):
-        return SimpleNamespace(last_hidden_state=self.layer(self.points[input_ids]))
-
-
-def context_of(source, classes, target, width=16, normalize=False):
-    """Return a context of points (n, d) of known classes, and points (m, d) of another domain."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        body = Points(np.concatenate([source, target]), width)
-        info = BackboneInfo("points", "", "transformer", "mean", normalize, 8, "path")
-        backbone = Backbone(info, Path(), body, SimpleNamespace(pad_token_id=0))
-        names = tuple(f"class_{k}" for k in range(max(classes) + 1))
-        classifier = Classifier(backbone, LabelSchema("single", names)).eval()
-        nn.init.normal_(classifier.head.weight, std=0.3)
-    numbers = [[i] for i in range(len(source) + len(target))]
-    rows = {"labeled": Rows(numbers[: len(source)], np.asarray(classes))}
-    rows["unlabeled"] = Rows(numbers[len(source) :])
-    return Context(rows, classifier.schema, classifier, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -488,28 +456,6 @@ def test_a_killed_stage_goes_on_with_its_discriminator(tmp_path, name, classes, 
     )
     assert steps == list(range(6, 13))
     assert same(weights(straight), weights(resumed))
-
-
-def points(kind, rng, n=200):
-    """Return points (n, 2) of two classes: in the source, each coordinate tells the class.
-
-    In the target, the first still does. The second is "moved" by 3, is "noise" without a class, or some of
-    both ("mixed"). "near": the first alone tells the class, and it is moved by 0.8, so that the boundary of
-    the source cuts off a part of a class.
-    """
-    classes = np.arange(n) % 2
-    signs = 2 * classes - 1
-    source, target = (np.stack([signs, signs], axis=1) + 0.3 * rng.normal(size=(n, 2)) for _ in range(2))
-    if kind == "moved":
-        target[:, 1] += 3
-    elif kind == "noise":
-        target[:, 1] = 4 * rng.normal(size=n)
-    elif kind == "mixed":
-        target[:, 1] = 1.5 + 1.5 * rng.normal(size=n)
-    else:
-        source[:, 1], target[:, 1] = rng.normal(size=(2, n))
-        target[:, 0] += 0.8
-    return source, classes, target
 
 
 #: adversaries train by SGD with momentum, as in their papers; by Adam they did not get there in these steps
