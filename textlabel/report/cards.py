@@ -226,9 +226,9 @@ def _contents(record: Mapping[str, Any]) -> str:
         return pieces + "It holds no training row, id or text."
     if record.get("adapted"):
         return (
-            "It holds parameters, and moments of features of the texts that it was adapted to, by "
-            "the classes that it gives them: no id, text or embedding, of these or of labeled rows. (The mean "
-            "of a class that very few texts get is close to their embeddings.)"
+            "It holds parameters, and moments of features of the texts that it was adapted to, by the "
+            "classes that it gives them: no id, text or embedding, of these or of labeled rows. (The mean of "
+            "a class that very few texts get is close to their embeddings.)"
         )
     return (
         "It holds parameters and class moments of features only: no training row, id, text or embedding. "

@@ -158,9 +158,7 @@ def test_models_that_cannot_move_are_refused_before_texts_are_read(tiny_backbone
         (Labeler(write_static(tmp_path / "static")).fit(TRAIN), "is static"),
         (Labeler(tiny_backbone, "multilabel").fit(several(60)), "is for single labels.*gives multi labels"),
         (
-            Labeler(tiny_backbone, "regression").fit(
-                [{**r, "label": i / 10} for i, r in enumerate(TRAIN)]
-            ),
+            Labeler(tiny_backbone, "regression").fit([{**r, "label": i / 10} for i, r in enumerate(TRAIN)]),
             "is for single labels.*gives score labels",
         ),
     ]

@@ -17,8 +17,8 @@ from textlabel.types import LabelSchema
 
 SCHEMA = LabelSchema("single", ("negative", "positive"))
 TEXTS = [{"text": row["text"]} for row in snippets(30, seed=1)]
-#: of the embeddings, two a layer, and of DeBERTa's positions; norms of ModernBERT have no shift, and its first
-#: layer and the end of it one norm less and one more. The layers of ALBERT are one
+#: scales and shifts, of the embeddings and of two norms a layer, but for families in which layers are one, or in
+#: which norms have no shift, the first layer has one less, and there is one above the layers
 NUMBERS = {"albert": 2 * 3, "modernbert": 1 + 3 + 1}
 
 
@@ -50,5 +50,5 @@ def test_tent_changes_layer_norms_alone_and_is_reloaded_exactly(architecture, tm
 
 def test_a_body_without_layer_norms_is_refused(tmp_path):
     classifier = Classifier(load_backbone(write_static(tmp_path / "static")), SCHEMA)
-    with pytest.raises(RecipeError, match="norms: backbone '.*' has no layer norms with a scale"):
+    with pytest.raises(RecipeError, match=r"norms: backbone '.*' has no layer norms with a scale"):
         apply(classifier, Options())
