@@ -276,7 +276,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("at", [4, 6, 8])
+@pytest.mark.parametrize("at", [4, *(pytest.param(at, marks=pytest.mark.slow) for at in (6, 8))])
 def test_a_killed_stage_goes_on_with_its_centroids(tmp_path, at):
     """Within an epoch of three steps, at its end and at its beginning."""
     chosen = plan("shot", epochs=4, batch_size=4, learning_rate=3e-2)

@@ -17,8 +17,8 @@ from textlabel.types import LabelSchema
 
 SCHEMA = LabelSchema("single", ("negative", "positive"))
 TEXTS = [{"text": row["text"]} for row in snippets(30, seed=1)]
-#: scales and shifts, of the embeddings and of two norms a layer, but for families in which layers are one, or in
-#: which norms have no shift, the first layer has one less, and there is one above the layers
+#: where it is not scale and shift of the norm of the embeddings and of two a layer: layers that are one; no
+#: shifts, one norm less in the first layer and one above the last
 NUMBERS = {"albert": 2 * 3, "modernbert": 1 + 3 + 1}
 
 
@@ -34,7 +34,10 @@ def test_scales_and_shifts_of_layer_norms_train_and_nothing_else(architecture, t
     assert all(p.ndim == 1 for p in classifier.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("architecture", ["bert", "albert", "modernbert"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["bert", *(pytest.param(name, marks=pytest.mark.slow) for name in ("albert", "modernbert"))],
+)
 def test_tent_changes_layer_norms_alone_and_is_reloaded_exactly(architecture, tmp_path):
     start = Labeler(write_backbone(tmp_path / "body", architecture)).fit(snippets(40))
     adapted = start.adapt(TEXTS, "tent")
