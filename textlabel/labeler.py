@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from textlabel.engine.run import Task
     from textlabel.engine.shared_features import SharedFeatures
     from textlabel.models.backbone import Backbone
+    from textlabel.models.bundle import Bundle
     from textlabel.trust.estimates import Estimate
     from textlabel.trust.label_shift import LabelShift, Refused
 
@@ -268,6 +269,53 @@ class Labeler(Fitted):
         self._bundle, self._predictor = bundle, None
         return self
 
+    def adapt(
+        self,
+        unlabeled: Source,
+        recipe: str | Path | Recipe = "shot",
+        *,
+        seed: int = 0,
+        text_column: str | Sequence[str] = "text",
+        checkpoint: str | Path | None = None,
+        **loading: Any,
+    ) -> Labeler:
+        """Return a labeler that goes on from this one by texts without labels alone; this one stays.
+
+        Nothing but the model is needed of where it was fitted. Its head stays, its body moves. Confidence is
+        not calibrated any more, and no row is accepted unless ``min_confidence`` is given; more of what is
+        not kept: `textlabel.engine.source_free`.
+
+        Parameters
+        ----------
+        unlabeled : texts of the target domain: path, glob, Hub id, Dataset or list of dicts.
+        recipe : shipped name (shot, tent), path of a TOML file, or `Recipe`, whose stages read unlabeled rows
+            alone under a head that stays.
+        seed : decides order, dropout and new weights.
+        checkpoint : folder in which a killed adaptation resumes when it is repeated.
+        loading : further options of `textlabel.load_corpus`.
+
+        Raises
+        ------
+        CorpusError, RecipeError, TrainingError
+        """
+        from textlabel.corpus.load import load_corpus
+        from textlabel.engine.backend_choice import backend_to_fit
+        from textlabel.engine.source_free import adapt_to_texts, refuse_model
+        from textlabel.report.record import complete_record
+
+        chosen = Recipe.load(recipe)
+        refuse_model(self.bundle, chosen)
+        bundle = adapt_to_texts(
+            self.bundle,
+            list(load_corpus(unlabeled, text_column=text_column, **loading)["text"]),
+            chosen,
+            seed,
+            backend=backend_to_fit(self.backend),
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+        )
+        bundle.record = complete_record(bundle)
+        return self._holding(bundle, backend=self.backend, cascade=False, cache=self.cache)
+
     def annotate(
         self,
         corpus: Source,
@@ -391,7 +439,13 @@ class Labeler(Fitted):
         """Return a labeler from a folder that `save` wrote; it gives the same labels."""
         from textlabel.models.bundle import Bundle
 
-        bundle = Bundle.load(folder)
+        return cls._holding(Bundle.load(folder), backend=backend, cascade=cascade, cache=cache)
+
+    @classmethod
+    def _holding(
+        cls, bundle: Bundle, *, backend: str, cascade: bool, cache: bool | str | Path | SharedFeatures
+    ) -> Labeler:
+        """Return a labeler that has learned already, with the settings that it was fitted with."""
         info, schema = bundle.classifier.info, bundle.classifier.schema
         labeler = cls(
             info.name,

@@ -156,6 +156,8 @@ class Objective(Protocol):
     gradient are refused. One that also takes ``mixing=`` is told how classes that are ordered or in a tree
     share weights (`textlabel.models.structure`), and targets of which rows are sets of candidates
     (`textlabel.models.heads.softmax_regression`).
+    One that follows the head, and would have it follow in turn, names what must stay as it is: ``FREEZES``,
+    parts that train in no stage of it, whatever the tune.
     One that changes the tokens of rows before it reads them has a class attribute ``fresh = True``: nothing
     of these rows is kept for it.
     One whose players do not all step from the start has a method ``rests(player, progress)``, which tells, by

@@ -149,6 +149,7 @@ class Stage:
                 )
             self._refuse_twice(chosen.name, getattr(objective, "INCLUDES", frozenset()))
             read |= objective.ROLES
+        self._check_frozen()
         if self.rows != (expected := _rows_of(read)):
             raise RecipeError(f"rows = {self.rows!r}, but the stage reads rows = {expected!r}")
         for change in self.augment:
@@ -168,6 +169,16 @@ class Stage:
                 f"objective {name!r} holds {other!r} already, which would count twice: leave {other!r} out"
             )
 
+    def _check_frozen(self) -> None:
+        """Raise a `RecipeError` where one objective trains what another keeps as it is."""
+        for chosen in self.objective:
+            needs: frozenset[str] = registry.load("objective", chosen.name).NEEDS_PARTS
+            for part in sorted(needs & self.frozen):
+                raise RecipeError(
+                    f"objective {chosen.name!r} trains the {part}, and another objective of the stage keeps "
+                    "it as it is: give each a stage of its own"
+                )
+
     @classmethod
     def of(
         cls, tune: Any, objective: Any, rows: str = "labeled", augment: Any = (), **training: Any
@@ -180,6 +191,13 @@ class Stage:
     def trains_head(self) -> bool:
         """Whether what the stage minimizes depends on the head."""
         return any("head" in registry.load("objective", chosen.name).NEEDS_PARTS for chosen in self.objective)
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Parts that stay as they are, whatever the tune would train."""
+        none: frozenset[str] = frozenset()
+        modules = [registry.load("objective", chosen.name) for chosen in self.objective]
+        return none.union(*(getattr(module, "FREEZES", none) for module in modules))
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -214,7 +232,8 @@ class Recipe:
             raise RecipeError(f"recipe {self.name!r}: its stages learn from different kinds of labels")
         if len({stage.rows == "tasks" for stage in self.stages}) > 1:
             raise RecipeError(f"recipe {self.name!r}: all stages read rows of tasks, or none may")
-        if not self.reads_tasks and not any(stage.trains_head for stage in self.stages):
+        begins_anew = not self.reads_tasks and not self.source_free
+        if begins_anew and not any(stage.trains_head for stage in self.stages):
             raise RecipeError(f"recipe {self.name!r}: no stage trains the head")
         self._check_order()
         if self.alternatives and (len(self.stages) > 1 or self.stages[0].tune.name != "head"):
@@ -269,6 +288,12 @@ class Recipe:
         """Whether its head is made of the features of the labeled rows."""
         last = (registry.load("objective", chosen.name) for chosen in self.stages[-1].objective)
         return any(getattr(module, "KEEPS_ROWS", False) for module in last)
+
+    @property
+    def source_free(self) -> bool:
+        """Whether it goes on from a trained head, by texts without labels alone (`textlabel adapt`)."""
+        reads_no_label = all(stage.rows == "unlabeled" for stage in self.stages)
+        return reads_no_label and any("head" in stage.frozen for stage in self.stages)
 
     @property
     def trains_body(self) -> bool:

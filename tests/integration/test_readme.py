@@ -88,18 +88,18 @@ def test_the_commands_of_several_labels_a_row(tmp_path, monkeypatch, tiny_backbo
 
 
 def test_the_plugin_of_one_file(tiny_backbone):
-    plugin = types.ModuleType("norms")
-    sys.modules["norms"] = plugin  # where a dataclass looks for its annotations
+    plugin = types.ModuleType("attention")
+    sys.modules["attention"] = plugin  # where a dataclass looks for its annotations
     exec(PYTHON[1], plugin.__dict__)
-    del sys.modules["norms"]
+    del sys.modules["attention"]
     assert plugin.NAME not in registry.plugins("tune")  # an example of what is not there yet
     classifier = Classifier(load_backbone(tiny_backbone), LabelSchema("single", ("a", "b")))
     plugin.apply(classifier, plugin.Options())
     trained = {name for name, p in classifier.named_parameters() if p.requires_grad}
     assert {"head.weight", "head.bias"} <= trained
-    norms = trained - {"head.weight", "head.bias"}
-    assert len(norms) == 2 * (1 + 2 * 2)
-    assert all("LayerNorm" in name for name in norms)
+    attention = trained - {"head.weight", "head.bias"}
+    assert len(attention) == 2 * 2 * 5  # weights and biases of two layers: four maps and a norm
+    assert all(".attention." in name for name in attention)
 
 
 def test_every_file_it_points_to_is_there():

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from textlabel.cli import audit, backbones, cache, choose
+from textlabel.cli.adapt import adapt
 from textlabel.cli.annotate import annotate
 from textlabel.cli.certify import certify, finish, plan, shares, todo
 from textlabel.cli.check_labels import check_labels
@@ -76,7 +77,7 @@ def start(
 
 
 for command in (
-    *(fit, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap),
+    *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap),
     *(check_labels, clusters, run, demo, recipes, plugins),
 ):
     app.command()(command)

@@ -164,12 +164,22 @@ def adapt(
     return bundle
 
 
-def _check(task: Task, recipe: Recipe) -> None:
+def _refuse_other_rows(recipe: Recipe) -> None:
+    """Raise a `RecipeError` where a recipe does not begin with labeled rows of one task."""
     if recipe.reads_tasks:
         raise RecipeError(
             f"recipe {recipe.name!r} trains a backbone on several tasks, not a classifier: run `textlabel "
             "train-backbone` with it, and fit another recipe on the backbone that it writes"
         )
+    if recipe.source_free:
+        raise RecipeError(
+            f"recipe {recipe.name!r} reads no label, it goes on from a model: fit one by another recipe, and "
+            f"run `textlabel adapt MODEL --unlabeled CORPUS --recipe {recipe.name} --out MODEL2` with it"
+        )
+
+
+def _check(task: Task, recipe: Recipe) -> None:
+    _refuse_other_rows(recipe)
     if task.schema.kind not in recipe.kinds:
         raise RecipeError(
             f"recipe {recipe.name!r} learns from {' or '.join(sorted(recipe.kinds))} labels, these are "

@@ -240,7 +240,7 @@ def feature_facts(classifier: Classifier, backend: str, folder: Path | None, dev
     info = classifier.info
     return {
         "format": FORMAT,
-        "weights": info.sha256 if classifier.untouched else _weights_sha256(classifier),
+        "weights": info.sha256 if classifier.untouched else weights_sha256(classifier),
         "settings": _sha256(p for p in classifier.folder.iterdir() if p.suffix in _SETTINGS),
         "reading": [info.pooling, info.normalize, info.max_length, info.layers],
         "backend": [backend, "" if folder is None else _sha256(folder.rglob("*")), device],
@@ -249,7 +249,8 @@ def feature_facts(classifier: Classifier, backend: str, folder: Path | None, dev
     }
 
 
-def _weights_sha256(classifier: Classifier) -> str:
+def weights_sha256(classifier: Classifier) -> str:
+    """Return a hash of the numbers of a body, however it came to them."""
     digest = hashlib.sha256()
     for name, tensor in sorted(classifier.body.state_dict().items()):
         array = tensor.detach().cpu().numpy()

@@ -63,6 +63,8 @@ def train(
     training = stage.training
     with seeded(seed, "new weights"):
         registry.load("tune", stage.tune.name).apply(classifier, options_of("tune", stage.tune))
+        for part in sorted(stage.frozen):
+            getattr(classifier, part).requires_grad_(False)
         prefix = frozen_prefix(classifier.to(context.device), context, training, spill)
         if prefix is not None:
             context = replace(context, body=prefix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from textlabel.types import FloatArray, IntArray
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from textlabel.models.classifier import Output
+    from textlabel.models.classifier import Classifier, Output
     from textlabel.protocols import Batch, Context
 
 #: padded tokens that one pass over rows of a domain has: rows of a batch are of all lengths
@@ -213,16 +214,35 @@ class OverDomains:
         raise NotImplementedError
 
     def _read(self, role: str, index: IntArray) -> Output:
-        """Return what the model says of some rows, in passes of rows of similar length."""
-        import torch
+        """Return what the model says of some rows, with scaled features."""
+        found = read_rows(self.context, role, index)
+        return found._replace(features=self.scale * found.features)
 
-        from textlabel.models.classifier import Output
 
-        parts = list(by_length(self.context.rows[role].lengths[index], DOMAIN_TOKENS))
-        outputs = [self.context.output(role, index[part]) for part in parts]
-        back = torch.from_numpy(np.argsort(np.concatenate(parts))).to(outputs[0].logits.device)
-        logits, features = (torch.cat(some)[back].float() for some in zip(*outputs, strict=True))
-        return Output(logits, self.scale * features)
+class OverTexts:
+    """What losses over unlabeled rows alone share: a head that stays says what the body learns from.
+
+    Rows of a batch meet in what it says of all of them, so a batch is computed as a whole, and they are drawn
+    whatever their length.
+    """
+
+    players: ClassVar[tuple[str, ...]] = ("model",)
+    splits: ClassVar[bool] = False
+
+    def __init__(self, options: Any, context: Context) -> None:
+        if not len(context.rows.get("unlabeled", ())):
+            raise RecipeError("the objective learns from unlabeled rows: expected 1 or more, got none")
+        self.options, self.context = options, context
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Return no extra modules."""
+        return {}
+
+    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Mapping[str, IntArray]]:
+        """Return one epoch of unlabeled rows, in batches as equal as can be."""
+        rows = rng.permutation(len(self.context.rows["unlabeled"]))
+        for index in np.array_split(rows, -(-len(rows) // size)):
+            yield {"unlabeled": index}
 
 
 class Adversarial(OverDomains):
@@ -289,6 +309,48 @@ class Alternating(OverDomains):
             with torch.no_grad():
                 found = self._read(role, index).features
         return found
+
+
+def read_rows(context: Context, role: str, index: IntArray) -> Output:
+    """Return what the model says of some rows, in passes of rows of similar length, in float32."""
+    import torch
+
+    from textlabel.models.classifier import Output
+
+    parts = list(by_length(context.rows[role].lengths[index], DOMAIN_TOKENS))
+    outputs = [context.output(role, index[part]) for part in parts]
+    back = torch.from_numpy(np.argsort(np.concatenate(parts))).to(outputs[0].logits.device)
+    logits, features = (torch.cat(some)[back].float() for some in zip(*outputs, strict=True))
+    return Output(logits, features)
+
+
+@contextmanager
+def without_dropout(classifier: Classifier) -> Iterator[None]:
+    """Let the model say within a block what it will say when it labels: nothing is dropped."""
+    modes = [(module, module.training) for module in classifier.modules()]
+    classifier.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def mean_entropy(logits: Tensor) -> Tensor:
+    """Return the mean entropy E[H(p)] of the rows of logits (b, k), in nats; low where the model is sure."""
+    logs = logits.log_softmax(dim=-1)
+    found: Tensor = -(logs.exp() * logs).sum(dim=-1).mean()
+    return found
+
+
+def entropy_of_mean(logits: Tensor) -> Tensor:
+    """Return the entropy H(E p) of the mean probabilities of logits (b, k), in nats; high for even classes.
+
+    A loss that wants diverse answers has it with a minus sign. By logarithms all the way: where a probability
+    is rounded to 0, its gradient is 0, not a fault.
+    """
+    logs = logits.log_softmax(dim=-1).logsumexp(dim=0) - math.log(len(logits))
+    return -(logs.exp() * logs).sum()
 
 
 def passes(rows: int, count: int, rng: np.random.Generator) -> IntArray:

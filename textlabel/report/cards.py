@@ -110,6 +110,8 @@ def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str
     if data_file:
         head["configs"] = [{"config_name": "default", "data_files": data_file}]
     columns = dict(_COLUMNS[record["schema"]["kind"]])
+    if record.get("adapted"):
+        columns["ood_score"] = "how far the text lies from those it was adapted to; higher is further"
     columns["prediction_set"] = _told_of_sets(record, columns["prediction_set"])
     columns |= (
         _node_columns(record)
@@ -226,6 +228,12 @@ def _contents(record: Mapping[str, Any]) -> str:
         )
     if pieces:
         return pieces + "It holds no training row, id or text."
+    if record.get("adapted"):
+        return (
+            "It holds parameters, and moments of features of the texts that it was adapted to, by the "
+            "classes that it gives them: no id, text or embedding, of these or of labeled rows. (The mean of "
+            "a class that very few texts get is close to their embeddings.)"
+        )
     return (
         "It holds parameters and class moments of features only: no training row, id, text or embedding. "
         "(The mean of a class that has very few rows is close to the embeddings of those rows.)"
@@ -235,6 +243,12 @@ def _contents(record: Mapping[str, Any]) -> str:
 def _confidence(record: Mapping[str, Any]) -> str:
     if record["schema"]["kind"] == "score":
         return "A score comes without a confidence."
+    if record.get("adapted"):
+        return (
+            "The confidence is the model's own probability. **It is not calibrated**: the model was adapted "
+            "to texts without labels, by making its answers surer, and what calibrated the model before does "
+            "not hold for it. Read it as an order of rows, not as a chance of being right."
+        )
     calibrator = record["calibrator"] or {"name": "none"}
     if calibrator["name"] == "none":
         return (
@@ -409,6 +423,12 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         "calibrator": json.dumps(record["calibrator"], ensure_ascii=False),
         "prediction sets": json.dumps(record.get("sets"), ensure_ascii=False),
     }
+    for number, each in enumerate(record.get("adapted", []), start=1):
+        facts[f"adapted without labels, {number}"] = (
+            f"recipe {each['recipe']['name']}, seed {each['seed']}, {each['texts']:,} texts (sha256 "
+            f"{each['sha256']}), from model {each['started_from']['model']} with weights "
+            f"{each['started_from']['weights']}"
+        )
     if "threshold" in record:
         facts["threshold of classes"] = record["threshold"]
     if "likely_wrong" in labels:
