@@ -185,26 +185,23 @@ def scores(source: Domain, target: Domain, seed: int, chosen: argparse.Namespace
     return found
 
 
-def one_pair(unit: tuple[int, tuple[str, str]], chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the scores of one draw of a pair, at every balance, in a process with one thread."""
+def one_pair(unit: tuple[int, float, tuple[str, str]], chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the scores of one draw of a pair, if there is one, in a process with one thread."""
     import torch
 
     torch.set_num_threads(1)
-    seed, pair = unit
-    rows: list[dict[str, Any]] = []
-    for balance in chosen.balance:
-        source, target = read(pair[0], chosen.data, 0), read(pair[1], chosen.data, balance)
-        if source is None or target is None or (balance and target.classes != POLES):
-            continue
-        where: dict[str, Any] = {"source": pair[0], "target": pair[1], "balance": balance, "seed": seed}
-        where |= {"test_rows": len(target.test), "scores": {}}
-        for name, said in scores(source, target, seed, chosen).items():
-            right = float(np.mean(said.test.argmax(axis=1) == target.test_labels))
-            sure = float(said.test.max(axis=1).mean())
-            where["scores"][name] = {"accuracy": round(right, 4), "confidence": round(sure, 4)}
-        rows.append(where)
-        print(rows[-1], flush=True)
-    return rows
+    seed, balance, pair = unit
+    source, target = read(pair[0], chosen.data, 0), read(pair[1], chosen.data, balance)
+    if source is None or target is None or (balance and target.classes != POLES):
+        return []
+    row: dict[str, Any] = {"source": pair[0], "target": pair[1], "balance": balance, "seed": seed}
+    row |= {"test_rows": len(target.test), "scores": {}}
+    for name, said in scores(source, target, seed, chosen).items():
+        right = float(np.mean(said.test.argmax(axis=1) == target.test_labels))
+        sure = float(said.test.max(axis=1).mean())
+        row["scores"][name] = {"accuracy": round(right, 4), "confidence": round(sure, 4)}
+    print(row, flush=True)
+    return [row]
 
 
 def report(rows: list[dict[str, Any]], balance: float) -> list[dict[str, Any]]:
@@ -242,7 +239,7 @@ def main() -> None:
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
     pairs = [pair for pair in PAIRS if set(pair) <= set(chosen.corpora)]
-    units = [(seed, pair) for seed in range(chosen.seeds) for pair in pairs]
+    units = [(s, balance, pair) for s in range(chosen.seeds) for balance in chosen.balance for pair in pairs]
     rows: list[dict[str, Any]] = []
     with (
         tempfile.TemporaryDirectory() as folder,
