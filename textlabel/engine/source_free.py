@@ -29,7 +29,7 @@ from textlabel.engine.scope import ScopePlan
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
-from textlabel.models.classifier import Classifier
+from textlabel.models.classifier import Classifier, Frozen
 from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe
@@ -117,6 +117,11 @@ def refuse_model(bundle: Bundle, recipe: Recipe) -> None:
         raise RecipeError(
             f"backbone {model.info.public_name!r} is static, a vector a token: it has no layers that could "
             "follow other texts; fit a model on a transformer"
+        )
+    if isinstance(model.head, Frozen):
+        raise RecipeError(
+            f"this model has a head of recipe {model.head.name!r}, through which no body can learn: "
+            "expected a linear one; fit with recipe 'head', say"
         )
     if bundle.student is not None:
         raise RecipeError(

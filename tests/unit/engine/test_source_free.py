@@ -155,6 +155,7 @@ def test_a_recipe_with_labels_adapts_nothing(start, name):
 def test_models_that_cannot_move_are_refused_before_texts_are_read(tiny_backbone, tmp_path, start):
     cases = [
         (Labeler(recipe="tfidf").fit(TRAIN), "made of n-grams"),
+        (Labeler(tiny_backbone, "knn").fit(TRAIN), "head of recipe 'knn', through which no body can learn"),
         (Labeler(write_static(tmp_path / "static")).fit(TRAIN), "is static"),
         (Labeler(tiny_backbone, "multilabel").fit(several(60)), "is for single labels.*gives multi labels"),
         (
