@@ -50,6 +50,12 @@ def shift_of(
             "probabilities of this model are not calibrated, and of one that is too sure the shares come "
             "out wrong: fit with another calibrator than 'none'"
         )
+    if (bundle.record.get("row_weights") or {}).get("applied"):
+        return Refused(
+            "this model was fitted on rows weighed toward other texts (weigh_rows), which takes labels of like "
+            "texts to be the same in both corpora; a label shift takes texts of a class to be: fit without "
+            "weights"
+        )
     inside = _in_scope(predictions, bundle, out_of_scope_rate)
     probabilities = calibrator.apply(predictions.logits[inside])
     if bundle.members:
