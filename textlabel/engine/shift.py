@@ -52,9 +52,9 @@ def shift_of(
         )
     if (bundle.record.get("row_weights") or {}).get("applied"):
         return Refused(
-            "this model was fitted on rows weighed toward other texts (weigh_rows), which takes labels of like "
-            "texts to be the same in both corpora; a label shift takes texts of a class to be: fit without "
-            "weights"
+            "this model was fitted on rows weighed toward other texts (weigh_rows), which assumes that like "
+            "texts have like labels in both corpora; a label shift assumes that texts of a class are alike: "
+            "fit without weights"
         )
     inside = _in_scope(predictions, bundle, out_of_scope_rate)
     probabilities = calibrator.apply(predictions.logits[inside])

@@ -129,7 +129,7 @@ def choose(
     (['temperature'], '120 rows, needs 1,001')
     """
     checked(logits, labels, weights)
-    w = np.ones(len(np.asarray(labels))) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = None if weights is None else np.asarray(weights, dtype=np.float64)
     z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     if groups is not None and np.shape(groups) != y.shape:
         raise CorpusError(f"expected groups (n,) of {len(y)} rows, got shape {np.shape(groups)}")
@@ -143,9 +143,10 @@ def choose(
     group = some if groups is None else np.asarray(groups)[some]
     group = np.unique(group, return_inverse=True)[1]
     fold = _folds(group, seed)
-    found = {name: _cross_fit(name, z[some], y[some], w[some], fold) for name in tried}
-    table, winner = _judge(names, excluded, found, z[some], y[some], w[some], group)
-    calibrator: Calibrator = load("calibrator", winner).fit(z, y, w)
+    part = None if w is None else w[some]
+    found = {name: _cross_fit(name, z[some], y[some], part, fold) for name in tried}
+    table, winner = _judge(names, excluded, found, z[some], y[some], part, group)
+    calibrator: Calibrator = load("calibrator", winner).fit(z, y, *_given(w))
     return Chosen(calibrator, table, found[winner] if len(some) == len(y) else calibrator.apply(z))
 
 
@@ -165,15 +166,20 @@ def _folds(group: Ints, seed: int) -> Ints:
     return fold
 
 
-def _cross_fit(name: str, z: Floats, y: Ints, w: Floats, fold: Ints) -> Floats:
+def _given(w: Floats | None) -> tuple[Floats, ...]:
+    return () if w is None else (w,)
+
+
+def _cross_fit(name: str, z: Floats, y: Ints, w: Floats | None, fold: Ints) -> Floats:
     """Return probabilities (n, k), each row's from a fit without its fold; of a single text, from its own."""
     plugin = load("calibrator", name)
     if (fold == fold[0]).all():
-        alone: Floats = plugin.fit(z, y, w).apply(z)
+        alone: Floats = plugin.fit(z, y, *_given(w)).apply(z)
         return alone
     p = np.empty_like(z)
     for held in (fold == f for f in np.unique(fold)):
-        p[held] = plugin.fit(z[~held], y[~held], w[~held]).apply(z[held])
+        left = None if w is None else w[~held]
+        p[held] = plugin.fit(z[~held], y[~held], *_given(left)).apply(z[held])
     return p
 
 
@@ -183,11 +189,11 @@ def _judge(
     found: Mapping[str, Floats],
     z: Floats,
     y: Ints,
-    w: Floats,
+    w: Floats | None,
     group: Ints,
 ) -> tuple[tuple[Candidate, ...], str]:
     """Return the table and the name of the winner."""
-    rows, counts = np.arange(len(y)), w / w.mean()
+    rows, counts = np.arange(len(y)), 1.0 if w is None else w / w.mean()
     losses = {name: -np.log(np.maximum(p[rows, y], _FLOOR)) * counts for name, p in found.items()}
     accuracy = {name: float(np.mean((p.argmax(axis=1) == y) * counts)) for name, p in found.items()}
     own = float(np.mean((z.argmax(axis=1) == y) * counts))

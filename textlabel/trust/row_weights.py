@@ -45,9 +45,9 @@ MOST_ODDS = 30.0
 #: most weight that `kmm` gives a row (B in the paper)
 BOUND = 1000.0
 #: rows beyond which `kmm` is refused: its kernel has their square
-KERNEL_ROWS = 5000
+KERNEL_ROWS = 3000
 #: `kmm` stops where the objective is within this share of n^2 / 2 of its minimum, or after so many steps
-GAP, STEPS = 1e-6, 5000
+GAP, STEPS = 1e-5, 5000
 
 
 @dataclass(frozen=True)
@@ -342,9 +342,10 @@ def box_program(kernel: Floats, means: Floats, bound: float, low: float, high: f
     momentum = 1.0
     for number in range(STEPS):
         new = project(ahead - step * slope_ahead, bound, low, high)
-        slope = kernel @ new - means
-        if number % 10 == 0 and slope @ new - _least(slope, bound, low, high) <= enough:
-            return new
+        if number % 10 == 0:
+            slope = kernel @ new - means
+            if slope @ new - _least(slope, bound, low, high) <= enough:
+                return new
         if slope_ahead @ (new - b) > 0:
             momentum = 1.0
         after = (1 + (1 + 4 * momentum**2) ** 0.5) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from tiny import snippets
 
 from textlabel import Labeler
+from textlabel.cli.fit import render
 from textlabel.engine.head import fit_head
 from textlabel.errors import RecipeError
 from textlabel.objective.cross_entropy import Options, fit_linear
 from textlabel.recipe import Recipe, Stage
 from textlabel.report.cards import model_card
+from textlabel.steps import Fit
 from textlabel.trust.choice import choose
 from textlabel.trust.row_weights import density_ratio, kmm
 
@@ -32,9 +35,9 @@ def bent(n, at, seed):
 @pytest.mark.parametrize("method", ["density_ratio", "kmm"])
 def test_a_line_where_the_truth_is_bent_is_laid_where_the_target_is(method):
     right = {False: [], True: []}
-    for seed in range(3):
-        x, y = bent(1000, 0.0, seed)
-        there, truth = bent(1000, 1.0, 100 + seed)
+    for seed in range(2):
+        x, y = bent(700, 0.0, seed)
+        there, truth = bent(700, 1.0, 100 + seed)
         found = density_ratio(x, there, 0) if method == "density_ratio" else kmm(x, there)
         for weighed in right:
             weights = found.weights if weighed else None
@@ -152,3 +155,24 @@ def test_a_label_shift_is_refused_of_a_model_fitted_with_weights(tiny_backbone):
     assert "fitted on rows weighed toward other texts" in refused.reason
     plain = Labeler(tiny_backbone).fit(snippets(200))
     assert "weighed" not in getattr(plain.label_shift(plain.predict(ALIKE)), "reason", "")
+
+
+@pytest.mark.parametrize("method", ["density_ratio", "kmm"])
+def test_the_command_tells_what_became_of_the_weights(tiny_backbone, tmp_path, method):
+    paths = []
+    for name, rows in [("train", snippets(120)), ("alike", ALIKE), ("elsewhere", ELSEWHERE)]:
+        paths.append(tmp_path / f"{name}.jsonl")
+        paths[-1].write_text("\n".join(map(json.dumps, rows)))
+    train, *others = map(str, paths)
+    told = []
+    for number, unlabeled in enumerate(others):
+        step = Fit(
+            str(tmp_path / str(number)),
+            train,
+            backbone=str(tiny_backbone),
+            unlabeled=unlabeled,
+            weigh_rows=method,
+        )
+        told.append(render(step.run()))
+    assert f"row weights  {method}: 120 rows are worth" in told[0]
+    assert f"row weights  {method} refused: " in told[1]
