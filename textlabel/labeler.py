@@ -58,6 +58,8 @@ class Labeler(Fitted):
         class that which maximizes the F1 that its calibrated probabilities let expect.
     noisy_labels : what to do with training rows whose label is likely wrong (`textlabel check-labels`):
         "keep" them, "prune" them, or give them "soft" labels, which are what other rows say of them.
+    weigh_rows : how labeled rows are weighed toward the texts of ``unlabeled``, by recipe "head": "none",
+        "density_ratio" or "kmm" (`textlabel.trust.row_weights`).
     cache : where features of texts are kept for the next model on the same body: True, the user's cache
         folder (`textlabel cache`), False, nowhere, or a folder; or what several models share.
     pooling, normalize, max_length : how features are read; None: as the backbone says of itself. Pooling is
@@ -98,6 +100,7 @@ class Labeler(Fitted):
         set_alpha: float = DEFAULT_ALPHA,
         threshold: str = "half",
         noisy_labels: str = "keep",
+        weigh_rows: str = "none",
         cache: bool | str | Path | SharedFeatures = True,
         pooling: str | None = None,
         normalize: bool | None = None,
@@ -120,6 +123,7 @@ class Labeler(Fitted):
         self.sets = SetPlan(sets, set_alpha)
         self.threshold = threshold
         self.noisy_labels = noisy_labels
+        self.weigh_rows = weigh_rows
         self.descriptions = descriptions
         self.ordered = ordered
         self.label_tree = label_tree
@@ -212,6 +216,7 @@ class Labeler(Fitted):
             sets=self.sets,
             threshold=self.threshold,
             noisy_labels=self.noisy_labels,
+            weigh_rows=self.weigh_rows,
             budget=seconds_of(self.budget),
             fixed_layers=self._reading["layers"] is not None,
             best_pooling=self._best_pooling,
@@ -251,6 +256,7 @@ class Labeler(Fitted):
                 f"calibration = {self.calibration!r}": self.calibration not in ("auto", "none"),
                 f"calibrator = {self.calibrator!r}": self.calibrator not in ("auto", "none"),
                 f"noisy_labels = {self.noisy_labels!r}": self.noisy_labels != "keep",
+                f"weigh_rows = {self.weigh_rows!r}": self.weigh_rows != "none",
                 "keep_reference": self.keep_reference,
                 "pooling = 'best'": self._best_pooling,
             }

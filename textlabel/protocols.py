@@ -155,7 +155,8 @@ class Objective(Protocol):
     An objective that offers this alone has no class ``Objective``, and recipes that would train it by
     gradient are refused. One that also takes ``mixing=`` is told how classes that are ordered or in a tree
     share weights (`textlabel.models.structure`), and targets of which rows are sets of candidates
-    (`textlabel.models.heads.softmax_regression`).
+    (`textlabel.models.heads.softmax_regression`). One that also takes ``row_weights=``, (n,), as how many
+    rows each counts, can weigh rows toward other texts (`textlabel.trust.row_weights`).
     One that follows the head, and would have it follow in turn, names what must stay as it is: ``FREEZES``,
     parts that train in no stage of it, whatever the tune.
     One that changes the tokens of rows before it reads them has a class attribute ``fresh = True``: nothing

@@ -74,6 +74,9 @@ class Fit:
         wrong answers, or f1, for each class that of the best F1, which finds more of a rare class.
     noisy_labels : what to do with training rows whose label is likely wrong (`textlabel check-labels`): keep
         them, prune them, or give them soft labels, which are what other rows say of them.
+    weigh_rows : how recipe head weighs labeled rows toward the texts of unlabeled: none, density_ratio (a
+        classifier that tells the corpora apart) or kmm (kernel means). Refused, with a warning, where the two
+        hardly overlap.
     forget_rows : put nothing into the model that gives away features of a training row, and cache none: no
         reference, no heads of folds (orders ensemble and mutual_information need them) and no twins
         (estimates of accuracy are then without GDE).
@@ -120,6 +123,7 @@ class Fit:
     set_alpha: float = DEFAULT_ALPHA
     threshold: str = "half"
     noisy_labels: str = "keep"
+    weigh_rows: str = "none"
     forget_rows: bool = False
     backend: str = "torch"
     cache: bool = True
@@ -205,6 +209,7 @@ class Fit:
             "set_alpha": self.set_alpha,
             "threshold": self.threshold,
             "noisy_labels": self.noisy_labels,
+            "weigh_rows": self.weigh_rows,
             "cache": self.cache and not self.forget_rows,
             "pooling": self.pooling or None,
             "layers": self.layers or None,

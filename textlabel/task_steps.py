@@ -37,6 +37,7 @@ def learned(labeler: Labeler) -> Summary:
         "labels": record["labels"],
         "tried": record.get("tried", []),
         "calibrator": record["calibrator"],
+        **({"row_weights": record["row_weights"]} if "row_weights" in record else {}),
     }
 
 

@@ -44,6 +44,9 @@ def fit(
     noisy_labels: Annotated[
         str, typer.Option(metavar="keep|prune|soft", help=_HELP["noisy_labels"])
     ] = Fit.noisy_labels,
+    weigh_rows: Annotated[
+        str, typer.Option(metavar="none|density_ratio|kmm", help=_HELP["weigh_rows"])
+    ] = Fit.weigh_rows,
     forget_rows: Annotated[bool, typer.Option("--forget-rows", help=_HELP["forget_rows"])] = False,
     backend: Annotated[str, typer.Option(help=_HELP["backend"])] = Fit.backend,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_HELP["cache"])] = True,
@@ -102,6 +105,7 @@ def fit(
         set_alpha=set_alpha,
         threshold=threshold,
         noisy_labels=noisy_labels,
+        weigh_rows=weigh_rows,
         forget_rows=forget_rows,
         backend=backend,
         cache=cache,
@@ -130,8 +134,17 @@ def render(summary: Summary) -> str:
     if "tasks" in summary:
         return by_task(summary, render)
     calibrator = summary["calibrator"] or {}
-    told = pairs({**summary, "calibrator": list(calibrator.values()), "tried": None})
+    weights = _weights(summary["row_weights"]) if "row_weights" in summary else None
+    own = {"calibrator": list(calibrator.values()), "tried": None, "row_weights": weights}
+    told = pairs({**summary, **own})
     return f"{told}\n\n{trials(summary['tried'])}" if summary["tried"] else told
+
+
+def _weights(told: Mapping[str, Any]) -> str:
+    """Return what became of the wish to weigh rows."""
+    if not told["applied"]:
+        return f"{told['method']} refused: {told['reason']}"
+    return f"{told['method']}: {told['rows']:,} rows are worth {told['effective_rows']:,.0f} of equal weight"
 
 
 def trials(tried: Sequence[Mapping[str, Any]]) -> str:

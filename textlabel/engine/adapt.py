@@ -25,6 +25,7 @@ from textlabel.engine.head import solver, takes_mixing, twin_heads
 from textlabel.engine.noise import check_noisy_labels
 from textlabel.engine.pooling import choose_pooling
 from textlabel.engine.process import accelerator
+from textlabel.engine.row_weights import check_weigh_rows
 from textlabel.engine.run import Run, Task
 from textlabel.engine.scope import ScopePlan
 from textlabel.engine.shared_features import Store
@@ -81,6 +82,7 @@ def adapt(
     sets: SetPlan = SetPlan(),  # noqa: B008 - frozen
     threshold: str = "half",
     noisy_labels: str = "keep",
+    weigh_rows: str = "none",
     budget: float = BUDGET,
     fixed_layers: bool = False,
     best_pooling: bool = False,
@@ -103,6 +105,10 @@ def adapt(
     noisy_labels : "keep" trains on all labels as given, "prune" leaves rows out whose label is likely wrong,
         "soft" takes what heads that did not train on such a row say of it instead. Which rows these are is
         found among the rows that train; those that calibrate keep their labels.
+    weigh_rows : how labeled rows are weighed toward the unlabeled texts: "none", "density_ratio" or "kmm"
+        (`textlabel.trust.row_weights`). The head, its folds and the calibrator count rows so; prediction
+        sets, estimates of accuracy and the score off the map do not. Refused weights warn, and all rows count
+        alike.
     budget : seconds in which a recipe that has alternatives may try them; 0: only its own stages are tried.
     fixed_layers : whether such a recipe tries no other number of layers than the backbone gives now.
     best_pooling : whether labeled rows choose the pooling first (`textlabel.engine.pooling`).
@@ -115,7 +121,8 @@ def adapt(
     RecipeError : the recipe cannot learn from this kind of label, or a calibrator has no rows to learn from.
     CorpusError : a class has fewer than two distinct texts.
     """
-    _check(task, recipe)
+    check_weigh_rows(weigh_rows, recipe, task.schema.kind, task.unlabeled)
+    _check(task, recipe, weigh_rows != "none")
     solved = all(map(solver, recipe.stages)) and not recipe.alternatives and not recipe.trains_body
     check_noisy_labels(noisy_labels, task.schema.kind, solved)
     if recipe.features == "ngrams" and noisy_labels != "keep":
@@ -130,11 +137,17 @@ def adapt(
     check_threshold(threshold, plan, task)
 
     def start(backbone: Backbone, recipe: Recipe, place: str = "") -> Run:
-        facts = {**_fingerprint(backbone, task, recipe, seed, calibration), "noisy_labels": noisy_labels}
+        facts = _fingerprint(backbone, task, recipe, seed, calibration)
+        facts |= {"noisy_labels": noisy_labels, "weigh_rows": weigh_rows}
         saved: Checkpoint | NoCheckpoint = NoCheckpoint()
         if checkpoint is not None:
             saved = Checkpoint(checkpoint / place, facts, checkpoint_seconds)
-        return Run(backbone, task, recipe, seed, backend, saved, cache=cache, noisy_labels=noisy_labels)
+        return Run(
+            *(backbone, task, recipe, seed, backend, saved),
+            cache=cache,
+            noisy_labels=noisy_labels,
+            weigh_rows=weigh_rows,
+        )
 
     if task.schema.kind != "score":
         require_rows_per_class(task.targets, duplicate_groups(task.texts), task.schema)
@@ -178,7 +191,7 @@ def _refuse_other_rows(recipe: Recipe) -> None:
         )
 
 
-def _check(task: Task, recipe: Recipe) -> None:
+def _check(task: Task, recipe: Recipe, weighs: bool = False) -> None:
     _refuse_other_rows(recipe)
     if task.schema.kind not in recipe.kinds:
         raise RecipeError(
@@ -201,7 +214,7 @@ def _check(task: Task, recipe: Recipe) -> None:
         return
     if recipe.reads_unlabeled and not task.unlabeled:
         raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
-    if task.unlabeled and not recipe.reads_unlabeled:
+    if task.unlabeled and not recipe.reads_unlabeled and not weighs:
         log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
     if task.validation and not any(stage.training.patience for stage in recipe.stages):
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
@@ -300,12 +313,14 @@ def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> d
         head = {**chosen_by_cv, "spread": run.solved.spread, **kind}
         if run.task.schema.ordered or run.task.schema.parents:
             head["share"] = run.solved.share
+    weighed = {} if run.weighed is None else {"row_weights": run.weighed.to_json()}
     return {
         "recipe": run.recipe.to_dict(),
         "seed": run.seed,
         "labels": labels,
         "off_map": asdict(chosen),
         "head": head,
+        **weighed,
     }
 
 
@@ -345,7 +360,8 @@ def _bundle(
         rule = sets.fit(scored.logits, truth, texts, schema.names, run.seed)
         return Bundle(fitted.classifier, Uncalibrated(), scope, rule, record)
     candidates = None if calibrator == "auto" else [calibrator]
-    found = choose(scored.logits, truth, run.groups[scored.index], run.seed, candidates)
+    groups, weights = run.groups[scored.index], run.row_weights(scored.index)
+    found = choose(scored.logits, truth, groups, run.seed, candidates, weights)
     record["calibrators"] = [candidate.to_json() for candidate in found.table]
     rule = sets.fit(found.probabilities, truth, texts, schema.names, run.seed)
     probabilities = found.calibrator.apply(scored.logits)
@@ -364,7 +380,10 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None  # twins are linear and learn from labeled rows alone: they are another kind of head
     mixing = mixings(task.schema)[run.solved.share]
     l2, outputs = run.solved.l2, task.schema.outputs
-    return twin_heads(run.base_features, task.targets, run.groups, outputs, stage, l2, run.seed, mixing)
+    weights = run.row_weights(np.arange(len(task.targets)))
+    return twin_heads(
+        run.base_features, task.targets, run.groups, outputs, stage, l2, run.seed, mixing, weights
+    )
 
 
 def _distances(run: Run, scored: Scored) -> Float32 | None:

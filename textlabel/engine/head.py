@@ -111,6 +111,7 @@ def fit_head(
     clean: Clean | None = None,
     aside: Aside = Aside(),  # noqa: B008 - immutable
     mixings: Mixings = FREE,
+    row_weights: FloatArray | None = None,
 ) -> HeadFit:
     """Return the head of a solvable stage, fitted on all rows, with its out-of-fold logits.
 
@@ -129,12 +130,14 @@ def fit_head(
         texts, is chosen as the strength is, by rows that the head did not train on.
     mixings : what of `textlabel.models.structure` is tried. The first stands unless those rows speak for
         another by more than twice the standard error.
+    row_weights : (n,) with mean 1, as how many rows each counts, also where heads are judged. What is aside
+        counts as one row each, a changed copy as its row. None: all count as one.
 
     Raises
     ------
-    RecipeError : the stage has no direct solver.
+    RecipeError : the stage has no direct solver, or one that cannot weigh rows.
     """
-    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside, mixings)
+    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside, mixings, row_weights)
     tune = options_of("tune", stage.tune)
     strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
     weights = tune.name_weights if aside.names is not None else (0.0,)
@@ -164,6 +167,7 @@ class _Fitter:
         clean: Clean | None,
         aside: Aside,
         mixings: Mixings = FREE,
+        row_weights: FloatArray | None = None,
     ) -> None:
         found = solver(stage)
         if found is None:
@@ -175,6 +179,9 @@ class _Fitter:
         self.tempered = getattr(self.module, "TEMPERED", False)
         self.features, self.targets, self.classes = features, targets, classes
         self.seed, self.clean, self.aside, self.mixings = seed, clean, aside, mixings
+        if row_weights is not None and not takes_row_weights(self.module):
+            raise RecipeError(f"the solver of {found[1].name} cannot weigh rows: use cross_entropy")
+        self.row_weights = row_weights
         if not takes_mixing(self.module):
             self.mixings, self.aside = FREE, aside._replace(partial=None, candidates=None)
         self.everything = np.arange(len(targets))
@@ -188,9 +195,19 @@ class _Fitter:
     def fit(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> Iterator[Head]:
         """Return heads fitted on ``rows`` and what belongs to them, one a strength."""
         scaled = _per_row(self.module, strengths, len(rows))
-        features, wanted = self._with_aside(*self._wanted(rows), kind.weight)
-        mixing = _mixing(self.mixings[kind.share])
-        return iter(self.module.fit_linear(features, wanted, self.classes, scaled, self.options, **mixing))
+        rows, wanted = self._wanted(rows)
+        features, targets = self._with_aside(rows, wanted, kind.weight)
+        more = _mixing(self.mixings[kind.share]) | self._weighed(rows, len(features))
+        return iter(self.module.fit_linear(features, targets, self.classes, scaled, self.options, **more))
+
+    def _weighed(self, rows: IntArray, count: int) -> dict[str, FloatArray]:
+        """Return what a solver is told of the weights of ``rows`` and of what is aside, ``count`` in all."""
+        if self.row_weights is None:
+            return {}
+        weights = [self.row_weights[rows]]
+        if self.aside.copies is not None and self.aside.owners is not None:
+            weights.append(self.row_weights[self.aside.owners[np.isin(self.aside.owners, rows)]])
+        return {"row_weights": np.concatenate([*weights, np.ones(count - sum(map(len, weights)))])}
 
     def by_fold(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> Iterator[tuple[Head, ...]]:
         """Yield, for each strength, the heads that each lack a fold of ``rows``."""
@@ -230,8 +247,8 @@ class _Fitter:
             found[other] = self._best([best[0]._replace(share=other)], near, some)
         if len(found) == 1:
             return best[:2]
-        targets = self.targets[some[self.judged[some]]]
-        chosen = least_by_far({share: tempered_losses(one[2], targets) for share, one in found.items()})
+        rows = some[self.judged[some]]
+        chosen = least_by_far({share: self._losses(one[2], rows) for share, one in found.items()})
         return found[chosen][:2]
 
     def _best(
@@ -246,16 +263,25 @@ class _Fitter:
             risks: list[float] = []
             for l2, members in zip(strengths, self.by_fold(some, kind, strengths), strict=True):
                 logits = self.out_of_fold(seen, members)
-                risks.append(self._risk(logits, self.targets[seen]))
+                risks.append(self._risk(logits, seen))
                 if risks[-1] < least:
                     least, found = risks[-1], (kind, l2, logits)
                 if len(risks) - 1 - int(np.argmin(risks)) == PATIENCE:
                     break
         return found
 
-    def _risk(self, logits: FloatArray, targets: npt.NDArray[Any]) -> float:
-        tempered = self.tempered
-        return unit_scale(logits, one_hot(targets, self.classes))[1] if tempered else risk(logits, targets)
+    def _risk(self, logits: FloatArray, rows: IntArray) -> float:
+        targets = self.targets[rows]
+        if self.row_weights is not None:
+            return risk(logits, targets, self.row_weights[rows])
+        return (
+            unit_scale(logits, one_hot(targets, self.classes))[1] if self.tempered else risk(logits, targets)
+        )
+
+    def _losses(self, logits: FloatArray, rows: IntArray) -> FloatArray:
+        """Return losses of rows, (m,), each times what the row counts."""
+        losses = tempered_losses(logits, self.targets[rows])
+        return losses if self.row_weights is None else losses * self.row_weights[rows]
 
     def scaled(self, heads: Sequence[Head]) -> list[Head]:
         """Return the head and its members by the one factor on logits that suits rows not trained on best."""
@@ -279,7 +305,7 @@ class _Fitter:
 
         tried = {a: [learned(a, one, k) for k, one in enumerate(members)] for a in alphas}
         rows = self.everything[self.judged]
-        losses = {a: tempered_losses(self.out_of_fold(rows, m), self.targets[rows]) for a, m in tried.items()}
+        losses = {a: self._losses(self.out_of_fold(rows, m), rows) for a, m in tried.items()}
         alpha = least_by_far(losses) if self.count else alphas[0]
         return alpha, learned(alpha, head, None), tried[alpha]
 
@@ -328,6 +354,11 @@ def takes_mixing(module: ModuleType) -> bool:
     return "mixing" in signature(module.fit_linear).parameters
 
 
+def takes_row_weights(module: ModuleType) -> bool:
+    """Return whether a solver can count rows as more than one, or less."""
+    return "row_weights" in signature(module.fit_linear).parameters
+
+
 def _mixing(mixing: FloatArray | None) -> dict[str, FloatArray]:
     """Return what a solver that knows of structure is told beside the rows."""
     return {} if mixing is None else {"mixing": mixing}
@@ -342,11 +373,13 @@ def twin_heads(
     l2: float,
     seed: int,
     mixing: FloatArray | None = None,
+    row_weights: FloatArray | None = None,
 ) -> Twins:
     """Return pairs of heads of a solvable stage, each fitted on half of the rows and half of the features.
 
     Solved heads have no seed: other rows make another head, and other features part them further. Each pair
-    halves both anew. Arguments are those of `fit_head`; ``l2`` and ``mixing`` are what it chose.
+    halves both anew. Arguments are those of `fit_head`; ``l2`` and ``mixing`` are what it chose. Rows count
+    as ``row_weights`` say, but are halved as if all counted alike.
     """
     found = solver(stage)
     assert found is not None
@@ -360,13 +393,16 @@ def twin_heads(
         for k in range(2):
             rows, columns = np.flatnonzero(half == k), np.flatnonzero(side == k)
             x, strength = features[np.ix_(rows, columns)], _per_row(module, [l2], len(rows))
-            [head] = module.fit_linear(x, targets[rows], classes, strength, options, **_mixing(mixing))
+            more = _mixing(mixing) | ({} if row_weights is None else {"row_weights": row_weights[rows]})
+            [head] = module.fit_linear(x, targets[rows], classes, strength, options, **more)
             weight[k, pair][:, columns], bias[k, pair] = head.weight, head.bias
     return Twins(weight, bias)
 
 
-def risk(outputs: FloatArray, targets: IntArray | FloatArray) -> float:
+def risk(outputs: FloatArray, targets: IntArray | FloatArray, row_weights: FloatArray | None = None) -> float:
     """Return the mean negative log-likelihood (nats) of classes, (n,) or (n, k), or squared error of scores.
+
+    ``row_weights`` (n,) weigh the mean over rows of one class; None: all rows count alike.
 
     Examples
     --------
@@ -377,4 +413,7 @@ def risk(outputs: FloatArray, targets: IntArray | FloatArray) -> float:
         return float(np.mean(np.logaddexp(0, outputs) - targets * outputs))
     if targets.dtype.kind == "f":
         return float(np.mean((outputs[:, 0] - targets) ** 2))
+    if row_weights is not None:
+        p = softmax(outputs)[np.arange(len(targets)), targets]
+        return float(np.average(-np.log(np.maximum(p, 1e-12)), weights=row_weights))
     return nll(targets, softmax(outputs))

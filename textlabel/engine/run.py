@@ -24,6 +24,7 @@ from textlabel.engine.loop import train
 from textlabel.engine.noise import Cleaner
 from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
+from textlabel.engine.row_weights import target_rows, weigh
 from textlabel.engine.shared_features import Store, folder_of
 from textlabel.models.backbone import Backbone
 from textlabel.models.class_names import by_template, sentences
@@ -33,6 +34,7 @@ from textlabel.models.structure import mixings
 from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe, Stage, options_of
+from textlabel.trust.row_weights import Refused, RowWeights
 from textlabel.types import FloatArray, IntArray, LabelSchema
 
 log = logging.getLogger("textlabel")
@@ -87,6 +89,8 @@ class Run:
     cache: Store | None = None
     #: what is done with labels that are likely wrong: "keep", "prune" or "soft"
     noisy_labels: str = "keep"
+    #: how rows are weighed toward the unlabeled texts: "none", "density_ratio" or "kmm"
+    weigh_rows: str = "none"
     #: rows of the last fit whose labels were found wrong
     wrong: int = 0
 
@@ -110,6 +114,23 @@ class Run:
         """Features (n, d) of the labeled rows from the untouched backbone."""
         everything = np.arange(len(self.task.texts))
         return self.features(Classifier(self.backbone, self.task.schema), everything)
+
+    @cached_property
+    def weighed(self) -> RowWeights | Refused | None:
+        """How much each labeled row counts, or why all count alike; None: nobody asked.
+
+        Weights read no label, so those of all rows are found at once, whatever folds are made later.
+        """
+        if self.weigh_rows == "none":
+            return None
+        target = target_rows(self.task.unlabeled, self.seed)
+        features = self._read(Classifier(self.backbone, self.task.schema), target)
+        groups = duplicate_groups([*self.task.texts, *target])
+        return weigh(self.weigh_rows, self.base_features, features, groups, self.seed)
+
+    def row_weights(self, index: IntArray) -> FloatArray | None:
+        """Return how much each of rows ``index`` counts, (n,), or None: all count alike."""
+        return self.weighed.weights[index] if isinstance(self.weighed, RowWeights) else None
 
     def share_features(self, whole: Run) -> None:
         """Take features from a run that reads more layers of the same backbone: the last come first."""
@@ -188,7 +209,9 @@ class Run:
         aside = self._aside(classifier, stage, index)
         tried = mixings(self.task.schema)
         self.solved = fit_head(
-            features, targets, groups, outputs, stage, self.seed, cleaner, aside, mixings=tried
+            *(features, targets, groups, outputs, stage, self.seed, cleaner, aside),
+            mixings=tried,
+            row_weights=self.row_weights(index),
         )
         classifier.set_head(self.solved.head)
         same_on_all_processes(classifier)

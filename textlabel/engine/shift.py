@@ -50,6 +50,12 @@ def shift_of(
             "probabilities of this model are not calibrated, and of one that is too sure the shares come "
             "out wrong: fit with another calibrator than 'none'"
         )
+    if (bundle.record.get("row_weights") or {}).get("applied"):
+        return Refused(
+            "this model was fitted on rows weighed toward other texts (weigh_rows), which assumes that like "
+            "texts have like labels in both corpora; a label shift assumes that texts of a class are alike: "
+            "fit without weights"
+        )
     inside = _in_scope(predictions, bundle, out_of_scope_rate)
     probabilities = calibrator.apply(predictions.logits[inside])
     if bundle.members:

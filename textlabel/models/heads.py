@@ -64,11 +64,20 @@ class Basis:
         return Linear(folded, bias - folded @ self.mean)
 
 
-def singular_basis(features: FloatArray, standardize: bool = True) -> Basis:
-    """Return centered features (n, d), each of unit variance if ``standardize``, in a basis of their span."""
+def singular_basis(
+    features: FloatArray, standardize: bool = True, row_weights: FloatArray | None = None
+) -> Basis:
+    """Return centered features (n, d), each of unit variance if ``standardize``, in a basis of their span.
+
+    Mean and variance are those of rows as often as ``row_weights`` (n,) say; None: once each.
+    """
     x = np.asarray(features, dtype=np.float64)
-    mean = x.mean(axis=0)
-    scale = x.std(axis=0) if standardize else np.ones(x.shape[1])
+    mean = x.mean(axis=0) if row_weights is None else np.average(x, axis=0, weights=row_weights)
+    scale = np.ones(x.shape[1])
+    if standardize and row_weights is None:
+        scale = x.std(axis=0)
+    elif standardize:
+        scale = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=row_weights))
     # What varies by no more than fp32 rounding is constant and gets no weight. Standardizing it instead
     # would blow noise up: one dimension of MiniLM would get a weight of millions.
     constant = scale <= 1e-5 * np.maximum(float(scale.max(initial=0.0)), np.abs(mean))
@@ -242,6 +251,7 @@ def softmax_regression(
     strengths: Sequence[float],
     standardize: bool = True,
     mixing: FloatArray | None = None,
+    row_weights: FloatArray | None = None,
 ) -> Iterator[Linear]:
     """Yield multinomial logistic heads, one a strength, centered over classes; each is solved when asked for.
 
@@ -259,9 +269,13 @@ def softmax_regression(
     standardize : whether each feature is brought to unit variance first, which coordinates of sparse rows
         are not to be.
     mixing : (k, m), how classes share what is penalized (`textlabel.models.structure`); None: they do not.
+    row_weights : (n,) as how many rows each counts, where features are standardized, too; it multiplies
+        ``weights``, which count in the loss alone. None: as one.
     """
     with blas_on_one_thread():
-        basis = singular_basis(features, standardize)
+        basis = singular_basis(features, standardize, row_weights)
+    if row_weights is not None:
+        weights = weights * row_weights
     del features  # several of these wait beside each other for their next strength
     n, k = soft.shape
     mixing = np.eye(k) if mixing is None else mixing

@@ -46,18 +46,20 @@ class OverRows:
             yield {"labeled": index}
 
 
-def balanced_weights(targets: IntArray, classes: int) -> FloatArray:
+def balanced_weights(targets: IntArray, classes: int, row_weights: FloatArray | None = None) -> FloatArray:
     """Return one weight a class (classes,) with which each class counts the same in total; mean 1 over rows.
+
+    Rows count as ``row_weights`` (n,) say; None: as one each.
 
     Examples
     --------
     >>> balanced_weights(np.array([0, 0, 0, 1]), 2).round(3).tolist()
     [0.667, 2.0]
     """
-    counts = np.bincount(targets, minlength=classes)
+    counts = np.bincount(targets, row_weights, minlength=classes)
     present = counts > 0
     weights = np.ones(classes)
-    weights[present] = len(targets) / (present.sum() * counts[present])
+    weights[present] = counts.sum() / (present.sum() * counts[present])
     return weights
 
 

@@ -45,15 +45,19 @@ class Options:
             raise RecipeError(f"label_smoothing = {self.label_smoothing}; expected a share in [0, 1)")
 
 
-def class_weights(targets: IntArray, classes: int, options: Options) -> FloatArray:
-    """Return one weight a class (classes,), with mean 1 over the given rows.
+def class_weights(
+    targets: IntArray, classes: int, options: Options, row_weights: FloatArray | None = None
+) -> FloatArray:
+    """Return one weight a class (classes,), with mean 1 over the given rows, as ``row_weights`` count them.
 
     Examples
     --------
     >>> class_weights(np.array([0, 0, 0, 1]), 2, Options("balanced")).round(3).tolist()
     [0.667, 2.0]
     """
-    return np.ones(classes) if options.class_weights == "none" else balanced_weights(targets, classes)
+    if options.class_weights == "none":
+        return np.ones(classes)
+    return balanced_weights(targets, classes, row_weights)
 
 
 def fit_linear(
@@ -63,6 +67,7 @@ def fit_linear(
     strengths: Sequence[float],
     options: Options,
     mixing: FloatArray | None = None,
+    row_weights: FloatArray | None = None,
 ) -> Iterator[Linear]:
     """Yield softmax heads, one a ridge strength, that minimize the weighted, smoothed cross-entropy.
 
@@ -73,16 +78,18 @@ def fit_linear(
         average.
     mixing : (k, m), how classes share weights (`textlabel.models.structure`); None: they do not. Objectives
         that train by gradient know nothing of it: they start from such a head, if a stage before solved it.
+    row_weights : (n,) as how many rows each counts; None: as one.
     """
     soft = one_hot(targets, classes)
     sums = soft.sum(axis=1)
     several = sums > SEVERAL
     hard = soft.argmax(axis=1)
-    by_class = class_weights(hard[~several], classes, options)
+    counts = None if row_weights is None else row_weights[~several]
+    by_class = class_weights(hard[~several], classes, options, counts)
     weights = np.where(several, soft @ by_class / np.maximum(sums, 1), by_class[hard])
     smooth = soft * (1 - options.label_smoothing) + options.label_smoothing / classes
     soft = np.where(several[:, None], soft, smooth)
-    return softmax_regression(features, soft, weights, strengths, mixing=mixing)
+    return softmax_regression(features, soft, weights, strengths, mixing=mixing, row_weights=row_weights)
 
 
 class Objective(OverRows):

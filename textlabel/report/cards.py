@@ -273,7 +273,28 @@ def _confidence(record: Mapping[str, Any]) -> str:
         f"The confidence is a probability calibrated by {_plain(calibrator['name'])}"
         f"{f' ({_plain(settings)})' if settings else ''} on labeled rows that the scoring model had not seen "
         f"({_plain(record['labels']['calibration'])}). It is meant to be right on average over "
-        "texts like those rows; it is no guarantee for a single text, and may be wrong elsewhere."
+        f"texts like those rows{_weighed(record)}; it is no guarantee for a single text, and may be wrong "
+        "elsewhere."
+    )
+
+
+def _weighed(record: Mapping[str, Any]) -> str:
+    """Return toward what the rows that calibrate were weighed; nothing where all count alike."""
+    if not (record.get("row_weights") or {}).get("applied"):
+        return ""
+    return (
+        " as they were weighed toward the texts to be labeled (prediction sets and estimates of accuracy "
+        "count all rows alike)"
+    )
+
+
+def _row_weights(weights: Mapping[str, Any]) -> str:
+    """Return by what rows were weighed, and what they are worth, or why they were not."""
+    if not weights["applied"]:
+        return f"{weights['method']} was asked for and refused, all rows count alike: {weights['reason']}"
+    return (
+        f"{weights['method']}: {weights['rows']:,} rows are worth {weights['effective_rows']:,.1f} of equal "
+        f"weight ({weights['unclipped_rows']:,.1f} before weights were clipped and flattened)"
     )
 
 
@@ -433,6 +454,8 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         facts["threshold of classes"] = record["threshold"]
     if "likely_wrong" in labels:
         facts["labels for training that are likely wrong"] = labels["likely_wrong"]
+    if "row_weights" in record:
+        facts["weights of labeled rows"] = _row_weights(record["row_weights"])
     if record.get("rows") is not None:
         facts["rows annotated"] = record["rows"]
     if record.get("backend"):

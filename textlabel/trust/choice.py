@@ -101,6 +101,7 @@ def choose(
     groups: npt.ArrayLike | None = None,
     seed: int = 0,
     candidates: Sequence[str] | None = None,
+    weights: npt.ArrayLike | None = None,
 ) -> Chosen:
     """Return the calibrator of least cross-fitted log-loss, or a simpler one as good.
 
@@ -112,6 +113,8 @@ def choose(
     seed : decides the folds.
     candidates : calibrator plugins, simplest first; None: those of `LEAST_ROWS`. A single one is
         taken as it is, whatever the number of rows.
+    weights : (n,) what each row counts, in fits and in the comparison; None: all count alike. A candidate
+        still needs its number of rows, not of weights.
 
     Raises
     ------
@@ -125,7 +128,8 @@ def choose(
     >>> [c.name for c in found.table if c.chosen], found.table[-1].excluded
     (['temperature'], '120 rows, needs 1,001')
     """
-    checked(logits, labels)
+    checked(logits, labels, weights)
+    w = None if weights is None else np.asarray(weights, dtype=np.float64)
     z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     if groups is not None and np.shape(groups) != y.shape:
         raise CorpusError(f"expected groups (n,) of {len(y)} rows, got shape {np.shape(groups)}")
@@ -139,9 +143,10 @@ def choose(
     group = some if groups is None else np.asarray(groups)[some]
     group = np.unique(group, return_inverse=True)[1]
     fold = _folds(group, seed)
-    found = {name: _cross_fit(name, z[some], y[some], fold) for name in tried}
-    table, winner = _judge(names, excluded, found, z[some], y[some], group)
-    calibrator: Calibrator = load("calibrator", winner).fit(z, y)
+    part = None if w is None else w[some]
+    found = {name: _cross_fit(name, z[some], y[some], part, fold) for name in tried}
+    table, winner = _judge(names, excluded, found, z[some], y[some], part, group)
+    calibrator: Calibrator = load("calibrator", winner).fit(z, y, *_given(w))
     return Chosen(calibrator, table, found[winner] if len(some) == len(y) else calibrator.apply(z))
 
 
@@ -161,15 +166,20 @@ def _folds(group: Ints, seed: int) -> Ints:
     return fold
 
 
-def _cross_fit(name: str, z: Floats, y: Ints, fold: Ints) -> Floats:
+def _given(w: Floats | None) -> tuple[Floats, ...]:
+    return () if w is None else (w,)
+
+
+def _cross_fit(name: str, z: Floats, y: Ints, w: Floats | None, fold: Ints) -> Floats:
     """Return probabilities (n, k), each row's from a fit without its fold; of a single text, from its own."""
     plugin = load("calibrator", name)
     if (fold == fold[0]).all():
-        alone: Floats = plugin.fit(z, y).apply(z)
+        alone: Floats = plugin.fit(z, y, *_given(w)).apply(z)
         return alone
     p = np.empty_like(z)
     for held in (fold == f for f in np.unique(fold)):
-        p[held] = plugin.fit(z[~held], y[~held]).apply(z[held])
+        left = None if w is None else w[~held]
+        p[held] = plugin.fit(z[~held], y[~held], *_given(left)).apply(z[held])
     return p
 
 
@@ -179,13 +189,14 @@ def _judge(
     found: Mapping[str, Floats],
     z: Floats,
     y: Ints,
+    w: Floats | None,
     group: Ints,
 ) -> tuple[tuple[Candidate, ...], str]:
     """Return the table and the name of the winner."""
-    rows = np.arange(len(y))
-    losses = {name: -np.log(np.maximum(p[rows, y], _FLOOR)) for name, p in found.items()}
-    accuracy = {name: float(np.mean(p.argmax(axis=1) == y)) for name, p in found.items()}
-    own = float(np.mean(z.argmax(axis=1) == y))
+    rows, counts = np.arange(len(y)), 1.0 if w is None else w / w.mean()
+    losses = {name: -np.log(np.maximum(p[rows, y], _FLOOR)) * counts for name, p in found.items()}
+    accuracy = {name: float(np.mean((p.argmax(axis=1) == y) * counts)) for name, p in found.items()}
+    own = float(np.mean((z.argmax(axis=1) == y) * counts))
     worse = {
         name: f"labels fewer rows right: {accuracy[name]:.4f}, the model itself {own:.4f}"
         for name in found
