@@ -269,6 +269,7 @@ def least(name):
     return 0.94 if name.endswith("int8") and not multiplies_int8() else 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("pooling", ["cls", "mean", "max"])
 def test_roberta_too(name, pooling, tmp_path):

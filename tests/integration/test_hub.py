@@ -22,7 +22,16 @@ def endpoint():
             server.kill()
 
 
-@pytest.mark.parametrize("action", ["push_dataset", "push_branch", "push_folder", "labeler", "refused"])
+@pytest.mark.parametrize(
+    "action",
+    [
+        "push_dataset",
+        "push_branch",
+        "push_folder",
+        pytest.param("labeler", marks=pytest.mark.slow),
+        "refused",
+    ],
+)
 def test_round_trip(action, endpoint, tmp_path):
     run("hub_client.py", action, endpoint, tmp_path)
 

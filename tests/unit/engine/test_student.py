@@ -137,6 +137,7 @@ WORLDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WORLDS)
 def test_labels_differ_more_often_than_promised_in_few_draws(static, kind):
     """5 % of 40 draws are two; six or more have a chance of 1.4 %."""
