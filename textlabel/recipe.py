@@ -33,6 +33,8 @@ class Training:
     Parameters
     ----------
     epochs : passes over the stage's rows.
+    min_steps : steps taken at least, by more epochs where each has few: an epoch of a stage that reads rows
+        of two domains is one pass over the labeled ones.
     batch_size : rows a step, over all processes together.
     micro_batch_tokens : padded tokens in one forward pass of one process, where rows need not meet each
         other (gradients are added up); 0: what suits the device. Changes speed and memory, not the result.
@@ -53,6 +55,7 @@ class Training:
     """
 
     epochs: int = 5
+    min_steps: int = 0
     batch_size: int = 16
     micro_batch_tokens: int = 0
     mixed_precision: str = "auto"
@@ -70,6 +73,7 @@ class Training:
     def __post_init__(self) -> None:
         limits = {
             "epochs": self.epochs >= 1,
+            "min_steps": self.min_steps >= 0,
             "batch_size": self.batch_size >= 1,
             "micro_batch_tokens": self.micro_batch_tokens >= 0,
             "mixed_precision": self.mixed_precision in ("auto", "no"),

@@ -72,9 +72,10 @@ def train(
     players = make_players(classifier, [o for o, _ in objectives], training)
     batches = _epoch_batches(objectives, training, seed)
     epoch = list(batches(0))
-    steps = training.epochs * len(epoch)
-    if not steps:
+    if not epoch:
         raise TrainingError(f"the objective made no batch of {training.batch_size} rows; give it more rows")
+    training = replace(training, epochs=max(training.epochs, math.ceil(training.min_steps / len(epoch))))
+    steps = training.epochs * len(epoch)
     keeper = Keeper(players, training.patience)
     thaw = Thaw(classifier) if training.unfreeze == "gradual" else None
     state = checkpoint.resume(players, keeper) or State()

@@ -404,6 +404,13 @@ def test_losses_of_two_objectives_add_with_their_weights(tiny_backbone):
     assert_same(*results, atol=1e-5)
 
 
+@pytest.mark.parametrize(("least", "steps"), [(0, 8), (8, 8), (9, 12)])
+def test_epochs_are_added_where_there_are_few_steps(classifier, least, steps):
+    """Of 30 rows 8 at a time an epoch has four steps; only whole epochs are added."""
+    asked = stage(tune="head", epochs=2, batch_size=8, min_steps=least)
+    assert loop.train(classifier, asked, context(classifier), seed=0).step == steps
+
+
 def test_rate_factor_rises_then_falls_to_zero():
     factors = [loop.rate_factor(s / 100, 0.1) for s in range(100)]
     assert np.allclose(np.diff(factors[:11]), 0.1)
