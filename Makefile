@@ -29,7 +29,9 @@ check: $(READY)
 	$(BIN)/python -m pytest --doctest-modules textlabel
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not gpu and not alone" -n logical --maxprocesses 8 \
+		--dist loadfile
+	$(BIN)/python -m pytest -m "slow and not gpu and alone"
 
 # torch goes first: it is large, and a failure to get it should be told by itself
 $(READY): pyproject.toml constraints.txt

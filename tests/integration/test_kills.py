@@ -15,6 +15,8 @@ from tiny import snippets
 
 from textlabel import Labeler
 
+pytestmark = pytest.mark.alone
+
 HERE = Path(__file__).parent
 ENV = {
     "OMP_NUM_THREADS": "1",

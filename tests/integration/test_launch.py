@@ -13,6 +13,8 @@ from tiny import snippets
 
 from textlabel.resources import resource
 
+pytestmark = pytest.mark.alone
+
 CPU = str(resource("recipes/accelerate/cpu.yaml"))
 LAUNCHERS = {
     "accelerate": ["accelerate.commands.launch", "--config_file", CPU, "--main_process_port", "29611"],

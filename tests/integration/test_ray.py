@@ -20,7 +20,7 @@ pytest.importorskip("ray")
 
 from clusters import QUIET, Nodes, cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ROWS = 320
 SHARDS = ROWS // 8

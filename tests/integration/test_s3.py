@@ -21,7 +21,7 @@ from textlabel import Labeler
 s3fs = pytest.importorskip("s3fs")
 moto_server = pytest.importorskip("moto.server")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 #: small shards, of which each takes a while
 START = """
