@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textlabel.errors import CorpusError, RecipeError
@@ -63,12 +63,12 @@ def _fitted(maker: Maker, name: str) -> _Part:
 
 def _head(maker: Maker, rows: Rows) -> Variant:
     """Return a judged head of some rows; a note where they are too few to learn from."""
-    empty = Variant(FROZEN, "")
+    variant = Variant(FROZEN, "a part of the source")
     try:
         labeler = maker.labeler(FROZEN, rows)
     except CorpusError as error:
-        return Variant(FROZEN, "", note=str(error))
-    return maker.judged(labeler, empty)
+        return replace(variant, note=str(error))
+    return maker.judged(labeler, variant)
 
 
 def _accuracy(one: Variant) -> float | None:
@@ -101,7 +101,7 @@ def _verdict(found: Difference | None, loss: float | None, note: str) -> str:
         return f"not known: {note or 'nothing was measured'}"
     if found is None:
         return f"estimated {100 * loss:+.1f} points by it: {CAVEAT}"
-    ends = f"({100 * found.low:.1f} to {100 * found.high:.1f})"
+    ends = f"({100 * found.low:+.1f} to {100 * found.high:+.1f})"
     if found.low > 0:
         return f"helps: {100 * loss:+.1f} points by it {ends}"
     if found.high < 0:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from commands import run, told
+from commands import run
 from tiny import snippets
 
-from textlabel.transfer import Transfer
+from textlabel.cli.transfer import render
 
 
 @pytest.fixture(scope="module")
@@ -24,50 +24,38 @@ def files(tmp_path_factory):
     return folder
 
 
-def words(files, backbone):
+def test_options_reach_the_report_and_tables_tell_it(files, tiny_backbone):
     corpora = (files / "source.jsonl", "--unlabeled", files / "target.jsonl", "--gold", files / "gold.jsonl")
     columns = ("--text-column", "review", "--label-column", "verdict", "--by", "brand", "--source-by", "part")
-    rest = ("--recipes", "auto", "--class-shares", "labeled", "--budget", "0", "--backbone", backbone)
-    return ("transfer", *corpora, *columns, *rest, "--seed", 3)
+    rest = ("--recipes", "", "--class-shares", "labeled", "--backbone", tiny_backbone, "--seed", 3)
+    done = run("transfer", *corpora, *columns, *rest, "--json")
+    found = json.loads(done.stdout)
+    variants = [one["variant"] for one in found["variants"]]
+    assert variants == ["source only", "no transfer", "class shares stated", "target only"]
+    assert (found["seed"], found["backbone"]) == (3, str(tiny_backbone))
+    assert [one["slice"] for one in found["slices"]] == ["x", "y"]
+    assert {one["part"] for one in found["parts"]} == {"a", "b"}
+    assert "transfer: source only" in done.stderr
 
-
-def test_json_is_what_python_tells(files, tiny_backbone):
-    found = told(*words(files, tiny_backbone))
-    expected = Transfer(
-        str(files / "source.jsonl"),
-        str(files / "target.jsonl"),
-        str(files / "gold.jsonl"),
-        ("auto",),
-        str(tiny_backbone),
-        class_shares="labeled",
-        by="brand",
-        source_by="part",
-        text_column=("review",),
-        label_column="verdict",
-        budget="0",
-        seed=3,
-    ).run()
-    for one in (*found["variants"], *expected["variants"]):
-        del one["seconds"]
-    assert found == expected
-    assert [one["variant"] for one in found["variants"]][2:] == ["auto", "class shares stated", "target only"]
-
-
-def test_people_get_tables_and_what_they_promise(files, tiny_backbone):
-    done = run(*words(files, tiny_backbone))
-    blocks = done.stdout.strip().split("\n\n")
+    blocks = render(found).split("\n\n")
     assert len(blocks) == 5
     assert "gold rows    40" in blocks[0]
     headings = ["variant", "on source", "estimate without labels", "on gold rows", "accepted"]
-    assert [one for one in blocks[1].splitlines()[0].split("  ") if one][:5] == headings
-    assert [line.split("  ")[0] for line in blocks[1].splitlines()[1:3]] == ["source only", "no transfer"]
+    assert [one.strip() for one in blocks[1].splitlines()[0].split("  ") if one.strip()][:5] == headings
+    assert [line.split("  ")[0] for line in blocks[1].splitlines()[1:]] == variants
     assert blocks[2].startswith("slice")
+    assert len(blocks[2].splitlines()) == 1 + 2 * len(variants)
     assert blocks[3].startswith("part of the source")
     assert "Gold rows only score" in blocks[4]
-    assert "transfer: source only" in done.stderr
 
 
 def test_help_teaches_with_an_example():
     text = run("transfer", "--help").stdout
     assert "textlabel transfer films.csv --unlabeled products.csv" in text
     assert "negative transfer" in " ".join(text.split())
+
+
+def test_recipes_are_parted_by_commas(files):
+    corpora = (files / "source.jsonl", "--unlabeled", files / "target.jsonl")
+    done = run("transfer", *corpora, "--recipes", "auto, lora", code=1)
+    assert "'lora' reads no texts of the target" in done.stderr

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from tiny import snippets
+from tiny import WORDS
 
 from textlabel.engine.shared_features import SharedFeatures
 from textlabel.errors import CorpusError, RecipeError
@@ -14,9 +14,18 @@ from textlabel.transfer import Transfer
 from textlabel.transfer.corpora import read_corpora
 from textlabel.transfer.variants import Maker
 
-SOURCE = snippets(120)
-TARGET = [{"text": f"{row['text']} target"} for row in snippets(60, seed=1)]
-GOLD = [{**row, "text": f"{row['text']} gold"} for row in snippets(100, seed=2)]
+
+def plain(n, name):
+    """Return n labeled texts of hardly more than words of one mood, which random weights tell apart, too."""
+    rng = np.random.default_rng(len(name))
+    moods = {"negative": WORDS[3:6], "positive": WORDS[:3]}
+    labels = [("negative", "positive")[i % 2] for i in range(n)]
+    texts = [f"{' '.join(rng.choice(moods[label], 4))} {name}{i}" for i, label in enumerate(labels)]
+    return [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
+
+
+SOURCE, GOLD = plain(120, "s"), plain(100, "gold")
+TARGET = [{"text": row["text"]} for row in plain(60, "target")]
 OTHER = {"negative": "positive", "positive": "negative"}
 
 
@@ -33,33 +42,60 @@ def by_name(told):
     return {one["variant"]: one for one in told["variants"]}
 
 
-def test_the_table_of_a_source_of_the_same_domain(report):
-    told = report(SOURCE, TARGET, GOLD).run()
-    found = by_name(told)
-    assert list(found) == ["source only", "no transfer", "auto", "target only"]
-    counts = (told["source_rows"], told["target_rows"], told["gold_rows"], told["gold_rows_left_out"])
-    assert counts == (120, 60, 100, 0)
+@pytest.fixture(scope="module")
+def whole(tiny_backbone):
+    """The report of a source of the same domain, and of wrong class shares; 7 gold rows are in it."""
+    gold = [{**row, "brand": "one" if i < 30 else "two"} for i, row in enumerate([*GOLD, *SOURCE[:7]])]
+    shares = "positive=.95,negative=.05"
+    return Transfer(
+        SOURCE, TARGET, gold, ("auto",), str(tiny_backbone), class_shares=shares, by="brand", budget="0"
+    ).run()
+
+
+def test_the_table_of_a_source_of_the_same_domain(whole):
+    found = by_name(whole)
+    assert list(found) == ["source only", "no transfer", "auto", "class shares stated", "target only"]
     for one in found.values():
-        assert one["low"] < one["accuracy"] == one["right"] / 100 < one["high"] or one["accuracy"] == 1
+        assert one["accuracy"] == one["right"] / one["rows"]
+        assert one["low"] <= one["accuracy"] <= one["high"]
+        assert one["high"] - one["low"] > 0.03
         assert one["seconds"] >= 0
-    assert found["source only"]["difference"] is None
-    assert found["source only"]["accuracy_on_source"] > 0.8
-    assert found["source only"]["estimate"]["promise"] == "estimate, not a guarantee"
-    assert found["target only"]["accuracy_on_source"] is None
-    base, other = found["source only"], found["no transfer"]
+    base, other = found["source only"], found["auto"]
+    assert base["difference"] is None
+    assert base["accuracy_on_source"] > 0.8
+    assert base["estimate"]["promise"] == "estimate, not a guarantee"
     assert other["difference"]["value"] == pytest.approx(other["accuracy"] - base["accuracy"])
+    assert found["target only"]["accuracy_on_source"] is None
     assert "negative transfer" not in found["auto"]["verdict"] + found["target only"]["verdict"]
-    assert "train, calibrate and choose nothing" in told["promises"][0]
-    assert "Bonferroni" in told["promises"][1]
+    assert "train, calibrate and choose nothing" in whole["promises"][0]
+    assert "Bonferroni" in whole["promises"][1]
 
 
-def test_adapting_that_harms_is_called_negative_transfer(report):
-    told = report(SOURCE, TARGET, GOLD, class_shares="positive=.999,negative=.001").run()
-    harmed = by_name(told)["class shares stated"]
+def test_gold_rows_of_the_source_are_told_and_left_out(whole):
+    assert (whole["source_rows"], whole["target_rows"]) == (120, 60)
+    assert (whole["gold_rows"], whole["gold_rows_left_out"]) == (100, 7)
+    assert {one["rows"] for one in whole["variants"]} == {100}
+    with pytest.raises(CorpusError, match="all 5 texts are among"):
+        Transfer(SOURCE, TARGET, SOURCE[:5], backbone="no such backbone").run()
+
+
+def test_adapting_that_harms_is_called_negative_transfer(whole):
+    harmed = by_name(whole)["class shares stated"]
     assert harmed["difference"]["high"] < 0
     assert harmed["verdict"].startswith("negative transfer: ")
-    assert "points" in harmed["verdict"]
     assert harmed["verdict"].endswith("worse than the source alone")
+
+
+def test_slices_tell_errors_and_accepted_rows_before_and_after(whole):
+    assert [(one["slice"], one["rows"]) for one in whole["slices"]] == [("one", 30), ("two", 70)]
+    for name, one in by_name(whole).items():
+        lines = [next(v for v in part["variants"] if v["variant"] == name) for part in whole["slices"]]
+        assert sum(line["wrong"] for line in lines) == 100 - one["right"]
+        assert sum(line["accepted"] for line in lines) == pytest.approx(100 * one["fraction_accepted"])
+        assert lines[0]["error"] == lines[0]["wrong"] / 30
+    first, other = (whole["slices"][0]["variants"][i] for i in (0, 3))
+    assert first["difference"] is None
+    assert other["difference"]["value"] == pytest.approx(first["error"] - other["error"]) != 0
 
 
 def test_a_source_of_the_other_polarity_hurts(report):
@@ -68,24 +104,16 @@ def test_a_source_of_the_other_polarity_hurts(report):
     assert by_name(told)["source only"]["accuracy"] < 0.3
 
 
-def test_gold_never_reaches_what_the_source_taught(report, tiny_backbone):
-    with_gold = by_name(report(SOURCE, TARGET, flipped(GOLD)).run())
-    without = by_name(report(SOURCE, TARGET).run())
-    assert list(without) == ["source only", "no transfer", "auto"]
-    for name, one in without.items():
-        assert {key: with_gold[name][key] for key in ("accuracy_on_source", "estimate")} == {
-            key: one[key] for key in ("accuracy_on_source", "estimate")
-        }
-        assert "accuracy" not in one
-    logits = []
-    for gold in (None, GOLD, flipped(GOLD)):
+def test_gold_never_reaches_what_the_source_taught(tiny_backbone):
+    logits, told = [], []
+    for gold in (None, flipped(GOLD)):
         corpora = read_corpora(SOURCE, TARGET, gold, reading={})
         maker = Maker(corpora, str(tiny_backbone), "0", 0, SharedFeatures())
-        maker.source_only()
-        maker.adapted("auto")
-        logits.append([maker.models[name].predict(TARGET).logits for name in ("source only", "auto")])
-    for again in logits[1:]:
-        assert all(np.array_equal(one, two) for one, two in zip(logits[0], again, strict=True))
+        variants = [maker.source_only(), maker.no_transfer(), maker.adapted("auto")]
+        told.append([(one.name, one.on_source, one.estimate) for one in variants])
+        logits.append([maker.models[name].predict(TARGET).logits for name in maker.models])
+    assert told[0] == told[1]
+    assert all(np.array_equal(one, two) for one, two in zip(*logits, strict=True))
 
 
 def test_without_gold_estimates_are_told_and_promise_nothing(report):
@@ -94,51 +122,31 @@ def test_without_gold_estimates_are_told_and_promise_nothing(report):
     assert verdict.startswith("estimated ")
     assert verdict.endswith("estimate, not a guarantee")
     assert told["gold_rows"] == 0
+    assert "accuracy" not in by_name(told)["source only"]
     assert len(told["promises"]) == 1
 
 
-def test_slices_tell_errors_and_accepted_rows_before_and_after(report):
-    gold = [{**row, "brand": "one" if i < 30 else "two"} for i, row in enumerate(GOLD)]
-    told = report(SOURCE, TARGET, gold, recipes=(), by="brand").run()
-    assert [(one["slice"], one["rows"]) for one in told["slices"]] == [("one", 30), ("two", 70)]
-    for name, one in by_name(told).items():
-        lines = [next(v for v in part["variants"] if v["variant"] == name) for part in told["slices"]]
-        assert sum(line["wrong"] for line in lines) == 100 - one["right"]
-        assert sum(line["accepted"] for line in lines) == pytest.approx(100 * one["fraction_accepted"])
-        assert lines[0]["error"] == lines[0]["wrong"] / 30
-    first, other = told["slices"][0]["variants"][:2]
-    assert first["difference"] is None
-    assert other["difference"]["value"] == pytest.approx(first["error"] - other["error"])
-
-
 def test_a_poisoned_part_of_the_source_is_found(report):
-    good = [{**row, "part": ("one", "two")[i % 2]} for i, row in enumerate(snippets(100, seed=4))]
-    poisoned = [{**row, "part": "poisoned"} for row in flipped(snippets(160, seed=5))]
+    good = [{**row, "part": "good"} for row in plain(100, "good")]
+    poisoned = [{**row, "part": "poisoned"} for row in flipped(plain(160, "poison"))]
     told = report([*good, *poisoned], TARGET, GOLD, recipes=(), source_by="part").run()
     worst = told["parts"][0]
     assert (worst["part"], worst["rows"]) == ("poisoned", 160)
     assert worst["verdict"].startswith("hurts: ")
     assert worst["alone"] < 0.4 < 0.7 < worst["without"]
     assert worst["loss"] == pytest.approx(by_name(told)["source only"]["accuracy"] - worst["without"])
-    assert not any(one["verdict"].startswith("hurts") for one in told["parts"][1:])
+    assert told["parts"][1]["verdict"].startswith("helps: ")
 
 
 def test_parts_without_gold_are_estimated_and_one_of_one_class_says_so(report):
-    rows = [{**row, "part": "mixed" if i % 4 else row["label"]} for i, row in enumerate(SOURCE)]
+    rows = [
+        {**row, "part": "ab"[i % 4 // 2] if i >= 30 or i % 2 else "negative"} for i, row in enumerate(SOURCE)
+    ]
     told = report(rows, TARGET, recipes=(), source_by="part").run()
     found = {one["part"]: one for one in told["parts"]}
-    assert found["mixed"]["verdict"].endswith("estimate, not a guarantee")
+    assert found["a"]["verdict"].endswith("estimate, not a guarantee")
     assert found["negative"]["alone"] is None
     assert "at least two" in found["negative"]["note"]
-
-
-def test_gold_rows_of_the_source_are_told_and_left_out(report):
-    told = report(SOURCE, TARGET, [*GOLD, *SOURCE[:7]], recipes=()).run()
-    assert (told["gold_rows"], told["gold_rows_left_out"]) == (100, 7)
-    alone = report(SOURCE, TARGET, GOLD, recipes=()).run()
-    assert by_name(told)["source only"]["right"] == by_name(alone)["source only"]["right"]
-    with pytest.raises(CorpusError, match="all 5 texts are among"):
-        report(SOURCE, TARGET, SOURCE[:5]).run()
 
 
 def test_gold_of_too_few_rows_for_a_model_of_its_own_still_scores(report):
@@ -160,11 +168,11 @@ def test_gold_of_too_few_rows_for_a_model_of_its_own_still_scores(report):
             CorpusError,
             "100 dif",
         ),
-        ({"source_by": "stars_"}, CorpusError, "the source: there is no column"),
+        ({"source_by": "stars"}, CorpusError, "the source: there is no column"),
         ({"source_by": "label"}, RecipeError, "column of the labels"),
         ({"recipes": ("lora",)}, RecipeError, "reads no texts of the target"),
         ({"recipes": ("auto", "auto")}, RecipeError, "there twice"),
-        ({"class_shares": "positive=.7"}, CorpusError, "negative"),
+        ({"class_shares": "neutral=.7"}, CorpusError, "no class 'neutral'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_a_model_is_fitted(options, error, words):
@@ -179,7 +187,7 @@ def test_more_than_twelve_parts_are_refused():
 
 
 def test_a_source_free_recipe_goes_on_from_the_source_alone(report):
-    found = by_name(report(SOURCE, TARGET, GOLD, recipes=("tent",)).run())["tent"]
+    found = by_name(report(SOURCE, TARGET, [GOLD[0]], recipes=("tent",)).run())["tent"]
     assert found["accuracy_on_source"] is None
     assert found["fraction_accepted"] == 0
     assert found["verdict"].endswith("not calibrated")
