@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,14 +92,14 @@ def read_corpora(
     from textlabel.corpus.check import infer_schema
     from textlabel.corpus.load import load_corpus
 
-    load = partial(load_corpus, id_column=False, **reading)  # two rows of one id are two texts
-    labeled = load(source, label_column=label_column)
+    options: dict[str, Any] = {"id_column": False, **reading}  # two rows of one id are two texts
+    labeled = load_corpus(source, label_column=label_column, **options)
     classes = infer_schema(labeled, "single").names
     parts = _values(labeled, source_by, label_column, "the source") if source_by else ()
-    texts = load(target)
+    texts = load_corpus(target, **options)
     truth = None
     if gold is not None:
-        found = load(gold, label_column=label_column)
+        found = load_corpus(gold, label_column=label_column, **options)
         values = _values(found, by, label_column, "the gold rows") if by else ()
         truth = _fresh(_rows(found), values, classes, {row["text"] for row in _rows(labeled)})
     return Corpora(_rows(labeled), parts, _rows(texts), truth, classes)

@@ -54,7 +54,7 @@ def paired_difference(right: npt.ArrayLike, other: npt.ArrayLike, alpha: float =
     Examples
     --------
     >>> found = paired_difference([True] * 30 + [False] * 10, [False] * 20 + [True] * 10 + [False] * 10)
-    >>> found.value, found.better, found.worse, found.low > 0.2
+    >>> found.value, found.better, found.worse, found.low > 0.15
     (0.5, 20, 0, True)
     """
     one, two = np.asarray(right, dtype=np.bool_), np.asarray(other, dtype=np.bool_)

@@ -98,6 +98,7 @@ def test_slices_tell_errors_and_accepted_rows_before_and_after(whole):
     assert other["difference"]["value"] == pytest.approx(first["error"] - other["error"]) != 0
 
 
+@pytest.mark.slow
 def test_a_source_of_the_other_polarity_hurts(report):
     told = report(flipped(SOURCE), TARGET, GOLD, recipes=()).run()
     assert by_name(told)["target only"]["verdict"].startswith("negative transfer: the source hurts: ")
@@ -116,6 +117,7 @@ def test_gold_never_reaches_what_the_source_taught(tiny_backbone):
     assert all(np.array_equal(one, two) for one, two in zip(*logits, strict=True))
 
 
+@pytest.mark.slow
 def test_without_gold_estimates_are_told_and_promise_nothing(report):
     told = report(SOURCE, TARGET, recipes=()).run()
     verdict = by_name(told)["no transfer"]["verdict"]
@@ -138,6 +140,7 @@ def test_a_poisoned_part_of_the_source_is_found(report):
     assert told["parts"][1]["verdict"].startswith("helps: ")
 
 
+@pytest.mark.slow
 def test_parts_without_gold_are_estimated_and_one_of_one_class_says_so(report):
     rows = [
         {**row, "part": "ab"[i % 4 // 2] if i >= 30 or i % 2 else "negative"} for i, row in enumerate(SOURCE)
@@ -186,6 +189,7 @@ def test_more_than_twelve_parts_are_refused():
         Transfer(rows, TARGET, source_by="part", backbone="no such backbone").run()
 
 
+@pytest.mark.slow
 def test_a_source_free_recipe_goes_on_from_the_source_alone(report):
     found = by_name(report(SOURCE, TARGET, [GOLD[0]], recipes=("tent",)).run())["tent"]
     assert found["accuracy_on_source"] is None
