@@ -22,6 +22,7 @@ from textlabel.cli.optimize import optimize
 from textlabel.cli.output import log_to_stderr, pairs, say
 from textlabel.cli.run import run
 from textlabel.cli.train_backbone import train_backbone
+from textlabel.cli.transfer import transfer
 
 app = typer.Typer(
     cls=Commands,
@@ -77,7 +78,7 @@ def start(
 
 
 for command in (
-    *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap),
+    *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
     *(check_labels, clusters, run, demo, recipes, plugins),
 ):
     app.command()(command)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 #: how `limits` divides its error probability: what points outward, what points inward (which adds little),
 #: and the bound without the model. Fixed before any answer is seen.
@@ -104,3 +105,21 @@ def limits(counts: Counts, alpha: float) -> tuple[Ints, Ints]:
     least, most = np.maximum(*lows), np.minimum(*highs)
     empty = least > most  # a draw so odd that the bounds exclude each other: say less, not more
     return np.where(empty, np.minimum(*lows), least), np.where(empty, np.maximum(*highs), most)
+
+
+def binomial_limits(x: npt.ArrayLike, m: npt.ArrayLike, alpha: float) -> tuple[Floats, Floats]:
+    """Return the exact low and high limits of the share of a source of which ``x`` of ``m`` rows drawn were.
+
+    Clopper and Pearson 1934 (doi 10.1093/biomet/26.4.404), ``alpha / 2`` on each side; no row: 0 and 1.
+
+    Examples
+    --------
+    >>> low, high = binomial_limits([0, 10], 10, alpha=0.05)
+    >>> low.round(3).tolist(), high.round(3).tolist()
+    ([0.0, 0.692], [0.308, 1.0])
+    """
+    from scipy.stats import beta
+
+    x, m = (a.astype(np.int64) for a in np.broadcast_arrays(x, m))
+    low = np.where(x > 0, beta.ppf(alpha / 2, np.maximum(x, 1), m - x + 1), 0.0)
+    return low, np.where(x < m, beta.ppf(1 - alpha / 2, x + 1, np.maximum(m - x, 1)), 1.0)

@@ -37,7 +37,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.errors import AuditError
-from textlabel.trust.exact import Counts, limits
+from textlabel.trust.exact import Counts, binomial_limits, limits
 from textlabel.trust.prediction_powered import normal_interval
 
 Floats = npt.NDArray[np.float64]
@@ -295,11 +295,7 @@ def _few(c: Counts, alpha: float, beyond: bool) -> tuple[Floats, Floats]:
     if not beyond:
         least, most = limits(c, alpha)
         return least / c.n, most / c.n
-    from scipy.stats import beta
-
-    x, m = c.hits + c.misses, c.m
-    low = np.where(x > 0, beta.ppf(alpha / 2, np.maximum(x, 1), m - x + 1), 0.0)
-    return low, np.where(x < m, beta.ppf(1 - alpha / 2, x + 1, np.maximum(m - x, 1)), 1.0)
+    return binomial_limits(c.hits + c.misses, c.m, alpha)
 
 
 # --- scores ---------------------------------------------------------------------------------------

@@ -12,7 +12,19 @@ from typer.testing import CliRunner
 from textlabel.cli.app import app
 
 COMMANDS = ("fit", "annotate", "evaluate", "run", "demo", "backbones", "recipes", "plugins")
-COMMANDS += ("plan", "audit", "certify", "todo", "answers", "finish", "shares", "gap", "cache", "optimize")
+COMMANDS += (
+    "plan",
+    "audit",
+    "certify",
+    "todo",
+    "answers",
+    "finish",
+    "shares",
+    "gap",
+    "transfer",
+    "cache",
+    "optimize",
+)
 COMMANDS += ("choose-backbone", "choose-source", "check-labels", "clusters")
 
 
