@@ -128,6 +128,7 @@ def test_without_gold_estimates_are_told_and_promise_nothing(report):
     assert len(told["promises"]) == 1
 
 
+@pytest.mark.slow
 def test_a_poisoned_part_of_the_source_is_found(report):
     good = [{**row, "part": "good"} for row in plain(100, "good")]
     poisoned = [{**row, "part": "poisoned"} for row in flipped(plain(160, "poison"))]
