@@ -322,6 +322,52 @@ class Labeler(Fitted):
         bundle.record = complete_record(bundle)
         return self._holding(bundle, backend=self.backend, cascade=False, cache=self.cache)
 
+    def map_labels(
+        self,
+        target: Source | None,
+        mode: str = "leep",
+        *,
+        stated: Mapping[str, str | None] | None = None,
+        label_tree: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        text_column: str | Sequence[str] = "text",
+        label_column: str = "label",
+        **loading: Any,
+    ) -> Labeler:
+        """Return a labeler of another label set: a map of classes behind this one's head; this one stays.
+
+        Parameters
+        ----------
+        target : a few rows labeled with the other label set, by which the map is learned, judged out of fold
+            and calibrated (`textlabel.engine.label_map`). None: ``stated`` is the map.
+        mode : "leep", a source class is a mixture of target classes, "many_to_one", the likeliest of them, or
+            "one_to_one", one that no other source class becomes.
+        stated : {source class: target class, node of the tree, or None for no counterpart}.
+        label_tree : with ``stated``, a tree over the target classes, as `Labeler` takes it.
+        seed : decides folds.
+        loading : further options of `textlabel.load_corpus`.
+
+        Raises
+        ------
+        CorpusError, RecipeError
+        """
+        from textlabel.engine import label_map
+        from textlabel.engine.backend_choice import backend_to_fit
+        from textlabel.engine.task import load_task
+        from textlabel.report.record import complete_record
+
+        label_map.refuse_both(target is not None, stated is not None, label_tree is not None)
+        if stated is not None:
+            schema = label_map.stated_schema(stated, label_tree)
+            bundle = label_map.map_as_stated(self.bundle, stated, schema, seed)
+        else:
+            columns = {"text_column": text_column, "label_column": label_column}
+            task, _ = load_task(target, None, None, "single", **columns, **loading)
+            backend = backend_to_fit(self.backend)
+            bundle = label_map.map_to_rows(self.bundle, task, mode, seed, backend)
+        bundle.record = complete_record(bundle)
+        return self._holding(bundle, backend=self.backend, cascade=False, cache=self.cache)
+
     def annotate(
         self,
         corpus: Source,
