@@ -361,8 +361,15 @@ class Labeler(Fitted):
             schema = label_map.stated_schema(stated, label_tree)
             bundle = label_map.map_as_stated(self.bundle, stated, schema, seed)
         else:
-            columns = {"text_column": text_column, "label_column": label_column}
-            task, _ = load_task(target, None, None, "single", **columns, **loading)
+            task, _ = load_task(
+                target,
+                None,
+                None,
+                "single",
+                text_column=text_column,
+                label_column=label_column,
+                **loading,
+            )
             backend = backend_to_fit(self.backend)
             bundle = label_map.map_to_rows(self.bundle, task, mode, seed, backend)
         bundle.record = complete_record(bundle)
