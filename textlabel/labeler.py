@@ -322,6 +322,54 @@ class Labeler(Fitted):
         bundle.record = complete_record(bundle)
         return self._holding(bundle, backend=self.backend, cascade=False, cache=self.cache)
 
+    def fit_sources(
+        self,
+        sources: Mapping[str, Source],
+        target: Source,
+        *,
+        text_column: str | Sequence[str] = "text",
+        label_column: str = "label",
+        **loading: Any,
+    ) -> Labeler:
+        """Adapt to several labeled sources and a few labeled rows of the target, and return this labeler.
+
+        All bear the same classes. Which of target rows alone, the best source, all rows in one pile and a
+        pool of heads is taken, the target rows decide out of fold (`textlabel.engine.source_pool`). Of this
+        labeler's settings backbone, seed, backend and cache count.
+
+        Raises
+        ------
+        CorpusError, BackboneError
+        """
+        from textlabel.engine.backend_choice import backend_to_fit
+        from textlabel.engine.shared_features import store_of
+        from textlabel.engine.source_pool import combine_sources
+        from textlabel.engine.task import load_task
+        from textlabel.report.record import complete_record
+
+        def read(source: Source) -> Task:
+            return load_task(
+                source,
+                None,
+                None,
+                "single",
+                text_column=text_column,
+                label_column=label_column,
+                **loading,
+            )[0]
+
+        bundle = combine_sources(
+            self._loaded_backbone(),
+            {name: read(source) for name, source in sources.items()},
+            read(target),
+            self.seed,
+            backend=backend_to_fit(self.backend),
+            cache=store_of(self.cache),
+        )
+        bundle.record = complete_record(bundle)
+        self._bundle, self._predictor = bundle, None
+        return self
+
     def map_labels(
         self,
         target: Source | None,

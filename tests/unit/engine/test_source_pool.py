@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny import snippets
 
+from textlabel import Labeler
 from textlabel.engine.source_pool import ALL, POOL, SINGLE, TARGET, combine_sources, combined
 from textlabel.engine.task import load_task
 from textlabel.errors import CorpusError
@@ -73,3 +74,11 @@ def test_another_label_set_or_no_source_is_refused(given, tiny_backbone):
     for sources, says in (({"x": other}, "map the labels first"), ({}, "got none")):
         with pytest.raises(CorpusError, match=says):
             combine_sources(load_backbone(tiny_backbone), sources, target, 0)
+
+
+def test_the_facade_fits_and_annotates(tiny_backbone):
+    labeler = Labeler(tiny_backbone, cache=False).fit_sources(
+        {"like": snippets(40, seed=1)}, snippets(24, seed=3)
+    )
+    assert set(labeler.record()["sources"]["weights"]) == {"like", TARGET}
+    assert len(labeler.annotate([{"text": "a great film"}])) == 1
