@@ -322,6 +322,107 @@ class Labeler(Fitted):
         bundle.record = complete_record(bundle)
         return self._holding(bundle, backend=self.backend, cascade=False, cache=self.cache)
 
+    def fit_sources(
+        self,
+        sources: Mapping[str, Source],
+        target: Source,
+        *,
+        text_column: str | Sequence[str] = "text",
+        label_column: str = "label",
+        **loading: Any,
+    ) -> Labeler:
+        """Adapt to several labeled sources and a few labeled rows of the target, and return this labeler.
+
+        All bear the same classes. Which of target rows alone, the best source, all rows in one pile and a
+        pool of heads is taken, the target rows decide out of fold (`textlabel.engine.source_pool`). Of this
+        labeler's settings backbone, seed, backend and cache count.
+
+        Raises
+        ------
+        CorpusError, BackboneError
+        """
+        from textlabel.engine.backend_choice import backend_to_fit
+        from textlabel.engine.shared_features import store_of
+        from textlabel.engine.source_pool import combine_sources
+        from textlabel.engine.task import load_task
+        from textlabel.report.record import complete_record
+
+        def read(source: Source) -> Task:
+            return load_task(
+                source,
+                None,
+                None,
+                "single",
+                text_column=text_column,
+                label_column=label_column,
+                **loading,
+            )[0]
+
+        bundle = combine_sources(
+            self._loaded_backbone(),
+            {name: read(source) for name, source in sources.items()},
+            read(target),
+            self.seed,
+            backend=backend_to_fit(self.backend),
+            cache=store_of(self.cache),
+        )
+        bundle.record = complete_record(bundle)
+        self._bundle, self._predictor = bundle, None
+        return self
+
+    def map_labels(
+        self,
+        target: Source | None,
+        mode: str = "leep",
+        *,
+        stated: Mapping[str, str | None] | None = None,
+        label_tree: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        text_column: str | Sequence[str] = "text",
+        label_column: str = "label",
+        **loading: Any,
+    ) -> Labeler:
+        """Return a labeler of another label set: a map of classes behind this one's head; this one stays.
+
+        Parameters
+        ----------
+        target : a few rows labeled with the other label set, by which the map is learned, judged out of fold
+            and calibrated (`textlabel.engine.label_map`). None: ``stated`` is the map.
+        mode : "leep", a source class is a mixture of target classes, "many_to_one", the likeliest of them, or
+            "one_to_one", one that no other source class becomes.
+        stated : {source class: target class, node of the tree, or None for no counterpart}.
+        label_tree : with ``stated``, a tree over the target classes, as `Labeler` takes it.
+        seed : decides folds.
+        loading : further options of `textlabel.load_corpus`.
+
+        Raises
+        ------
+        CorpusError, RecipeError
+        """
+        from textlabel.engine import label_map
+        from textlabel.engine.backend_choice import backend_to_fit
+        from textlabel.engine.task import load_task
+        from textlabel.report.record import complete_record
+
+        label_map.refuse_both(target is not None, stated is not None, label_tree is not None)
+        if stated is not None:
+            schema = label_map.stated_schema(stated, label_tree)
+            bundle = label_map.map_as_stated(self.bundle, stated, schema, seed)
+        else:
+            task, _ = load_task(
+                target,
+                None,
+                None,
+                "single",
+                text_column=text_column,
+                label_column=label_column,
+                **loading,
+            )
+            backend = backend_to_fit(self.backend)
+            bundle = label_map.map_to_rows(self.bundle, task, mode, seed, backend)
+        bundle.record = complete_record(bundle)
+        return self._holding(bundle, backend=self.backend, cascade=False, cache=self.cache)
+
     def annotate(
         self,
         corpus: Source,

@@ -18,6 +18,7 @@ from textlabel.cli.fit import fit
 from textlabel.cli.gap import gap
 from textlabel.cli.group import Commands, Several
 from textlabel.cli.listing import plugins, recipes
+from textlabel.cli.map_labels import map_labels
 from textlabel.cli.optimize import optimize
 from textlabel.cli.output import log_to_stderr, pairs, say
 from textlabel.cli.run import run
@@ -84,6 +85,7 @@ for command in (
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)
 app.command("choose-source", cls=Several)(choose.source)
+app.command("map-labels")(map_labels)
 app.command("train-backbone")(train_backbone)
 app.add_typer(audit.app, name="audit")
 app.add_typer(audit.answers, name="answers")

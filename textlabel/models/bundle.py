@@ -100,16 +100,18 @@ class Bundle:
     def accepts_from(self, min_confidence: float | None) -> float | None:
         """Return the least confidence of rows that are accepted, or None: no row is.
 
-        It is the one that is given, or else `MIN_CONFIDENCE`; but where no label was learned from, or the
-        model has moved on without labels, nothing says that any row is right, and only who gives one accepts
-        rows by it.
+        It is the one that is given, or else `MIN_CONFIDENCE`; but where no label was learned from, the model
+        has moved on without labels, or a label map is not calibrated, nothing says that any row is right, and
+        only who gives one accepts rows by it.
 
         Raises
         ------
         RecipeError : it is not a probability.
         """
         if min_confidence is None:
-            unknown = self.record.get("labels", {}).get("train") == 0 or "adapted" in self.record
+            uncalibrated = self.record.get("label_map", {}).get("calibrated") is False
+            unlearned = self.record.get("labels", {}).get("train") == 0
+            unknown = unlearned or uncalibrated or "adapted" in self.record
             return None if unknown else MIN_CONFIDENCE
         if not isinstance(min_confidence, int | float) or not 0 <= min_confidence <= 1:
             raise RecipeError(f"min_confidence = {min_confidence!r}: expected a probability in [0, 1]")

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from textlabel.trust.calibration import softmax
 from textlabel.types import FloatArray
 
 #: rows whose neighbors are looked for at a time, so that memory stays small
 CHUNK = 1024
 #: of probability, which each class has from the start: who has no neighbor of a class knows that little
 FLOOR = 1e-3
+#: probability of a class that no source class becomes
+LEAST_MAPPED = 1e-12
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,41 @@ class Neighbors:
         return np.concatenate(parts) if parts else np.zeros((0, self.shape[1]))
 
 
-Nonlinear = Perceptron | Neighbors
+@dataclass(frozen=True)
+class Mapped:
+    """A linear head of other classes, and what these are among the classes that are wanted.
+
+    ``log(softmax(features @ weight.T + bias) @ given)``, which is not linear in the features.
+
+    Parameters
+    ----------
+    weight, bias : (z, d) and (z,) of the source classes.
+    given : (z, k) probabilities of the classes for each source class (`textlabel.trust.label_map`).
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    given: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many features it reads, and how many outputs it gives."""
+        return self.weight.shape[1], self.given.shape[1]
+
+    def __call__(self, features: FloatArray) -> FloatArray:
+        """Return logarithms of probabilities (n, k) for features (n, d)."""
+        source = softmax(np.asarray(features, np.float64) @ self.weight.T + self.bias)
+        found: FloatArray = np.log(np.maximum(source @ self.given, LEAST_MAPPED))
+        return found
+
+
+Nonlinear = Perceptron | Neighbors | Mapped
 #: what a saved head may be
-KINDS: dict[str, type[Perceptron] | type[Neighbors]] = {"mlp": Perceptron, "knn": Neighbors}
+KINDS: dict[str, type[Perceptron] | type[Neighbors] | type[Mapped]] = {
+    "mlp": Perceptron,
+    "knn": Neighbors,
+    "label_map": Mapped,
+}
 
 
 def unit_rows(features: FloatArray, center: FloatArray) -> FloatArray:

@@ -1,0 +1,84 @@
+"""Several sources and a few target rows: what is chosen, and that a pool is one linear head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny import snippets
+
+from textlabel import Labeler
+from textlabel.engine.source_pool import ALL, POOL, SINGLE, TARGET, combine_sources, combined
+from textlabel.engine.task import load_task
+from textlabel.errors import CorpusError
+from textlabel.models.backbone import load_backbone
+from textlabel.models.bundle import Bundle
+from textlabel.models.heads import Linear
+from textlabel.trust.calibration import softmax
+
+FLIP = {"negative": "positive", "positive": "negative"}
+
+
+def task(rows):
+    return load_task(rows, None, None, "single")[0]
+
+
+@pytest.fixture(scope="module")
+def given():
+    source = snippets(60, seed=1)
+    flipped = [{**row, "label": FLIP[row["label"]]} for row in snippets(60, seed=2)]
+    return {"like": task(source), "poisoned": task(flipped)}, task(snippets(24, seed=3))
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_backbone, given):
+    return combine_sources(load_backbone(tiny_backbone), *given, 0)
+
+
+def test_a_pool_of_heads_is_one_head():
+    rng = np.random.default_rng(0)
+    heads = [Linear(rng.normal(size=(3, 5)), rng.normal(size=3)) for _ in range(3)]
+    weights, x = rng.dirichlet(np.ones(3)), rng.normal(size=(20, 5))
+    product = np.prod([softmax(head(x)) ** w for head, w in zip(heads, weights, strict=True)], axis=0)
+    wanted = product / product.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(softmax(combined(heads, weights)(x)), wanted, atol=1e-12)
+
+
+def test_it_tells_weights_and_candidates_and_a_poisoned_source_has_none(bundle):
+    told = bundle.record["sources"]
+    assert list(told["candidates"]) == [TARGET, SINGLE, ALL, POOL]
+    assert told["chosen"] in told["candidates"]
+    assert told["weights"]["poisoned"] == 0
+    assert sum(told["weights"].values()) == pytest.approx(1, abs=1e-3)
+    assert told["candidates"][TARGET]["gain"] == 0
+
+
+def test_it_is_an_ordinary_model_and_the_same_each_time(bundle, given, tiny_backbone, tmp_path):
+    again = combine_sources(load_backbone(tiny_backbone), *given, 0)
+    assert again.digest() == bundle.digest() == Bundle.load(bundle.save(tmp_path / "model")).digest()
+
+
+def test_target_texts_in_a_source_do_not_judge_themselves(given, tiny_backbone):
+    _, target = given
+    rows = [
+        {"id": f"t{i}", "text": text, "label": target.schema.names[y]}
+        for i, (text, y) in enumerate(zip(target.texts, target.targets, strict=True))
+    ]
+    more = {"both": task([*rows, *({**row, "id": f"s{row['id']}"} for row in snippets(40, seed=5))])}
+    found = combine_sources(load_backbone(tiny_backbone), more, target, 0).record["sources"]["rows"]["both"]
+    assert found <= 40
+
+
+def test_another_label_set_or_no_source_is_refused(given, tiny_backbone):
+    _, target = given
+    other = task([{**row, "label": row["label"][:3]} for row in snippets(20)])
+    for sources, says in (({"x": other}, "map the labels first"), ({}, "got none")):
+        with pytest.raises(CorpusError, match=says):
+            combine_sources(load_backbone(tiny_backbone), sources, target, 0)
+
+
+def test_the_facade_fits_and_annotates(tiny_backbone):
+    labeler = Labeler(tiny_backbone, cache=False).fit_sources(
+        {"like": snippets(40, seed=1)}, snippets(24, seed=3)
+    )
+    assert set(labeler.record()["sources"]["weights"]) == {"like", TARGET}
+    assert len(labeler.annotate([{"text": "a great film"}])) == 1

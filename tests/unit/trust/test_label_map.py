@@ -1,0 +1,103 @@
+"""Label maps: what few labeled rows, or somebody, say of the classes of another label set."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from textlabel.errors import CorpusError, RecipeError
+from textlabel.label_tree import LabelTree
+from textlabel.trust.label_map import LEAST, MODES, SMOOTHING, learn_map, stated_map
+
+
+def rows(n, z, seed, sharp=4.0):
+    """Return n classes and probabilities (n, z) of a classifier that is mostly right."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(z, size=n)
+    raw = np.exp(sharp * np.eye(z)[y] + rng.normal(size=(n, z)))
+    return y, raw / raw.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_it_recovers_a_permutation(mode):
+    z, theta = rows(200, 4, 0)
+    permuted = np.array([2, 0, 3, 1])
+    found = learn_map(theta, permuted[z], 4, mode)
+    assert found.mapped.all()
+    assert found.given.argmax(axis=1).tolist() == permuted.tolist()
+    assert (found.apply(theta).argmax(axis=1) == permuted[theta.argmax(axis=1)]).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_class_without_counterpart_is_unmapped_and_its_rows_stay_unsure(mode):
+    z, theta = rows(300, 4, 1)
+    y = np.where(z == 3, np.random.default_rng(2).integers(3, size=300), z)  # 3 is anything
+    found = learn_map(theta, y, 3, mode)
+    assert found.mapped.tolist() == [True, True, True, False]
+    u = theta[:, 3]
+    assert (found.apply(theta).max(axis=1) <= 1 - u + u / 3 + 1e-12).all()
+    assert found.table("abcd", "xyz")[3]["target"] is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_to_one_is_the_best_of_all_pairings(seed):
+    rng = np.random.default_rng(seed)
+    theta = rng.dirichlet(np.ones(4), size=60)
+    y = rng.integers(4, size=60)
+    counts = theta.T @ np.eye(4)[y]
+    best = max(permutations(range(4)), key=lambda p: counts[range(4), p].sum())
+    given = (counts + SMOOTHING) / (counts + SMOOTHING).sum(axis=1, keepdims=True)
+    found = learn_map(theta, y, 4, "one_to_one")
+    for number, goal in enumerate(best):
+        assert found.mapped[number] == (given[number, goal] > LEAST)
+        if found.mapped[number]:
+            assert found.given[number].tolist() == np.eye(4)[goal].tolist()
+
+
+def test_counts_are_smoothed_and_a_source_class_never_predicted_is_no_0_over_0():
+    found = learn_map(np.eye(3)[[0, 0, 0, 1]], [0, 0, 1, 1], 2)
+    np.testing.assert_allclose(found.given, [[2.5 / 4, 1.5 / 4], [0.25, 0.75], [0.5, 0.5]])
+    assert found.mapped.tolist() == [True, True, False]
+
+
+def test_more_source_than_target_classes_leave_some_over_one_to_one():
+    z, theta = rows(300, 4, 3)
+    assert learn_map(theta, z % 2, 2, "one_to_one").mapped.sum() == 2
+    assert learn_map(theta, z % 2, 2, "many_to_one").mapped.all()
+
+
+def test_a_target_class_that_nothing_becomes_is_told():
+    assert learn_map(np.eye(2)[[0, 0, 1, 1]], [0, 0, 1, 1], 3).unreached("xyz") == ["z"]
+
+
+def test_a_stated_map_may_name_nodes_of_a_tree():
+    tree = LabelTree(("lost", "new", "stolen"), (("lost", "card"), ("stolen", "card")))
+    found = stated_map({"a": "card", "b": "new", "c": None}, "abc", tree.classes, tree)
+    np.testing.assert_allclose(found.given, [[0.5, 0, 0.5], [0, 1, 0], [1 / 3] * 3])
+    assert found.mapped.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("stated", "says"),
+    [
+        ({"a": "x", "b": "y", "d": "x"}, "unknown source class 'd'"),
+        ({"a": "x"}, "nothing is said of source class 'b'"),
+        ({"a": "x", "b": "q"}, "'b' becomes 'q'"),
+    ],
+)
+def test_a_stated_map_that_does_not_fit_is_refused(stated, says):
+    with pytest.raises(CorpusError, match=says):
+        stated_map(stated, "ab", "xy")
+
+
+def test_what_is_no_probability_is_refused():
+    with pytest.raises(CorpusError, match="softmax"):
+        learn_map(np.array([[2.0, -1.0]]), [0], 2)
+    with pytest.raises(CorpusError, match=r"n >= 1"):
+        learn_map(np.zeros((0, 2)), [], 2)
+    with pytest.raises(CorpusError, match=r"labels in \[0, 2\)"):
+        learn_map(np.eye(2), [0, 2], 2)
+    with pytest.raises(RecipeError, match="one_to_one"):
+        learn_map(np.eye(2), [0, 1], 2, "one_to_on")

@@ -1,0 +1,192 @@
+"""Several labeled sources of one label set, and a few labeled rows of the target: one linear head.
+
+A log-linear pool of softmax heads on one frozen body is itself such a head, with the weighted sum of their
+weights, so the result is a model like any other. It stands beside the target rows alone, the best single
+source and all rows in one pile, and is taken only where it is better by more than chance.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from textlabel.corpus.check import require_rows_per_class
+from textlabel.corpus.dedup import groups as duplicate_groups
+from textlabel.corpus.split import folds as make_folds
+from textlabel.engine.checkpoint import rows_digest
+from textlabel.engine.comparison import least_by_far, tempered_losses
+from textlabel.engine.head import fit_head
+from textlabel.engine.predict import predict
+from textlabel.engine.run import Task
+from textlabel.engine.scope import ScopePlan
+from textlabel.engine.shared_features import Store
+from textlabel.errors import CorpusError
+from textlabel.models.backbone import Backbone
+from textlabel.models.bundle import Bundle
+from textlabel.models.classifier import Classifier
+from textlabel.models.heads import Linear
+from textlabel.recipe import Recipe
+from textlabel.trust.choice import choose
+from textlabel.trust.scope import DEFAULT_OFF_MAP, Map, Scope
+from textlabel.trust.set_rule import SetPlan
+from textlabel.trust.source import measure_source
+from textlabel.trust.source_pool import pool_factors
+from textlabel.types import FloatArray, IntArray
+
+log = logging.getLogger("textlabel")
+
+FOLDS = 5
+#: the candidates, those that need the fewest rows first, as ties are decided
+TARGET, SINGLE, ALL, POOL = "target_alone", "best_single_source", "all_rows", "pool"
+
+
+class Candidate(NamedTuple):
+    """A head, and the logits (n, k) of the target rows by heads and weights that did not see them."""
+
+    head: Linear
+    out_of_fold: FloatArray
+
+
+def combined(heads: Sequence[Linear], factors: FloatArray) -> Linear:
+    """Return the head whose softmax is the log-linear pool of those of ``heads``.
+
+    Examples
+    --------
+    >>> one, two = (Linear(np.full((2, 1), value), np.zeros(2)) for value in (1.0, 3.0))
+    >>> combined([one, two], np.array([0.5, 0.5])).weight.tolist()
+    [[2.0], [2.0]]
+    """
+    weight = sum(v * head.weight for v, head in zip(factors, heads, strict=True))
+    bias = sum(v * head.bias for v, head in zip(factors, heads, strict=True))
+    return Linear(np.asarray(weight), np.asarray(bias))
+
+
+def combine_sources(
+    backbone: Backbone,
+    sources: Mapping[str, Task],
+    target: Task,
+    seed: int,
+    *,
+    backend: str = "torch",
+    cache: Store | None = None,
+) -> Bundle:
+    """Return a calibrated model of a few target rows and of several sources of the same label set.
+
+    Rows of a source whose text is among the target rows are left out: they would be judged by themselves.
+    The record's ``sources`` tells weights, candidates with their loss out of fold, and what was chosen.
+
+    Raises
+    ------
+    CorpusError : no source, another label set, or a class with fewer than two distinct texts.
+    """
+    names = target.schema.names
+    _check(sources, target)
+    classifier = Classifier(backbone, target.schema).eval()
+    texts = [*target.texts, *(text for task in sources.values() for text in task.texts)]
+    groups = duplicate_groups(texts)
+    features = predict(classifier, texts, backend=backend, cache=cache)[1].astype(np.float64)
+    y = np.concatenate([target.targets, *(task.targets for task in sources.values())])
+    of = np.repeat(
+        np.arange(len(sources) + 1), [len(target.texts), *(len(t.texts) for t in sources.values())]
+    )
+    kept = (of == 0) | ~np.isin(groups, groups[of == 0])
+    features, y, of, groups = features[kept], y[kept], of[kept], groups[kept]
+    found, weights = _candidates(features, y, groups, of, len(names), seed)
+    truth, n = target.targets, len(target.targets)
+    losses = {name: tempered_losses(one.out_of_fold, truth) for name, one in found.items()}
+    chosen = least_by_far(losses)
+    logits = found[chosen].out_of_fold
+    fit = choose(logits, truth, groups[:n], seed)
+    plan = SetPlan()
+    rule = plan.fit(fit.probabilities, truth, target.texts, names, seed)
+    classifier.set_head(found[chosen].head)
+    width = features.shape[1] // backbone.info.layers  # of the last layer, which comes first
+    known = Map.draw(features[:n], truth, len(names), width=width)
+    told = {
+        "weights": dict(zip([*sources, TARGET], np.round(weights, 4).tolist(), strict=True)),
+        "candidates": _table(losses, found, truth),
+        "chosen": chosen,
+        "rows": {name: int((of == s).sum()) for s, name in enumerate(sources, start=1)},
+        "sha256": {name: rows_digest(task.texts, task.targets) for name, task in sources.items()},
+    }
+    log.info("sources: %s is taken; weights of the pool: %s", chosen, told["weights"])
+    record = {
+        "recipe": Recipe.load("head").to_dict(),
+        "seed": seed,
+        "labels": {"train": n + int((of > 0).sum()), "calibration": f"out-of-fold ({FOLDS})", "audit": 0},
+        "off_map": asdict(ScopePlan()),
+        "head": None,
+        "calibrators": [candidate.to_json() for candidate in fit.table],
+        "sources": told,
+    }
+    measured = measure_source(fit.calibrator.apply(logits), truth, None, None)
+    scope = Scope(known, DEFAULT_OFF_MAP, np.zeros(0, np.float32))
+    return Bundle(classifier, fit.calibrator, scope, rule, record, measured)
+
+
+def _check(sources: Mapping[str, Task], target: Task) -> None:
+    if not sources:
+        raise CorpusError("expected one labeled source or more, got none; `textlabel fit` needs no source")
+    for name, task in sources.items():
+        if task.schema.names != target.schema.names:
+            raise CorpusError(
+                f"source {name!r} has the classes {sorted(task.schema.names)}, the target rows "
+                f"{sorted(target.schema.names)}; expected the same: map the labels first "
+                "(`textlabel map-labels`)"
+            )
+    for task in (target, *sources.values()):
+        require_rows_per_class(task.targets, duplicate_groups(task.texts), task.schema)
+
+
+def _candidates(
+    features: FloatArray, y: IntArray, groups: IntArray, of: IntArray, k: int, seed: int
+) -> tuple[dict[str, Candidate], FloatArray]:
+    """Return the candidates, and the weights of sources and, last, of the target's own head."""
+    stage = Recipe.load("head").stages[0]
+    target = of == 0
+
+    def fit(rows: Any) -> Any:
+        return fit_head(features[rows], y[rows], groups[rows], k, stage, seed)
+
+    alone, pile = fit(target), fit(of >= 0)
+    heads = [fit(of == s).head for s in range(1, int(of.max()) + 1)]
+    truth = y[target]
+    outputs = np.stack([*(head(features[target]) for head in heads), alone.out_of_fold])
+    fold = make_folds(truth, groups[target], FOLDS, seed)
+    single, pool = np.zeros((2, len(truth), k))
+    for held in (fold == number for number in np.unique(fold)):
+        single[held] = outputs[_best(outputs[:-1, ~held], truth[~held])][held]
+        pool[held] = np.tensordot(pool_factors(outputs[:, ~held], truth[~held]), outputs[:, held], axes=1)
+    factors = pool_factors(outputs, truth)
+    found = {
+        TARGET: Candidate(alone.head, alone.out_of_fold),
+        SINGLE: Candidate(heads[_best(outputs[:-1], truth)], single),
+        ALL: Candidate(pile.head, pile.out_of_fold[target]),
+        POOL: Candidate(combined([*heads, alone.head], factors), pool),
+    }
+    return found, factors / max(factors.sum(), 1e-12)
+
+
+def _best(outputs: FloatArray, truth: IntArray) -> int:
+    """Return which of (s, n, k) outputs has the least loss at its best temperature."""
+    return int(np.argmin([tempered_losses(one, truth).mean() for one in outputs]))
+
+
+def _table(
+    losses: Mapping[str, FloatArray], found: Mapping[str, Candidate], truth: IntArray
+) -> dict[str, dict[str, float]]:
+    """Return out-of-fold loss, its gain over the target rows alone with a standard error, and accuracy."""
+    told = {}
+    for name, one in losses.items():
+        gain = losses[TARGET] - one
+        told[name] = {
+            "nats": round(float(one.mean()), 4),
+            "gain": round(float(gain.mean()), 4),
+            "standard_error": round(float(gain.std(ddof=1) / np.sqrt(len(gain))), 4),
+            "accuracy": round(float((found[name].out_of_fold.argmax(axis=1) == truth).mean()), 4),
+        }
+    return told
