@@ -326,7 +326,9 @@ class Labeler(Fitted):
         self,
         sources: Mapping[str, Source],
         target: Source,
+        unlabeled: Source | None = None,
         *,
+        nearest: float = 1.0,
         text_column: str | Sequence[str] = "text",
         label_column: str = "label",
         **loading: Any,
@@ -336,6 +338,14 @@ class Labeler(Fitted):
         All bear the same classes. Which of target rows alone, the best source, all rows in one pile and a
         pool of heads is taken, the target rows decide out of fold (`textlabel.engine.source_pool`). Of this
         labeler's settings backbone, seed, backend and cache count.
+
+        Parameters
+        ----------
+        sources : {name: labeled rows}.
+        target : a few labeled rows of the target.
+        unlabeled : texts of the target, which tell what is near; without them ``target`` does.
+        nearest : share of each source's rows that is used, those nearest to the target's texts.
+        text_column, label_column, loading : as `fit`, for all of them.
 
         Raises
         ------
@@ -347,10 +357,10 @@ class Labeler(Fitted):
         from textlabel.engine.task import load_task
         from textlabel.report.record import complete_record
 
-        def read(source: Source) -> Task:
+        def read(source: Source, unlabeled: Source | None = None) -> Task:
             return load_task(
                 source,
-                None,
+                unlabeled,
                 None,
                 "single",
                 text_column=text_column,
@@ -361,8 +371,9 @@ class Labeler(Fitted):
         bundle = combine_sources(
             self._loaded_backbone(),
             {name: read(source) for name, source in sources.items()},
-            read(target),
+            read(target, unlabeled),
             self.seed,
+            nearest=nearest,
             backend=backend_to_fit(self.backend),
             cache=store_of(self.cache),
         )

@@ -15,6 +15,7 @@ from textlabel.cli.clusters import clusters
 from textlabel.cli.demo import demo
 from textlabel.cli.evaluate import evaluate
 from textlabel.cli.fit import fit
+from textlabel.cli.fit_sources import fit_sources
 from textlabel.cli.gap import gap
 from textlabel.cli.group import Commands, Several
 from textlabel.cli.listing import plugins, recipes
@@ -85,6 +86,7 @@ for command in (
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)
 app.command("choose-source", cls=Several)(choose.source)
+app.command("fit-sources")(fit_sources)
 app.command("map-labels")(map_labels)
 app.command("train-backbone")(train_backbone)
 app.add_typer(audit.app, name="audit")

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from textlabel.corpus.check import require_rows_per_class
 from textlabel.corpus.dedup import groups as duplicate_groups
@@ -34,12 +35,14 @@ from textlabel.trust.choice import choose
 from textlabel.trust.scope import DEFAULT_OFF_MAP, Map, Scope
 from textlabel.trust.set_rule import SetPlan
 from textlabel.trust.source import measure_source
-from textlabel.trust.source_pool import pool_factors
+from textlabel.trust.source_pool import nearest_rows, pool_factors
 from textlabel.types import FloatArray, IntArray
 
 log = logging.getLogger("textlabel")
 
 FOLDS = 5
+#: unlabeled texts of the target that source rows are compared with
+NEAR_ROWS = 2000
 #: the candidates, those that need the fewest rows first, as ties are decided
 TARGET, SINGLE, ALL, POOL = "target_alone", "best_single_source", "all_rows", "pool"
 
@@ -71,6 +74,7 @@ def combine_sources(
     target: Task,
     seed: int,
     *,
+    nearest: float = 1.0,
     backend: str = "torch",
     cache: Store | None = None,
 ) -> Bundle:
@@ -79,9 +83,15 @@ def combine_sources(
     Rows of a source whose text is among the target rows are left out: they would be judged by themselves.
     The record's ``sources`` tells weights, candidates with their loss out of fold, and what was chosen.
 
+    Parameters
+    ----------
+    nearest : share of each source's rows that is used, those nearest to texts of the target, which are its
+        unlabeled ones where there are any (`textlabel.trust.source_pool.nearest_rows`).
+
     Raises
     ------
-    CorpusError : no source, another label set, or a class with fewer than two distinct texts.
+    CorpusError : no source, another label set, a class with fewer than two distinct texts, or one without
+        two rows among the nearest.
     """
     names = target.schema.names
     _check(sources, target)
@@ -94,6 +104,8 @@ def combine_sources(
         np.arange(len(sources) + 1), [len(target.texts), *(len(t.texts) for t in sources.values())]
     )
     kept = (of == 0) | ~np.isin(groups, groups[of == 0])
+    if nearest != 1:
+        kept &= _near(features, y, of, nearest, _target_features(classifier, target, backend, cache), sources)
     features, y, of, groups = features[kept], y[kept], of[kept], groups[kept]
     found, weights = _candidates(features, y, groups, of, len(names), seed)
     truth, n = target.targets, len(target.targets)
@@ -107,6 +119,7 @@ def combine_sources(
     width = features.shape[1] // backbone.info.layers  # of the last layer, which comes first
     known = Map.draw(features[:n], truth, len(names), width=width)
     told = {
+        "nearest": nearest,
         "weights": dict(zip([*sources, TARGET], np.round(weights, 4).tolist(), strict=True)),
         "candidates": _table(losses, found, truth),
         "chosen": chosen,
@@ -126,6 +139,38 @@ def combine_sources(
     measured = measure_source(fit.calibrator.apply(logits), truth, None, None)
     scope = Scope(known, DEFAULT_OFF_MAP, np.zeros(0, np.float32))
     return Bundle(classifier, fit.calibrator, scope, rule, record, measured)
+
+
+def _target_features(
+    classifier: Classifier, target: Task, backend: str, cache: Store | None
+) -> FloatArray | None:
+    """Return features of some unlabeled texts of the target; None: there are none."""
+    texts = list(dict.fromkeys(target.unlabeled))[:NEAR_ROWS]
+    return predict(classifier, texts, backend=backend, cache=cache)[1].astype(np.float64) if texts else None
+
+
+def _near(
+    features: FloatArray,
+    y: IntArray,
+    of: IntArray,
+    share: float,
+    unlabeled: FloatArray | None,
+    sources: Mapping[str, Task],
+) -> npt.NDArray[np.bool_]:
+    """Return which rows (n,) are of the target, or among the rows of their source nearest to it."""
+    kept: npt.NDArray[np.bool_] = of == 0
+    target = features[kept] if unlabeled is None else unlabeled
+    for number, (name, task) in enumerate(sources.items(), start=1):
+        rows = np.flatnonzero(of == number)
+        kept[rows] = nearest_rows(features[rows], target, share)
+        counts = np.bincount(y[rows][kept[rows]], minlength=len(task.schema.names))
+        if counts.min() < 2:
+            rarest = task.schema.names[int(counts.argmin())]
+            raise CorpusError(
+                f"source {name!r}: of class {rarest!r} {counts.min()} rows are among the nearest {share:.0%}"
+                "; expected two: give a larger share, or leave this source out"
+            )
+    return kept
 
 
 def _check(sources: Mapping[str, Task], target: Task) -> None:

@@ -1,4 +1,4 @@
-"""Factors of several classifiers, learned on a few labeled rows of the target. numpy only."""
+"""Several sources, one target: factors of their classifiers, and their rows nearest to it. numpy only."""
 
 from __future__ import annotations
 
@@ -14,6 +14,49 @@ Floats = npt.NDArray[np.float64]
 
 #: factors of a smaller share are rounding of the solver
 _NEGLIGIBLE = 1e-4
+#: target rows that a source row is compared with, the nearest ones
+NEIGHBORS = 5
+
+
+def nearest_rows(
+    source: npt.NDArray[np.floating[Any]], target: npt.NDArray[np.floating[Any]], share: float
+) -> npt.NDArray[np.bool_]:
+    """Return which source rows (n,) are the ``share`` of them that is nearest to the target, at least one.
+
+    A row is as near as its mean cosine with its `NEIGHBORS` nearest target rows is high, all centered on the
+    mean of the target; of rows alike near the first are taken.
+
+    Parameters
+    ----------
+    source, target : features (n, d) and (m, d).
+    share : in (0, 1].
+
+    Raises
+    ------
+    CorpusError : no rows, or another share.
+
+    Examples
+    --------
+    >>> nearest_rows(np.array([[1.0, 0], [0, 1.0]]), np.array([[1.0, 0.1], [-1.0, -0.2]]), 0.5).tolist()
+    [True, False]
+    """
+    if not 0 < share <= 1 or not len(source) or not len(target):
+        raise CorpusError(
+            f"nearest = {share:g} of {len(source)} rows, for {len(target)} of the target: expected a share "
+            "above 0 and up to 1, and rows of both"
+        )
+    x, t = (_directions(rows - target.mean(axis=0)) for rows in (source, target))
+    cosines = x @ t.T
+    k = min(NEIGHBORS, len(target))
+    near = np.partition(cosines, len(target) - k, axis=1)[:, -k:].mean(axis=1)
+    kept = np.zeros(len(source), np.bool_)
+    kept[np.argsort(-near, kind="stable")[: max(1, round(share * len(source)))]] = True
+    return kept
+
+
+def _directions(rows: npt.NDArray[np.floating[Any]]) -> Floats:
+    found: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return found
 
 
 def pool_factors(logits: npt.NDArray[np.floating[Any]], labels: npt.ArrayLike) -> Floats:

@@ -25,7 +25,7 @@ COMMANDS += (
     "cache",
     "optimize",
 )
-COMMANDS += ("choose-backbone", "choose-source", "check-labels", "clusters")
+COMMANDS += ("choose-backbone", "choose-source", "check-labels", "clusters", "fit-sources", "map-labels")
 
 
 def run(*words):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tiny import snippets
@@ -82,3 +84,17 @@ def test_the_facade_fits_and_annotates(tiny_backbone):
     )
     assert set(labeler.record()["sources"]["weights"]) == {"like", TARGET}
     assert len(labeler.annotate([{"text": "a great film"}])) == 1
+
+
+def test_only_the_nearest_rows_of_a_source_are_used(given, tiny_backbone):
+    sources, few = given
+    near = dataclasses.replace(few, unlabeled=[row["text"] for row in snippets(50, seed=4)])
+    bundle = combine_sources(load_backbone(tiny_backbone), sources, near, 0, nearest=0.5)
+    told = bundle.record["sources"]
+    assert told["rows"] == {name: len(task.texts) // 2 for name, task in sources.items()}
+    assert told["nearest"] == 0.5
+
+
+def test_a_class_that_is_never_near_is_told(given, tiny_backbone):
+    with pytest.raises(CorpusError, match=r"source 'like': of class '\w+' \d rows are among the nearest 2%"):
+        combine_sources(load_backbone(tiny_backbone), *given, 0, nearest=0.02)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from scipy.special import log_softmax
 
 from textlabel.errors import CorpusError
-from textlabel.trust.source_pool import pool_factors
+from textlabel.trust.source_pool import nearest_rows, pool_factors
 
 
 def outputs(seed, n=120, k=3):
@@ -54,3 +55,21 @@ def test_one_source_is_enough_and_shapes_are_checked():
     for wrong in (z[0], z[:0], z[:, :5]):
         with pytest.raises(CorpusError, match="expected logits"):
             pool_factors(wrong, y)
+
+
+def test_the_nearest_rows_are_those_of_another_computation():
+    rng = np.random.default_rng(5)
+    source, target = rng.normal(size=(60, 4)), rng.normal(size=(30, 4)) + 1.0
+    center = target.mean(axis=0)
+    away = cdist(source - center, target - center, "cosine")
+    mean = np.sort(away, axis=1)[:, :5].mean(axis=1)
+    kept = nearest_rows(source, target, 0.25)
+    assert sorted(np.flatnonzero(kept)) == sorted(np.argsort(mean)[:15])
+    assert nearest_rows(source, target, 1.0).all()
+    assert nearest_rows(source, target, 1e-6).sum() == 1
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.0, 5), (1.5, 5), (0.5, 0)])
+def test_a_share_that_is_none_is_refused(share, rows):
+    with pytest.raises(CorpusError, match="expected a share"):
+        nearest_rows(np.ones((rows, 2)), np.ones((3, 2)), share)
