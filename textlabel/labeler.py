@@ -464,12 +464,7 @@ class Labeler(Fitted):
             set_alpha=bundle.sets.alpha,
             threshold=bundle.record.get("threshold", "half"),
             cache=cache,
-            pooling=info.pooling,
-            normalize=info.normalize,
-            max_length=info.max_length,
-            on_long=info.on_long,
-            window_pooling=info.window_pooling,
-            layers=info.layers,
+            **info.reading,
             ordered=schema.names if schema.ordered else None,
             label_tree=schema.tree.nested if schema.tree else None,
         )
