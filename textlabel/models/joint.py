@@ -2,15 +2,15 @@
 
 Tokenizers, lengths and kinds of the parts may differ, so no part ever sees tokens of another, and nothing
 between a text and its features is shared. What is joined is therefore the features alone
-(`textlabel.engine.predict.JointFeaturizer`): each part stays a backbone with a body, windows and a space of the
-feature cache of its own, where a text is known that a model of that part alone has read. Whatever comes after
-features (heads, names, spreading, calibration, scores off the map) meets wider rows and nothing else. The
-price: what reads tokens or graphs (training of the body, other backends) has nothing to hold on to.
+(`textlabel.engine.predict.JointFeaturizer`): each part stays a backbone with a body, windows and a space of
+the feature cache of its own, where a text is known that a model of that part alone has read. Whatever comes
+after features (heads, names, spreading, calibration, scores off the map) meets wider rows and nothing else.
+The price: what reads tokens or graphs (training of the body, other backends) has nothing to hold on to.
 
 Each part is scaled to unit length and divided by the root of their number. Heads that standardize their
-columns hardly see that, but cosines (nearest rows, prototypes, spreading, names) and distances do: without it a
-part of longer vectors would decide alone. So the whole is of unit length, and a cosine of the whole is the mean
-of the parts' cosines, however many columns each has.
+columns hardly see that, but cosines (nearest rows, prototypes, spreading, names) and distances do: without it
+a part of longer vectors would decide alone. So the whole is of unit length, and a cosine of the whole is the
+mean of the parts' cosines, however many columns each has.
 """
 
 from __future__ import annotations
