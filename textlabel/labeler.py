@@ -40,7 +40,8 @@ class Labeler(Fitted):
 
     Parameters
     ----------
-    backbone : registered name (`textlabel backbones`), local folder, or Hub id.
+    backbone : registered name (`textlabel backbones`), local folder, or Hub id; or two to four of them, as
+        in "all-MiniLM-L6-v2+potion-base-8M", whose features lie side by side (`textlabel.models.joint`).
     recipe : shipped name (`textlabel recipes`), path of a TOML file, or `Recipe`.
     seed : decides folds, order, dropout and new weights.
     backend : what runs the forward pass: torch, another that `optimize` kept, or auto, the fastest of those

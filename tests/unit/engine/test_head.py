@@ -149,6 +149,6 @@ def test_a_mean_of_heads_that_are_not_linear_is_refused(rows):
 
 
 def test_an_unknown_ensemble_is_refused_and_auto_takes_none():
-    with pytest.raises(RecipeError, match="ensemble = 'fold' is unknown.*'folds'"):
+    with pytest.raises(RecipeError, match=r"ensemble = 'fold' is unknown.*'folds'"):
         Stage.of({"name": "head", "ensemble": "fold"}, "cross_entropy")
     assert all(stage.tune.options.get("ensemble", "none") == "none" for stage in Recipe.load("auto").stages)
