@@ -24,7 +24,7 @@ from _bench import SETS, Split, arguments, draw, hierarchical_interval, public, 
 from textlabel import Labeler
 from textlabel.engine.shared_features import SharedFeatures
 
-#: all short texts; those of `arxiv_fields` take longer than all of these together
+#: sets of short texts, so that reading them takes minutes; those of `arxiv_fields` are abstracts
 USED = tuple(name for name in SETS if name != "arxiv_fields")
 JOINT = ("all-MiniLM-L6-v2+potion-base-8M", "all-MiniLM-L6-v2+bge-small-en-v1.5-int8")
 CAP = (2000, 1000)
