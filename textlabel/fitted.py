@@ -180,15 +180,18 @@ class Fitted:
         Raises
         ------
         CorpusError : fewer than 100 different texts, or too few for a cascade: 1,196 where 0.5 % may differ.
-        RecipeError : a model that may give a row several labels; a cascade of one that gives scores, or
-            ``most_differ`` is no share.
+        RecipeError : a model that may give a row several labels, or of several backbones; a cascade of one
+            that gives scores, or ``most_differ`` is no share.
         BackboneError : the backbone of the cascade is not static, or cannot be had.
         """
         from textlabel.corpus.load import load_corpus
         from textlabel.engine.optimize import optimize
         from textlabel.engine.shared_features import store_of
         from textlabel.engine.student import Lesson
+        from textlabel.models.backbone import require_one
 
+        told = "label with backend torch and without a cascade, or fit a model on one of them"
+        require_one(self.bundle.classifier.info, "optimize speeds up", told)
         if self.schema.kind == "multi":
             raise RecipeError(
                 "optimize compares backends by the one label of a row, and this model may give a row "

@@ -140,8 +140,8 @@ class Gap:
 
 
 def _vocabulary(classifier: Classifier, texts: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
-    """Return what the tokenizer makes of the texts of each corpus; nothing of a static backbone's."""
-    if classifier.info.kind == "static":
+    """Return what the tokenizer of a transformer makes of the texts of each corpus; else nothing."""
+    if classifier.info.kind != "transformer":
         return {}
     from textlabel.models.vocabulary import vocabulary_gap
 

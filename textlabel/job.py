@@ -139,6 +139,8 @@ def _place(key: str, value: Any, folder: Path) -> Any:
     if not isinstance(value, str) or not value or key not in _PLACES | _SOURCES or is_url(value):
         return value
     there = os.path.normpath(folder / Path(value).expanduser())
+    if key == "backbone" and "+" in value and not Path(there).exists():
+        return "+".join(_place(key, part.strip(), folder) for part in value.split("+"))
     # a source may also be a name or a Hub id; what shows that it is a path is a dot in front, a
     # suffix of a file, a star, or that it is there
     is_path = key in _PLACES or value.startswith((".", "~", "/")) or Path(value).suffix in _SUFFIXES

@@ -40,7 +40,8 @@ class Labeler(Fitted):
 
     Parameters
     ----------
-    backbone : registered name (`textlabel backbones`), local folder, or Hub id.
+    backbone : registered name (`textlabel backbones`), local folder, or Hub id; or two to four of them, as
+        in "all-MiniLM-L6-v2+potion-base-8M", whose features lie side by side (`textlabel.models.joint`).
     recipe : shipped name (`textlabel recipes`), path of a TOML file, or `Recipe`.
     seed : decides folds, order, dropout and new weights.
     backend : what runs the forward pass: torch, another that `optimize` kept, or auto, the fastest of those
@@ -576,12 +577,7 @@ class Labeler(Fitted):
             set_alpha=bundle.sets.alpha,
             threshold=bundle.record.get("threshold", "half"),
             cache=cache,
-            pooling=info.pooling,
-            normalize=info.normalize,
-            max_length=info.max_length,
-            on_long=info.on_long,
-            window_pooling=info.window_pooling,
-            layers=info.layers,
+            **info.reading,
             ordered=schema.names if schema.ordered else None,
             label_tree=schema.tree.nested if schema.tree else None,
         )

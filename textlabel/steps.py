@@ -48,7 +48,8 @@ class Fit:
         and confidence is not calibrated.
     classes : names of the classes, which every labeled row must have one of; needed without labeled rows,
         unless descriptions name them.
-    backbone : registered name (`textlabel backbones`), local folder, or Hub id.
+    backbone : registered name (`textlabel backbones`), local folder, or Hub id; or several, such as
+        all-MiniLM-L6-v2+potion-base-8M, whose features lie side by side, for recipes that solve their head.
     recipe : shipped name (`textlabel recipes`), or path of a TOML file.
     unlabeled : rows of the target domain without labels, for recipes that read them; without labeled rows,
         labels are much better with them.

@@ -58,7 +58,7 @@ shards.Objects.put = deadly
 """
 
 
-def prepare(folder: Path, backbone: Path) -> Path:
+def prepare(folder: Path, backbone: Path | str) -> Path:
     Labeler(backbone, cache=False).fit(snippets(40)).save(folder / "model")
     rows = [{"id": row["id"], "text": row["text"]} for row in snippets(ROWS, seed=2)]
     rows += [{**rows[i], "id": f"again{i}"} for i in (3, 40, 41)]
@@ -369,3 +369,11 @@ def test_a_store_is_a_place_that_all_nodes_reach(home, tmp_path):
         assert made == content(tmp_path / "here")
     finally:
         server.stop()
+
+
+def test_several_backbones_make_the_bytes_of_one_machine_too(tiny_backbone, nodes, tmp_path):
+    folder = prepare(tmp_path, f"{tiny_backbone}+{write_static(tmp_path / 'table')}")
+    for words in (("--out", "whole"), ("--out", "two", *on(nodes))):
+        code, _, err = finish(start(folder, *words))
+        assert code == 0, err
+    assert content(folder / "two") == content(folder / "whole")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import write_static
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -37,6 +38,7 @@ def run(launcher: list[str], backbone: Path, out: Path) -> None:
 @pytest.fixture(scope="module")
 def results(tiny_backbone, tmp_path_factory):
     out = tmp_path_factory.mktemp("launch")
+    write_static(out / "table")
     run([sys.executable], tiny_backbone, out)
     run(TWO, tiny_backbone, out)
     return {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
@@ -83,3 +85,12 @@ def test_every_row_once_in_input_order_with_the_same_label(results):
         assert results[name]["ids"] == results["1-0"]["ids"] == [f"r{i}" for i in range(101)]
         assert results[name]["label"] == results["1-0"]["label"]
         np.testing.assert_allclose(results[name]["confidence"], results["1-0"]["confidence"], atol=1e-4)
+
+
+def test_several_backbones_label_alike_in_two_processes(results):
+    one = np.array(results["1-0"]["joined"])
+    assert np.abs(one).max() > 0.1
+    for name in ("1-0", "2-0", "2-1"):
+        np.testing.assert_allclose(results[name]["joined"], one, atol=1e-4)
+        np.testing.assert_allclose(results[name]["again"], one, atol=1e-4)
+        assert results[name]["from_cache"] == 101

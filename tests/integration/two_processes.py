@@ -63,6 +63,15 @@ def choose(backbone: str, rank: int) -> dict[str, object]:
     return {"tried": tried, "chosen": labeler.annotate(snippets(60, seed=1))["label"][:]}
 
 
+def join(backbone: str, out: str) -> dict[str, object]:
+    """A head on two backbones, one of them without a feature cache, and their labels again from the cache."""
+    labeler = Labeler(f"{backbone}+{out}/table", cache=Path(out) / "features").fit(snippets(45))
+    found = [labeler.predict(snippets(101, seed=1)) for _ in range(2)]
+    assert found[1].from_cache is not None
+    told = {"from_cache": int(found[1].from_cache.sum()), "again": found[1].logits.tolist()}
+    return {"joined": found[0].logits.tolist(), **told}
+
+
 def main(backbone: str, out: str) -> None:
     rank, world = accelerator().process_index, accelerator().num_processes
     gradients: list[list[float]] = []
@@ -103,6 +112,7 @@ def main(backbone: str, out: str) -> None:
         "ids": labels["id"][:],
         "label": labels["label"][:],
         "confidence": labels["confidence"][:],
+        **join(backbone, out),
         **choose(backbone, rank),
     }
     (Path(out) / f"{world}-{rank}.json").write_text(json.dumps(result))

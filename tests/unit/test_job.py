@@ -126,3 +126,16 @@ def test_a_job_may_begin_without_labels(tmp_path):
     [fit] = Job.load(write(tmp_path, text)).steps.values()
     rows, model = str(tmp_path / "rows.csv"), str(tmp_path / "model")
     assert fit == Fit(model, classes=("bad film", "good film"), unlabeled=rows)
+
+
+def test_each_of_several_backbones_is_relative_to_the_file(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "c++").mkdir()
+    for given, meant in {
+        "potion-base-8M + mine": f"potion-base-8M+{tmp_path / 'mine'}",
+        "./other+all-MiniLM-L6-v2": f"{tmp_path / 'other'}+all-MiniLM-L6-v2",
+        "c++": str(tmp_path / "c++"),
+    }.items():
+        text = f'[fit]\ntrain = "a.jsonl"\nout = "model"\nbackbone = "{given}"\n'
+        [fit] = Job.load(write(tmp_path, text)).steps.values()
+        assert fit.backbone == meant

@@ -154,7 +154,11 @@ def choose_backbone(
         features, speed = _encode(classifier, task.texts, folder)
         right, loss = _out_of_fold(features, task, same, seed)
         scores = logme(features, task.targets), h_score(features, task.targets)
-        judged.append(Judged(name, right, loss, *scores, speed, _megabytes(classifier.folder)))
+        judged.append(
+            Judged(
+                name, right, loss, *scores, speed, sum(_megabytes(part.folder) for part in classifier.parts)
+            )
+        )
     return decide(judged, prefer)
 
 
@@ -210,7 +214,7 @@ def _score(one: Judged, top: Judged) -> BackboneScore:
 def _candidates(names: Sequence[str]) -> list[str]:
     """Return the names without repetition, each of a backbone that is on this machine by now."""
     from textlabel.models import catalog, fetch
-    from textlabel.models.backbone import locate
+    from textlabel.models.backbone import locate, part_names
 
     known = list(dict.fromkeys(names)) or [name for name in catalog.entries() if fetch.present(name)]
     if not known:
@@ -219,17 +223,18 @@ def _candidates(names: Sequence[str]) -> list[str]:
             "`textlabel backbones get NAME`"
         )
     for name in known:
-        locate(name)  # an unknown name is an error before anything is computed
+        for part in part_names(name):
+            locate(part)  # an unknown name is an error before anything is computed
     return known
 
 
 def _encode(classifier: Classifier, texts: Sequence[str], folder: Path | None) -> tuple[FloatArray, float]:
     """Return features (n, d) and texts/s; of a sample where most came from the cache."""
-    from textlabel.engine.predict import Featurizer
+    from textlabel.engine.predict import featurizer_of
 
-    bare = Featurizer(classifier)
+    bare = featurizer_of(classifier)
     bare.features(texts[:1])  # the first pass of a body is slow
-    featurizer = Featurizer(classifier, cache=folder)
+    featurizer = featurizer_of(classifier, cache=folder)
     start = time.perf_counter()
     with bar(f"encode with {classifier.info.public_name}") as update:
         features = featurizer.features(texts, update).astype(np.float64)

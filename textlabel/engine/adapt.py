@@ -421,7 +421,7 @@ def _fingerprint(
         "unlabeled": rows_digest(task.unlabeled, [None] * len(task.unlabeled)),
         "schema": task.schema.to_json(),
         "backbone": {
-            k: v for k, v in asdict(backbone.info).items() if k not in ("name", "origin", "license")
+            k: v for k, v in backbone.info.to_json().items() if k not in ("name", "origin", "license")
         },
         "calibration": calibration,
         "processes": accelerator().num_processes,

@@ -24,6 +24,8 @@ class Copies(NamedTuple):
 def copies_of(texts: Sequence[str], stage: Stage, backbone: Backbone, seed: int) -> Copies:
     """Return what a stage's ``augment`` makes of ``texts``, which must be training rows only.
 
+    Where several backbones were joined, what asks a backbone asks the first.
+
     A copy that came out like its original is left out: it would only count the row twice.
     """
     made: list[str] = []
@@ -32,7 +34,7 @@ def copies_of(texts: Sequence[str], stage: Stage, backbone: Backbone, seed: int)
         module, options = registry.load("augment", plugin.name), options_of("augment", plugin)
         rng = np.random.default_rng(derive_seed(seed, "augment", number))
         repeated = [row for row in range(len(texts)) for _ in range(options.copies)]
-        changed = module.augment([texts[row] for row in repeated], rng, backbone, options)
+        changed = module.augment([texts[row] for row in repeated], rng, backbone.parts[0], options)
         for row, text in zip(repeated, changed, strict=True):
             if text != texts[row]:
                 made.append(text)

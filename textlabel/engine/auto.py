@@ -149,7 +149,8 @@ def choose_recipe(
     number = len(trials)
     trials.append(floor)
     losses = {reading: losses[reading][some], number: floor_losses}
-    unknown = unknown_share(runs[reading].backbone.tokenizer, runs[reading].tokens)
+    # of several backbones, by the one that reads most
+    unknown = min(unknown_share(one.tokenizer, one.encode(task.texts)) for one in backbone.parts)
     best = _agreed(_standing(losses, unknown)) if runs[0].noisy_labels == "keep" else reading
     if best == number:
         runs[number] = start(without_ngrams(), Recipe.load("tfidf"), "floor")
@@ -187,7 +188,11 @@ def _standing(losses: dict[int, FloatArray], unknown: float) -> int:
 
 
 def readings(backbone: Backbone, fixed: bool) -> list[int]:
-    """Return how many layers are tried: the upper half, then the last alone."""
+    """Return how many layers are tried: the upper half, then the last alone.
+
+    Several backbones are read one way only, with the layers that were asked for (else the last of each): the
+    features of fewer layers are not the first columns of those of more.
+    """
     if fixed or backbone.depth == 1:
         return [backbone.info.layers]
     return [backbone.depth // 2 + 1, 1]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from textlabel import registry
+from textlabel.engine.predict import require_torch
 from textlabel.engine.process import processor
 from textlabel.errors import BundleError, RecipeError
 from textlabel.models.backend_fit import REFERENCE, BackendFit
@@ -30,6 +31,7 @@ def choose_backend(bundle: Bundle, asked: str) -> BackendFit:
     ------
     BundleError : the plugin was not optimized for this model, so that nobody knows how far off it is.
     PluginError : no such plugin.
+    RecipeError : several backbones were joined, which the reference alone runs.
     """
     if asked == "auto":
         found = next(filter(_runs, bundle.backends), BackendFit(REFERENCE))
@@ -39,6 +41,7 @@ def choose_backend(bundle: Bundle, asked: str) -> BackendFit:
     if asked == REFERENCE:
         return BackendFit(REFERENCE)
     registry.load("backend", asked)
+    require_torch(bundle.classifier.info, asked)
     for fit in bundle.backends:
         if fit.backend == asked:
             _warn_of(fit, "so more labels may differ from the reference's than it tells")

@@ -47,6 +47,8 @@ Clean = Callable[[IntArray], tuple[IntArray, npt.NDArray[Any]]]
 class HeadFit(NamedTuple):
     """A fitted head, members that each lack a fold, and each row's logits (n, k) by the member without it.
 
+    Where the tune asks for an ensemble, the head is the mean of the members.
+
     ``l2``, ``name_weight`` and ``spread`` are what cross-validation chose (`textlabel.tune.head.Options`), as
     is ``share`` (`textlabel.models.structure.mixings`).
     """
@@ -135,7 +137,8 @@ def fit_head(
 
     Raises
     ------
-    RecipeError : the stage has no direct solver, or one that cannot weigh rows.
+    RecipeError : the stage has no direct solver, or one that cannot weigh rows or is not linear and shall be
+        a mean.
     """
     fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside, mixings, row_weights)
     tune = options_of("tune", stage.tune)
@@ -149,8 +152,27 @@ def fit_head(
     alpha = 0.0
     if tune.spread and aside.unlabeled is not None:
         alpha, head, members = fitter.spread(tune.spread, head, members)
+    if tune.ensemble == "folds" and members:
+        head = mean_head(members)
     logits = fitter.out_of_fold(fitter.everything, members)
     return HeadFit(head, logits, l2, list(members), kind.weight, alpha, kind.share)
+
+
+def mean_head(members: Sequence[Head]) -> Linear:
+    """Return the linear head whose logits are the mean of the members' logits.
+
+    Raises
+    ------
+    RecipeError : heads that are not linear, whose mean is no head of their kind.
+    """
+    linear = [one for one in members if isinstance(one, Linear)]
+    if len(linear) < len(members):
+        raise RecipeError(
+            "ensemble = 'folds' is the mean of linear heads, and those of this objective are not: leave it "
+            "out, or use an objective such as cross_entropy"
+        )
+    weight = np.mean([one.weight for one in linear], axis=0)
+    return Linear(weight, np.mean([one.bias for one in linear], axis=0))
 
 
 class _Fitter:

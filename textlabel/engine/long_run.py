@@ -120,7 +120,8 @@ def _refuse_long(predictor: Predictor, corpus: Dataset) -> None:
     if model.info.on_long != "fail":
         return
     for rows in corpus.select_columns(["id", "text"]).iter(batch_size=CHUNK):
-        make_windows(model.tokenizer, model.info, rows["text"], rows["id"])
+        for part in model.parts:
+            make_windows(part.tokenizer, part.info, rows["text"], rows["id"])
 
 
 @dataclass(frozen=True)
@@ -172,11 +173,12 @@ def facts_of(predictor: Predictor, embeddings: bool, device: str, chip: str) -> 
     device, chip : kind of device that computes, and its processors (`textlabel.engine.process.processor`).
     """
     bundle, fit = predictor.bundle, predictor.fit
-    body = feature_facts(bundle.classifier, fit.backend, fit.folder, device)
+    parts = bundle.classifier.parts
+    bodies = [feature_facts(part, fit.backend, fit.folder, device) for part in parts]
     # told by themselves, and not as another model
-    versions = dict(zip(LIBRARIES, body.pop("versions"), strict=True))
-    del body["processor"]
-    model = json.dumps([bundle.digest(), body], sort_keys=True)
+    versions = dict(zip(LIBRARIES, bodies[0]["versions"], strict=True))
+    told = [{k: v for k, v in body.items() if k not in ("versions", "processor")} for body in bodies]
+    model = json.dumps([bundle.digest(), *told], sort_keys=True)
     return {
         "long_texts": bundle.classifier.info.on_long,  # told before the model, whose digest holds it, too
         "window_pooling": bundle.classifier.info.window_pooling,

@@ -22,7 +22,7 @@ from textlabel.engine.head import solver
 from textlabel.engine.process import of_main_process
 from textlabel.engine.run import Task
 from textlabel.errors import RecipeError
-from textlabel.models.backbone import POOLINGS, Backbone
+from textlabel.models.backbone import POOLINGS, Backbone, require_one
 from textlabel.recipe import Recipe
 from textlabel.types import FloatArray
 
@@ -78,6 +78,9 @@ def refuse_without_tokens(backbone: Backbone, recipe: Recipe) -> None:
             f"pooling = {BEST!r}: recipe {recipe.name!r} reads no backbone, so there are no tokens to pool; "
             "leave it out"
         )
+    require_one(
+        backbone.info, f"pooling = {BEST!r} reads", "leave it out, or name the pooling of all of them"
+    )
     if backbone.info.kind == "static":
         raise RecipeError(
             f"pooling = {BEST!r}: {backbone.info.public_name} is a static backbone, whose first token says "

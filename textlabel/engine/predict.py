@@ -4,6 +4,7 @@ Texts that the feature cache knows are looked up by the main process. The others
 padding, equal ones once, sorted by length within windows and batched by a token budget. Under several
 processes each takes every other batch; the parts are added up, so that every row is computed exactly once
 and lands where it came from. A process may also compute by itself (``alone``): then it waits for no other.
+Where several backbones were joined, each does all of this by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from textlabel.engine.feature_cache import text_keys
 from textlabel.engine.process import accelerator, sum_over_processes
 from textlabel.engine.shared_features import Store, open_store
 from textlabel.errors import PluginError, TrainingError
-from textlabel.models.backbone import encode
+from textlabel.models.backbone import encode, require_one
+from textlabel.models.backend_fit import REFERENCE
 from textlabel.models.windows import make_windows
 from textlabel.types import IntArray
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from textlabel.engine.feature_cache import FeatureCache
     from textlabel.engine.segments import Keys
     from textlabel.engine.shared_features import SharedSpace
+    from textlabel.models.backbone import BackboneInfo
     from textlabel.models.classifier import Classifier
 
 log = logging.getLogger("textlabel")
@@ -64,7 +67,7 @@ def predict(
         (`textlabel.engine.shared_features`); None: without.
     progress : called with (rows done, rows) after each batch.
     """
-    featurizer = Featurizer(classifier, backend, token_budget, cache=cache)
+    featurizer = featurizer_of(classifier, backend, token_budget, cache=cache)
     features = featurizer.features(texts, progress)
     logits = head_logits(classifier, features)
     featurizer.publish()
@@ -167,6 +170,11 @@ class Featurizer:
             cache.add(keys[missing], found, missing)
         return found
 
+    @property
+    def caches(self) -> list[FeatureCache | SharedSpace]:
+        """Where it looks features up."""
+        return [] if self.cache is None else [self.cache]
+
     def publish(self) -> None:
         """Let the cache find what was added, now that the run that used it is done."""
         if self.cache:
@@ -251,6 +259,89 @@ class Featurizer:
             self.tokens += sum(len(tokens[i]) for i in index)
             report(done / rows)
         return crew.sum(found)
+
+
+class JointFeaturizer:
+    """The featurizers of several backbones, with the methods of one; backend torch alone.
+
+    Features (n, d) are those of the parts, side by side, each of unit length over the root of their number
+    (`textlabel.models.joint`). A text without a feature in a part, such as one of words that a static part
+    does not know, is 0 there.
+
+    Parameters
+    ----------
+    token_budget, cache : as `predict`.
+    """
+
+    def __init__(self, classifier: Classifier, token_budget: int = 0, cache: Store | None = None) -> None:
+        self.members = [Featurizer(part, token_budget=token_budget, cache=cache) for part in classifier.parts]
+        #: rows that came from the caches of all parts that have one
+        self.from_cache = 0
+        #: as `Featurizer.known` and `Featurizer.windows`, the most windows of any part
+        self.known: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.windows: IntArray = np.zeros(0, np.int64)
+
+    def features(
+        self, texts: Sequence[str], progress: Progress | None = None, alone: bool = False
+    ) -> Float32:
+        """Return features (n, d) of texts, in their order; parameters and errors as `Featurizer.features`."""
+        count, n = len(self.members), len(texts)
+        blocks: list[Float32] = []
+        for number, member in enumerate(self.members):
+
+            def report(done: int, rows: int, number: int = number) -> None:
+                if progress:
+                    progress(round((number * rows + done) / count), rows)
+
+            found = member.features(texts, report, alone)
+            length = np.linalg.norm(found, axis=1, keepdims=True) * np.float32(count**0.5)
+            blocks.append(found / np.maximum(length, np.finfo(np.float32).tiny))
+        kept = [member.known for member in self.members if member.caches]
+        self.known = np.logical_and.reduce(kept) if kept else np.zeros(n, np.bool_)
+        self.windows = np.maximum.reduce([member.windows for member in self.members])
+        self.from_cache += int(self.known.sum())
+        return np.concatenate(blocks, axis=1)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that went through the bodies here."""
+        return sum(member.tokens for member in self.members)
+
+    @property
+    def caches(self) -> list[FeatureCache | SharedSpace]:
+        """Where the parts look features up."""
+        return [cache for member in self.members for cache in member.caches]
+
+    def publish(self) -> None:
+        """As `Featurizer.publish`."""
+        for member in self.members:
+            member.publish()
+
+
+def featurizer_of(
+    classifier: Classifier,
+    backend: str = "torch",
+    token_budget: int = 0,
+    folder: Path | None = None,
+    cache: Store | None = None,
+) -> Featurizer | JointFeaturizer:
+    """Return what turns texts into the features of a classifier; the parameters are those of `Featurizer`.
+
+    Raises
+    ------
+    PluginError : the backend does not run here.
+    RecipeError : it is another than torch, and several backbones were joined.
+    """
+    if not classifier.info.parts:
+        return Featurizer(classifier, backend, token_budget, folder, cache)
+    require_torch(classifier.info, backend)
+    return JointFeaturizer(classifier, token_budget, cache)
+
+
+def require_torch(info: BackboneInfo, backend: str) -> None:
+    """Raise a `RecipeError` if another backend is to run several backbones."""
+    if backend != REFERENCE:
+        require_one(info, f"backend {backend!r} runs", "use backend torch")
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,21 @@ import numpy.typing as npt
 
 from textlabel.engine.backend_choice import choose_backend, passes
 from textlabel.engine.cascade import Cascade, above, joined
-from textlabel.engine.predict import Featurizer, Float32, Progress, head_logits
+from textlabel.engine.predict import (
+    Featurizer,
+    Float32,
+    JointFeaturizer,
+    Progress,
+    featurizer_of,
+    head_logits,
+)
 from textlabel.engine.shared_features import Store
 from textlabel.models.backend_fit import REFERENCE, BackendFit
 from textlabel.types import Predictions
 
 if TYPE_CHECKING:
+    from textlabel.engine.feature_cache import FeatureCache
+    from textlabel.engine.shared_features import SharedSpace
     from textlabel.models.bundle import Bundle
 
 
@@ -52,7 +61,7 @@ class Predictor:
         self.cascade = Cascade(bundle) if cascade else None
         self.fit = choose_backend(bundle, backend)
         self._passes = [
-            (fit, Featurizer(bundle.classifier, fit.backend, folder=fit.folder, cache=cache))
+            (fit, featurizer_of(bundle.classifier, fit.backend, folder=fit.folder, cache=cache))
             for fit in passes(self.fit, bundle.backends)
         ]
         #: rows of the last corpus, those that were computed again, those from the feature cache, and
@@ -117,7 +126,7 @@ class Predictor:
     def _numbers(
         self,
         fit: BackendFit,
-        featurizer: Featurizer,
+        featurizer: Featurizer | JointFeaturizer,
         texts: Sequence[str],
         progress: Progress | None,
         alone: bool,
@@ -142,8 +151,12 @@ class Predictor:
         return sum(featurizer.tokens for featurizer in self._featurizers)
 
     @property
-    def _featurizers(self) -> list[Featurizer]:
+    def _featurizers(self) -> list[Featurizer | JointFeaturizer]:
         return [featurizer for _, featurizer in self._passes]
+
+    @property
+    def _caches(self) -> list[FeatureCache | SharedSpace]:
+        return [cache for featurizer in self._featurizers for cache in featurizer.caches]
 
     @property
     def again_by(self) -> list[str]:
@@ -152,13 +165,12 @@ class Predictor:
 
     def snapshot(self) -> list[str]:
         """Return the names of the segments of the feature cache in which this finds features."""
-        return sorted(name for each in self._featurizers if each.cache for name in each.cache.snapshot)
+        return sorted(name for cache in self._caches for name in cache.snapshot)
 
     def pin(self, names: Sequence[str]) -> None:
         """Look features up in these segments only, and warn where some are gone: last digits may differ."""
-        for each in self._featurizers:
-            if each.cache:
-                each.cache.pin(names)
+        for cache in self._caches:
+            cache.pin(names)
         if set(names) - set(self.snapshot()):
             log.warning(
                 "features that this run found in the cache when it began are gone; they are computed again, "

@@ -26,7 +26,7 @@ from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
 from textlabel.engine.row_weights import target_rows, weigh
 from textlabel.engine.shared_features import Store, folder_of
-from textlabel.models.backbone import Backbone
+from textlabel.models.backbone import Backbone, require_one
 from textlabel.models.class_names import by_template, sentences
 from textlabel.models.classifier import Classifier
 from textlabel.models.ngrams import NGramModel
@@ -143,10 +143,20 @@ class Run:
                 self.__dict__[name] = scale * features[:, : features.shape[1] // more * layers]
 
     def fit(self, index: IntArray, name: str) -> Classifier:
-        """Return the classifier trained on rows ``index``; ``name`` tells its checkpoints apart."""
+        """Return the classifier trained on rows ``index``; ``name`` tells its checkpoints apart.
+
+        Raises
+        ------
+        RecipeError : a recipe that does not only solve its head, on several backbones.
+        """
         if self.recipe.features == "ngrams":
             return self._of_ngrams(index)
         backbone = self.backbone
+        if not all(map(solver, self.recipe.stages)):
+            told = f"recipe {self.recipe.name!r} trains by gradient, through"
+            require_one(
+                backbone.info, told, "take one of them, or a recipe that solves its head, such as head"
+            )
         if self.recipe.trains_body:
             backbone = replace(backbone, body=copy.deepcopy(backbone.body))
         classifier = Classifier(backbone, self.task.schema)

@@ -27,7 +27,7 @@ from textlabel.engine.predict import predict
 from textlabel.engine.process import accelerator, derive_seed
 from textlabel.engine.scope import ScopePlan
 from textlabel.errors import CorpusError, RecipeError
-from textlabel.models.backbone import Backbone
+from textlabel.models.backbone import Backbone, require_one
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier, Frozen
 from textlabel.progress import bar
@@ -113,6 +113,7 @@ def refuse_model(bundle: Bundle, recipe: Recipe) -> None:
             "this model is made of n-grams (recipe 'tfidf'): it has no body that could move; fit one on a "
             "backbone, such as with recipe 'head'"
         )
+    require_one(model.info, "adapting moves", "fit a model on one of them, and adapt that")
     if model.info.kind == "static":
         raise RecipeError(
             f"backbone {model.info.public_name!r} is static, a vector a token: it has no layers that could "

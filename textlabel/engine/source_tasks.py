@@ -18,7 +18,7 @@ from textlabel.engine.loop import train
 from textlabel.engine.process import accelerator, derive_seed
 from textlabel.engine.task import load_task
 from textlabel.errors import CorpusError, RecipeError
-from textlabel.models.backbone import Backbone
+from textlabel.models.backbone import Backbone, require_one
 from textlabel.models.classifier import Classifier
 from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
@@ -91,6 +91,7 @@ def train_body(
     TrainingError : no task has classes of enough rows, or the loss is no number.
     """
     refuse_other_rows(recipe)
+    require_one(backbone.info, "this trains", "train one of them, and join what comes of it afterwards")
     saved: Checkpoint | NoCheckpoint = NoCheckpoint()
     if checkpoint is not None:
         saved = Checkpoint(checkpoint, _fingerprint(backbone, tasks, recipe, seed), checkpoint_seconds)

@@ -1,15 +1,18 @@
-"""A backbone: a pretrained encoder with its tokenizer, from a registered name, a path or a Hub id."""
+"""A backbone: a pretrained encoder with its tokenizer, from a registered name, a path or a Hub id.
+
+Several, joined by "+", are one whose features are those of all (`textlabel.models.joint`).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlabel.errors import BackboneError, nearest
+from textlabel.errors import BackboneError, RecipeError, nearest
 from textlabel.models.fetch import file_sha256, weights_sha256
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ log = logging.getLogger("textlabel")
 DEFAULT_MAX_LENGTH = 256
 #: how the vectors of a text's tokens become one
 POOLINGS = ("mean", "cls", "max")
+#: most backbones that may be joined
+MOST_PARTS = 4
 #: what may be done with a text that is too long, and how its windows become one
 ON_LONG = ("truncate", "window", "fail")
 WINDOW_POOLING = ("mean", "weighted", "max")
@@ -34,7 +39,7 @@ class BackboneInfo:
     ----------
     name : registered name, local path or Hub id, as the user gave it.
     sha256 : of the weights file.
-    kind : "transformer" or "static" (one vector a token, no context).
+    kind : "transformer", "static" (one vector a token, no context) or "joint" (several backbones).
     pooling : "mean" or "max" (over real tokens, each feature by itself) or "cls" (first token).
     normalize : whether the pooled vector is scaled to unit length.
     max_length : tokens kept of a text, special tokens included.
@@ -47,6 +52,8 @@ class BackboneInfo:
     window_pooling : how windows of a text become one: "mean", "weighted" or "max".
     layers : how many layers give a vector each, counted from the top, laid side by side, the last one
         first. Layers below the last keep what its own training made it forget, such as sentiment.
+    parts : of several backbones joined, each of them, in the order of their features; else empty. How long
+        texts are read is what the whole says.
     """
 
     name: str
@@ -62,11 +69,34 @@ class BackboneInfo:
     on_long: str = "truncate"
     window_pooling: str = "mean"
     layers: int = 1
+    parts: tuple[BackboneInfo, ...] = ()
 
     @property
     def public_name(self) -> str:
         """The name without the folders above a local path, which are nobody else's business."""
+        if self.parts:
+            return "+".join(part.public_name for part in self.parts)
         return Path(self.name).name if self.origin == "path" else self.name
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What to choose for `load_backbone` to read it so again; None: what each part says of itself."""
+        parts = self.parts or (self,)
+        same = {key: {getattr(part, key) for part in parts} for key in ("pooling", "normalize", "max_length")}
+        found = {key: values.pop() if len(values) == 1 else None for key, values in same.items()}
+        layers = max(part.layers for part in parts)  # static ones have one, whatever was chosen
+        return {**found, "on_long": self.on_long, "window_pooling": self.window_pooling, "layers": layers}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads, with public names."""
+        told = {**asdict(self), "name": self.public_name}
+        del told["parts"]
+        return told | ({"parts": [part.to_json() for part in self.parts]} if self.parts else {})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BackboneInfo:
+        """Return what `to_json` wrote."""
+        return cls(**{**data, "parts": tuple(map(cls.from_json, data.get("parts", ())))})
 
 
 @dataclass
@@ -86,7 +116,7 @@ class Backbone:
     @property
     def pad_id(self) -> int:
         """Token id used for padding (masked, so any valid id does)."""
-        if self.info.kind == "static":
+        if self.info.kind != "transformer":
             return 0
         pad = self.tokenizer.pad_token_id
         return 0 if pad is None else int(pad)
@@ -94,7 +124,21 @@ class Backbone:
     @property
     def depth(self) -> int:
         """How many layers it has."""
-        return 1 if self.info.kind == "static" else int(self.body.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
+        return int(self.body.config.num_hidden_layers) if self.info.kind == "transformer" else 1  # type: ignore[union-attr,arg-type]
+
+    @property
+    def width(self) -> int:
+        """How many features it gives a text."""
+        return int(self.body.config.hidden_size) * self.info.layers  # type: ignore[union-attr,arg-type]
+
+    @property
+    def parts(self) -> tuple[Backbone, ...]:
+        """The backbones that were joined; of one, itself."""
+        from textlabel.models.joint import JointBody, reading_as
+
+        if not isinstance(self.body, JointBody):
+            return (self,)
+        return tuple(reading_as(member, self.info) for member in self.body.members)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return one list of token ids a text, cut to ``max_length``."""
@@ -113,6 +157,34 @@ def encode(tokenizer: Any, info: BackboneInfo, texts: Sequence[str]) -> list[lis
         list(texts), truncation=True, max_length=info.max_length, padding=False, return_attention_mask=False
     )
     return list(out["input_ids"])
+
+
+def part_names(ref: str | Path) -> list[str]:
+    """Return the names in "one+another", or the one that there is.
+
+    A registered name or a folder that holds a "+" is one; as a part of several it cannot be told apart.
+
+    Raises
+    ------
+    BackboneError : a name is missing or stands twice, or there are more than `MOST_PARTS`.
+
+    Examples
+    --------
+    >>> part_names("all-MiniLM-L6-v2+potion-base-8M")
+    ['all-MiniLM-L6-v2', 'potion-base-8M']
+    """
+    from textlabel.models import catalog
+
+    name = str(ref)
+    if "+" not in name or name in catalog.entries() or Path(name).expanduser().is_dir():
+        return [name]
+    names = [part.strip() for part in name.split("+")]
+    if not all(names) or len(set(names)) < len(names) or len(names) > MOST_PARTS:
+        raise BackboneError(
+            f"backbone {name!r}: expected 2 to {MOST_PARTS} different backbones, such as "
+            "all-MiniLM-L6-v2+potion-base-8M; a folder with a + in its path must be given alone"
+        )
+    return names
 
 
 def locate(ref: str | Path) -> tuple[Path, str]:
@@ -263,16 +335,42 @@ def load_backbone(ref: str | Path, **chosen: Any) -> Backbone:
 
     Parameters
     ----------
-    ref : registered name, local folder, or Hub id (``owner/name`` or ``owner/name@revision``).
-    chosen : pooling, normalize, max_length, on_long, window_pooling, layers; None keeps what the backbone
-        says of itself.
+    ref : registered name, local folder, or Hub id (``owner/name`` or ``owner/name@revision``), or several,
+        joined by "+" (`textlabel.models.joint`).
+    chosen : pooling, normalize, max_length, on_long, window_pooling, layers, for every part; None keeps what
+        the backbone says of itself. Of several, a static one has one layer whatever is chosen.
 
     Raises
     ------
     BackboneError : it cannot be had, or its weights do not belong to its configuration.
     """
-    folder, origin = locate(ref)
-    return open_folder(folder, describe(folder, ref, origin, **chosen))
+    names = part_names(ref)
+    if len(names) == 1:
+        folder, origin = locate(ref)
+        return open_folder(folder, describe(folder, ref, origin, **chosen))
+    from textlabel.models.joint import joint
+
+    return joint([_part(name, chosen) for name in names])
+
+
+def _part(name: str, chosen: Mapping[str, Any]) -> Backbone:
+    folder, origin = locate(name)
+    info = describe(folder, name, origin, **chosen)
+    return open_folder(folder, replace(info, layers=1) if info.kind == "static" else info)
+
+
+def require_one(info: BackboneInfo, what: str, instead: str) -> None:
+    """Raise a `RecipeError` if there are several backbones, which ``what`` cannot read.
+
+    Parameters
+    ----------
+    instead : what to do in place of that, as the end of a sentence.
+    """
+    if info.parts:
+        raise RecipeError(
+            f"{what} one backbone, and {info.public_name!r} are {len(info.parts)} whose features lie side by "
+            f"side: {instead}"
+        )
 
 
 def open_folder(folder: Path, info: BackboneInfo) -> Backbone:

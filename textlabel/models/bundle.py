@@ -7,6 +7,7 @@ head.safetensors        head, heads of folds, class moments, scores of rows in s
 reference.safetensors   features of length one and classes of the training rows, only where they are kept
 adapter-0/ ...          LoRA updates in peft's own layout, in the order of their training
 body/                   the encoder itself, only where it changed or cannot be had by name
+body-0/ ...             of several encoders those that cannot be had by name, by their number
 backends/NAME/ ...      what faster backends need, where `textlabel optimize` kept some
 student/ ...            tensors and static backbone of a cascade's student, where it trained one
 """
@@ -22,18 +23,26 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from textlabel import tasks
 from textlabel.errors import BundleError, RecipeError
-from textlabel.models.backbone import BackboneInfo, locate, open_folder, save_body, tokenizer_sha256
+from textlabel.models.backbone import (
+    Backbone,
+    BackboneInfo,
+    locate,
+    open_folder,
+    save_body,
+    tokenizer_sha256,
+)
 from textlabel.models.backend_fit import BAND_UNIT, BackendFit
 from textlabel.models.classifier import Adapter, Classifier, Frozen
 from textlabel.models.fetch import file_sha256, weights_sha256
 from textlabel.models.heads import Linear
+from textlabel.models.joint import joint
 from textlabel.models.student import Student, info_of
 from textlabel.trust.calibration import Calibrator, from_json
 from textlabel.trust.multilabel import SubsetRule
@@ -41,6 +50,8 @@ from textlabel.trust.scope import DEFAULT_OFF_MAP, Reference, Scope
 from textlabel.trust.set_rule import DEFAULT_ALPHA, DEFAULT_SETS, SetRule
 from textlabel.trust.source import SourceStatistics
 from textlabel.types import LabelSchema
+
+Part = TypeVar("Part")
 
 FORMAT = 1
 log = logging.getLogger("textlabel")
@@ -216,8 +227,10 @@ class Bundle:
             _write_adapter(folder / f"adapter-{number}", adapter)
         if model.body_changed:
             save_body(model.body, model.tokenizer, model.info, folder / "body")
-        elif self_contained or model.info.origin == "path":
-            _copy_backbone(model.folder, folder / "body")
+        else:
+            for name, part in _bodies(model.parts).items():
+                if self_contained or part.info.origin == "path":
+                    _copy_backbone(part.folder, folder / name)
         for fit in self.backends:
             if fit.folder is not None:
                 shutil.copytree(fit.folder, folder / "backends" / fit.backend)
@@ -232,7 +245,7 @@ class Bundle:
         return {
             "format": FORMAT,
             "schema": model.schema.to_json(),
-            "backbone": {**asdict(model.info), "name": model.info.public_name},
+            "backbone": model.info.to_json(),
             **({"head": model.head.name} if isinstance(model.head, Frozen) else {}),
             "body_changed": model.body_changed,
             "adapters": 0 if model.body_changed else len(model.adapters),
@@ -259,9 +272,9 @@ class Bundle:
         path = Path(folder)
         data = _read_record(path)
         _refuse_changed_files(path, data["files"])
-        info = BackboneInfo(**data["backbone"])
-        backbone = open_folder(_backbone_folder(path, info), info)
-        model = Classifier(backbone, LabelSchema.from_json(data["schema"]))
+        model = Classifier(
+            _backbone(path, BackboneInfo.from_json(data["backbone"])), LabelSchema.from_json(data["schema"])
+        )
         for number in range(data["adapters"]):
             model.add_adapter(_read_adapter(path / f"adapter-{number}"))
         tensors = load_file(path / "head.safetensors")
@@ -362,9 +375,22 @@ def _refuse_changed_files(folder: Path, expected: Mapping[str, str]) -> None:
             raise BundleError(f"{folder / name} {state} since the model was saved; restore it or fit again")
 
 
-def _backbone_folder(path: Path, info: BackboneInfo) -> Path:
-    if (path / "body").is_dir():
-        return path / "body"
+def _bodies(parts: Sequence[Part]) -> dict[str, Part]:
+    """Return the parts by the names of their folders in a bundle."""
+    return {f"body-{n}" if len(parts) > 1 else "body": part for n, part in enumerate(parts)}
+
+
+def _backbone(path: Path, info: BackboneInfo) -> Backbone:
+    infos = _bodies(info.parts or (info,))
+    found = [open_folder(_backbone_folder(path, name, part), part) for name, part in infos.items()]
+    if not info.parts:
+        return found[0]
+    return replace(joint(found), info=info)
+
+
+def _backbone_folder(path: Path, body: str, info: BackboneInfo) -> Path:
+    if (path / body).is_dir():
+        return path / body
     folder, _ = locate(f"{info.name}@{info.revision}" if info.revision else info.name)
     found = (weights_sha256(folder), tokenizer_sha256(folder))
     if found != (info.sha256, info.tokenizer_sha256):

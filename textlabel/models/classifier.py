@@ -1,4 +1,7 @@
-"""The classifier in memory: body, pooling, one head, which is linear where a stage is to train it."""
+"""The classifier in memory: body, pooling, one head, which is linear where a stage is to train it.
+
+Where several backbones were joined it has `parts`, each of which gives features; it has no forward pass.
+"""
 
 from __future__ import annotations
 
@@ -106,8 +109,7 @@ class Classifier(nn.Module):
         self.pad_id = backbone.pad_id
         self.schema = schema
         self.body = backbone.body
-        width = int(self.body.config.hidden_size) * self.info.layers  # type: ignore[union-attr,arg-type]
-        self.head: nn.Linear | Frozen = nn.Linear(width, schema.outputs)
+        self.head: nn.Linear | Frozen = nn.Linear(backbone.width, schema.outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         #: merged updates in the order of their training; empty where ``body_changed``
@@ -130,6 +132,14 @@ class Classifier(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):
             features = pool(hidden.float(), mask, info.pooling, info.normalize, info.layers)
             return Output(self.head(features), features)
+
+    @property
+    def parts(self) -> list[Classifier]:
+        """What gives the features of each of several backbones, in their order; of one, this itself."""
+        if not self.info.parts:
+            return [self]
+        whole = Backbone(self.info, self.folder, self.body, self.tokenizer)
+        return [Classifier(part, self.schema).eval() for part in whole.parts]
 
     @property
     def untouched(self) -> bool:

@@ -7,7 +7,7 @@ those it learned from; the model answers the others.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Student:
     def to_json(self) -> dict[str, Any]:
         """Return everything but the tensors as a JSON-ready dictionary."""
         return {
-            "backbone": {**asdict(self.classifier.info), "name": self.name},
+            "backbone": self.classifier.info.to_json(),
             "threshold": self.threshold,
             "reach": self.reach,
             "measured": dict(self.measured),
@@ -115,4 +115,4 @@ def reads_long(info: BackboneInfo) -> str:
 
 def info_of(data: Mapping[str, Any]) -> BackboneInfo:
     """Return which backbone the student in ``data`` reads with."""
-    return BackboneInfo(**data["backbone"])
+    return BackboneInfo.from_json(data["backbone"])

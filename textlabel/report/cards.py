@@ -444,6 +444,10 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         "calibrator": json.dumps(record["calibrator"], ensure_ascii=False),
         "prediction sets": json.dumps(record.get("sets"), ensure_ascii=False),
     }
+    for number, part in enumerate(backbone.get("parts", []), start=1):
+        facts[f"backbone part {number}"] = (
+            f"{part['name']} (sha256 {part['sha256']}, source {part['source']}, license {part['license']})"
+        )
     for number, each in enumerate(record.get("adapted", []), start=1):
         facts[f"adapted without labels, {number}"] = (
             f"recipe {each['recipe']['name']}, seed {each['seed']}, {each['texts']:,} texts (sha256 "

@@ -10,6 +10,7 @@ from textlabel import __version__
 from textlabel.trust.calibration import describe
 
 if TYPE_CHECKING:
+    from textlabel.models.backbone import BackboneInfo
     from textlabel.models.bundle import Bundle
 
 FORMAT = 1
@@ -35,6 +36,17 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _backbone(info: BackboneInfo) -> dict[str, Any]:
+    """Return what is told of a backbone, and of each part where several were joined."""
+    told: dict[str, Any] = {
+        "name": info.public_name,
+        "sha256": info.sha256,
+        "source": info.origin,
+        "license": info.license,
+    }
+    return told | ({"parts": [_backbone(part) for part in info.parts]} if info.parts else {})
+
+
 def complete_record(bundle: Bundle) -> dict[str, Any]:
     """Return the bundle's record with everything that a card needs to say."""
     info = bundle.classifier.info
@@ -43,12 +55,7 @@ def complete_record(bundle: Bundle) -> dict[str, Any]:
         "textlabel": __version__,
         "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "schema": bundle.classifier.schema.to_json(),
-        "backbone": {
-            "name": info.public_name,
-            "sha256": info.sha256,
-            "source": info.origin,
-            "license": info.license,
-        },
+        "backbone": _backbone(info),
         "versions": versions(),
         "calibrator": None if bundle.calibrator is None else describe(bundle.calibrator),
         "sets": {"kind": bundle.sets.kind, "alpha": bundle.sets.alpha},

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textlabel.errors import RecipeError
+from textlabel.errors import RecipeError, nearest
 
 if TYPE_CHECKING:
     from textlabel.models.classifier import Classifier
 
 NAME = "head"
 PARTS = frozenset({"head"})
+ENSEMBLES = ("none", "folds")
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,17 @@ class Options:
     spread : how far, in [0, 1), what the head says spreads among like texts of the unlabeled corpus, which
         the stage then reads (``rows = "both"``): the first is taken unless cross-validation speaks for
         another by more than twice its standard error. Empty: no unlabeled text is read.
+    ensemble : "folds" takes the mean of the heads that each lack a fold, which is a linear head again, in
+        place of the head of all rows ("none"). What calibrates it stays the logits of each row by the one
+        head that did not train on it: the loss of a mean is at most the mean of the losses, so confidence is
+        if anything too low. Off, as it gains about nothing: -0.6 to +0.3 points of accuracy on six sets.
     """
 
     l2: float = 0.0
     folds: int = 5
     name_weights: tuple[float, ...] = (0.0,)
     spread: tuple[float, ...] = ()
+    ensemble: str = "none"
 
     def __post_init__(self) -> None:
         if self.l2 < 0 or self.folds < 2:
@@ -42,6 +48,10 @@ class Options:
             raise RecipeError(f"head: name_weights = {list(weights)}; expected rows a class, such as [0, 3]")
         if not all(0 <= alpha < 1 for alpha in self.spread):
             raise RecipeError(f"head: spread = {list(self.spread)}; expected shares in [0, 1): [0.5, 0]")
+        if self.ensemble not in ENSEMBLES:
+            raise RecipeError(
+                f"head: ensemble = {self.ensemble!r} is unknown: {nearest(self.ensemble, ENSEMBLES)}"
+            )
 
 
 def roles(options: Options) -> frozenset[str]:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from textlabel.engine import head as heads
-from textlabel.engine.head import STRENGTHS, TWIN_PAIRS, fit_head, twin_heads
+from textlabel.engine.head import STRENGTHS, TWIN_PAIRS, Aside, fit_head, twin_heads
+from textlabel.errors import RecipeError
 from textlabel.models.heads import softmax_regression
-from textlabel.recipe import Recipe
+from textlabel.recipe import Recipe, Stage
 
 STAGE = Recipe.load("head").stages[0]
 
@@ -98,3 +99,56 @@ def test_a_head_is_solved_when_it_is_asked_for(rows, monkeypatch):
     next(found)
     assert solved == [1.0]
     assert len(list(found)) == 2
+
+
+FOLDS = {"name": "head", "ensemble": "folds"}
+
+
+def mean_of(members, x):
+    return np.mean([member(x) for member in members], axis=0)
+
+
+@pytest.mark.parametrize("objective", ["cross_entropy", "ridge", "lda"])
+def test_an_ensemble_of_folds_gives_the_mean_of_their_logits_and_is_calibrated_out_of_fold(rows, objective):
+    alone = fit_head(*rows, 3, Stage.of("head", objective), 0)
+    found = fit_head(*rows, 3, Stage.of(FOLDS, objective), 0)
+    new = np.random.default_rng(2).normal(size=(40, 8))
+    np.testing.assert_allclose(found.head(new), mean_of(found.members, new), atol=1e-9)
+    assert len(found.members) == 5
+    for one, other in zip(found.members, alone.members, strict=True):
+        np.testing.assert_array_equal(one.weight, other.weight)
+    assert np.abs(found.head(new) - alone.head(new)).max() > 1e-3  # it is not the head of all rows
+    # of each row by the one that did not train on it, never by the mean
+    np.testing.assert_array_equal(found.out_of_fold, alone.out_of_fold)
+    assert np.abs(found.out_of_fold - found.head(rows[0])).max() > 1e-3
+
+
+def test_the_loss_of_an_ensemble_is_at_most_the_mean_of_theirs(rows):
+    found = fit_head(*rows, 3, Stage.of(FOLDS, "cross_entropy"), 0)
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, 500)
+    x = rng.normal(size=(500, 8)) + np.eye(3, 8)[y]
+
+    def loss(head):
+        return float(np.mean(np.logaddexp.reduce(head(x), axis=1) - head(x)[np.arange(500), y]))
+
+    assert loss(found.head) < np.mean([loss(member) for member in found.members])
+
+
+def test_an_ensemble_learns_how_labels_spread_too(rows):
+    tune = {**FOLDS, "spread": [0.5]}
+    aside = Aside(unlabeled=np.random.default_rng(4).normal(size=(30, 8)))
+    found = fit_head(*rows, 3, Stage.of(tune, "cross_entropy", "both"), 0, aside=aside)
+    assert found.spread == 0.5
+    np.testing.assert_allclose(found.head(rows[0]), mean_of(found.members, rows[0]), atol=1e-9)
+
+
+def test_a_mean_of_heads_that_are_not_linear_is_refused(rows):
+    with pytest.raises(RecipeError, match="mean of linear heads"):
+        fit_head(*rows, 3, Stage.of(FOLDS, "knn"), 0)
+
+
+def test_an_unknown_ensemble_is_refused_and_auto_takes_none():
+    with pytest.raises(RecipeError, match=r"ensemble = 'fold' is unknown.*'folds'"):
+        Stage.of({"name": "head", "ensemble": "fold"}, "cross_entropy")
+    assert all(stage.tune.options.get("ensemble", "none") == "none" for stage in Recipe.load("auto").stages)
