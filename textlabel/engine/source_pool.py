@@ -107,7 +107,7 @@ def combine_sources(
     if nearest != 1:
         kept &= _near(features, y, of, nearest, _target_features(classifier, target, backend, cache), sources)
     features, y, of, groups = features[kept], y[kept], of[kept], groups[kept]
-    found, weights = _candidates(features, y, groups, of, len(names), seed)
+    found, weights = candidates(features, y, groups, of, len(names), seed)
     truth, n = target.targets, len(target.targets)
     losses = {name: tempered_losses(one.out_of_fold, truth) for name, one in found.items()}
     chosen = least_by_far(losses)
@@ -187,10 +187,16 @@ def _check(sources: Mapping[str, Task], target: Task) -> None:
         require_rows_per_class(task.targets, duplicate_groups(task.texts), task.schema)
 
 
-def _candidates(
+def candidates(
     features: FloatArray, y: IntArray, groups: IntArray, of: IntArray, k: int, seed: int
 ) -> tuple[dict[str, Candidate], FloatArray]:
-    """Return the candidates, and the weights of sources and, last, of the target's own head."""
+    """Return the candidates, and the weights of sources and, last, of the target's own head.
+
+    Parameters
+    ----------
+    features, y, groups : (n, d), (n,) classes in [0, k), and (n,) equal where texts are equal.
+    of : (n,) 0 for rows of the target, s from 1 on for those of a source.
+    """
     stage = Recipe.load("head").stages[0]
     target = of == 0
 
