@@ -2,7 +2,7 @@
 
     python recipes/benchmarks/domain_relations.py --data FOLDER [--few 32] [--cache FOLDER]
 
-Sources: for each of four sentiment corpora, 300 labeled rows of each of the others and 32 of its own; heads on
+Sources: for each of four sentiment corpora, 300 labeled rows of every other and 32 of its own; heads on
 the frozen backbone are those of `textlabel fit-sources`: target rows alone, the best source, all rows, the
 pool, and what the command takes; all of it also with the half of each source's rows that is nearest to the
 target. Label maps: a head of one label set, and 8 labeled rows for each class of another; each kind of map of
