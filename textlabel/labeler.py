@@ -336,9 +336,9 @@ class Labeler(Fitted):
     ) -> Labeler:
         """Adapt to several labeled sources and a few labeled rows of the target, and return this labeler.
 
-        All bear the same classes. Which of target rows alone, the best source, all rows in one pile and a
-        pool of heads is taken, the target rows decide out of fold (`textlabel.engine.source_pool`). Of this
-        labeler's settings backbone, seed, backend and cache count.
+        All bear the same classes. Which of all rows in one pile, a pool of heads, the best source and the
+        target rows alone is taken, the target rows decide out of fold (`textlabel.engine.source_pool`). Of
+        this labeler's settings backbone, seed, backend and cache count.
 
         Parameters
         ----------

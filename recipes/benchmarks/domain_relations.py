@@ -42,7 +42,7 @@ SOURCES = (*TARGETS, "pros_cons", "developers")
 #: label sets of which one is a coarser or finer view of the other, or of something near it
 MAPS = (
     ("emotions", "developer_sentiment"),
-    ("emotions", "product_sentences"),
+    ("emotions", "movie_snippets"),
     ("newsgroups", "news_topics"),
 )
 #: rows of each source, labels a class of a target set, and rows that a map's source model learns from

@@ -44,9 +44,9 @@ def fit_sources(
       textlabel fit-sources --source films=films.csv --source dvd=dvd.csv --target-labels few.csv --out model
       textlabel annotate products.csv --model model --out labeled
 
-    All have the same classes. A head is fitted on each source, and the few rows decide, each judged by what
-    did not see it: these rows alone, the best source, all rows in one pile, or a pool of the heads. The first
-    stands unless another is better by more than the noise.
+    All have the same classes. A head of all rows in one pile stands unless the few rows, each judged by what
+    did not see it, speak for another by more than the noise: a pool of the heads of each source, the best
+    source, or these rows alone. A source whose labels mean something else is found so.
     """
     summary = FitSources(
         named_sources(source),

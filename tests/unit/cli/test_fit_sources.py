@@ -28,7 +28,7 @@ def words(home, backbone, out, *more):
 def test_it_tells_candidates_and_writes_an_ordinary_model(home, tiny_backbone):
     summary = told(*words(home, tiny_backbone, "model", "--nearest", "0.8"))
     assert summary["rows"] == {"one": 32, "two": 32}
-    assert set(summary["candidates"]) == {"target_alone", "best_single_source", "all_rows", "pool"}
+    assert set(summary["candidates"]) == {"all_rows", "pool", "best_single_source", "target_alone"}
     labeled = Labeler.load(home / "model").annotate([{"text": snippets(1, seed=9)[0]["text"]}])
     assert labeled.features["label"].names == ["negative", "positive"]
 

@@ -47,7 +47,7 @@ def test_a_pool_of_heads_is_one_head():
 
 def test_it_tells_weights_and_candidates_and_a_poisoned_source_has_none(bundle):
     told = bundle.record["sources"]
-    assert list(told["candidates"]) == [TARGET, SINGLE, ALL, POOL]
+    assert list(told["candidates"]) == [ALL, POOL, SINGLE, TARGET]
     assert told["chosen"] in told["candidates"]
     assert told["weights"]["poisoned"] == 0
     assert sum(told["weights"].values()) == pytest.approx(1, abs=1e-3)
@@ -98,3 +98,11 @@ def test_only_the_nearest_rows_of_a_source_are_used(given, tiny_backbone):
 def test_a_class_that_is_never_near_is_told(given, tiny_backbone):
     with pytest.raises(CorpusError, match=r"source 'like': of class '\w+' \d rows are among the nearest 2%"):
         combine_sources(load_backbone(tiny_backbone), *given, 0, nearest=0.02)
+
+
+def test_all_rows_stand_unless_a_source_means_something_else(given, tiny_backbone):
+    sources, _ = given
+    for name, taken in (("like", {ALL}), ("poisoned", {POOL, TARGET})):
+        few = task(snippets(60, seed=3))
+        bundle = combine_sources(load_backbone(tiny_backbone), {name: sources[name]}, few, 0)
+        assert bundle.record["sources"]["chosen"] in taken
