@@ -25,10 +25,10 @@ from _bench import arguments, draw, hierarchical_interval, public, write
 from domain_pairs import read
 
 from textlabel.corpus.dedup import groups
-from textlabel.engine.comparison import least_by_far, tempered_losses
+from textlabel.engine.comparison import tempered_losses
 from textlabel.engine.head import fit_head
 from textlabel.engine.predict import predict
-from textlabel.engine.source_pool import TARGET, candidates
+from textlabel.engine.source_pool import TARGET, candidates, taken
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
 from textlabel.recipe import Recipe
@@ -97,7 +97,7 @@ def one_pool(
     losses = {name: tempered_losses(one.out_of_fold, labels[source == 0]) for name, one in made.items()}
     test, truth = features[target][1], known[target].test_labels
     right = {name: float(np.mean(one.head(test).argmax(axis=1) == truth)) for name, one in made.items()}
-    return {name: round(value, 4) for name, value in (right | {"taken": right[least_by_far(losses)]}).items()}
+    return {name: round(value, 4) for name, value in (right | {"taken": right[taken(losses)]}).items()}
 
 
 def maps(chosen: argparse.Namespace, reader: Reader) -> list[dict[str, Any]]:

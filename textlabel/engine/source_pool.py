@@ -44,8 +44,8 @@ log = logging.getLogger("textlabel")
 FOLDS = 5
 #: unlabeled texts of the target that source rows are compared with
 NEAR_ROWS = 2000
-#: the candidates: the first stands unless the target's rows speak for another by more than the noise. That it
-#: is all rows was settled on four corpora (recipes/benchmarks/domain_relations.py): few rows cannot tell
+#: the candidates: the first stands unless the target's rows speak for another by more than their noise. That
+#: it is all rows was settled on four corpora (recipes/benchmarks/domain_relations.py): few rows cannot tell
 ALL, POOL, SINGLE, TARGET = "all_rows", "pool", "best_single_source", "target_alone"
 
 
@@ -54,6 +54,11 @@ class Candidate(NamedTuple):
 
     head: Linear
     out_of_fold: FloatArray
+
+
+def taken(losses: Mapping[str, FloatArray]) -> str:
+    """Return the candidate that is taken, by the out-of-fold losses (n,) of the target's rows."""
+    return least_by_far(losses, errors=1.0)
 
 
 def combined(heads: Sequence[Linear], factors: FloatArray) -> Linear:
@@ -112,7 +117,7 @@ def combine_sources(
     found, weights = candidates(features, y, groups, of, len(names), seed)
     truth, n = target.targets, len(target.targets)
     losses = {name: tempered_losses(one.out_of_fold, truth) for name, one in found.items()}
-    chosen = least_by_far(losses)
+    chosen = taken(losses)
     logits = found[chosen].out_of_fold
     fit = choose(logits, truth, groups[:n], seed)
     plan = SetPlan()

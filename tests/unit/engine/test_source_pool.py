@@ -9,7 +9,17 @@ import pytest
 from tiny import snippets
 
 from textlabel import Labeler
-from textlabel.engine.source_pool import ALL, POOL, SINGLE, TARGET, combine_sources, combined
+from textlabel.engine.comparison import tempered_losses
+from textlabel.engine.source_pool import (
+    ALL,
+    POOL,
+    SINGLE,
+    TARGET,
+    candidates,
+    combine_sources,
+    combined,
+    taken,
+)
 from textlabel.engine.task import load_task
 from textlabel.errors import CorpusError
 from textlabel.models.backbone import load_backbone
@@ -100,9 +110,18 @@ def test_a_class_that_is_never_near_is_told(given, tiny_backbone):
         combine_sources(load_backbone(tiny_backbone), *given, 0, nearest=0.02)
 
 
-def test_all_rows_stand_unless_a_source_means_something_else(given, tiny_backbone):
-    sources, _ = given
-    for name, taken in (("like", {ALL}), ("poisoned", {POOL, TARGET})):
-        few = task(snippets(60, seed=3))
-        bundle = combine_sources(load_backbone(tiny_backbone), {name: sources[name]}, few, 0)
-        assert bundle.record["sources"]["chosen"] in taken
+@pytest.mark.parametrize("rows", [60, 300])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_all_rows_stand_unless_a_source_means_something_else(rows, flipped):
+    chosen = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        y = np.arange(32 + rows) % 2
+        x = rng.normal(size=(32 + rows, 6)) + 1.2 * np.eye(2, 6)[y]
+        of = (np.arange(len(y)) >= 32).astype(np.int64)
+        y[of == 1] ^= flipped
+        found, _ = candidates(x, y, np.arange(len(y)), of, 2, 0)
+        losses = {name: tempered_losses(one.out_of_fold, y[:32]) for name, one in found.items()}
+        chosen.append(taken(losses))
+    assert sum(name in (POOL, TARGET) for name in chosen) >= (4 if flipped else 0)
+    assert sum(name == ALL for name in chosen) >= (0 if flipped else 3)
