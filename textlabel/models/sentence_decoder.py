@@ -1,4 +1,4 @@
-"""What writes a text again from its one vector: a small decoder beside the body, which sees nothing else of it.
+"""What writes a text again from its one vector: a small decoder, which sees nothing else of the text.
 
 Its table of token vectors is the body's own, for what it reads and for what it scores (Press & Wolf 2017,
 arXiv 1608.05859). It is handed over each time and is no parameter of the decoder.
@@ -85,7 +85,7 @@ class SentenceDecoder(nn.Module):
         """
         if len(made) <= AT_ONCE:
             return self._loss(made, targets, table)
-        parts = zip(made.split(AT_ONCE), targets.split(AT_ONCE), strict=True)
+        parts = zip(torch.split(made, AT_ONCE), torch.split(targets, AT_ONCE), strict=True)
         found = [checkpoint(self._loss, *part, table, use_reentrant=False) for part in parts]
         return torch.stack(found).sum()
 

@@ -3,9 +3,9 @@
 A denoising auto-encoder of sentence vectors (TSDAE, Wang, Reimers & Gurevych 2021, arXiv 2104.06979): most
 tokens of a text are deleted, the body makes one vector of the rest, and a decoder that sees this vector alone
 writes the text. So the vector must tell what the text is about, where ``masked_lm`` asks each token only for
-what stands near it. The vector is pooled as the backbone pools (the paper takes the first token), from the
-last layer. The decoder is small and new, its token vectors are the body's (in the paper it begins as a copy of
-the body and stays one). It goes on from stage to stage, and is not saved with the classifier.
+what stands near it. The vector is of the last layer, pooled as the backbone pools (the paper takes the first
+token). The decoder is small and new, and its token vectors are the body's (in the paper all its weights are).
+It goes on from stage to stage, and is not saved with the classifier.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class Options:
     ----------
     share : probability, in (0, 1), with which each token of a text is deleted; one at least stays.
     layers : of the decoder.
-    decoder_first : share of the stage's steps, in [0, 1), in which a new decoder learns alone: what it says is
-        random at first, and the body would follow it. One that has learned in a stage before does not wait.
+    decoder_first : share of the stage's steps, in [0, 1), in which a new decoder learns alone: what it says
+        is random at first, and the body would follow it. One that has learned in a stage before does not
+        wait.
     """
 
     share: float = 0.6

@@ -219,17 +219,6 @@ def test_the_gradient_reaches_every_family_of_bodies(family, tmp_path):
     assert any(p.grad is not None and p.grad.any() for p in top)
 
 
-def test_micro_batches_give_the_weights_of_one_batch(tiny_backbone):
-    results = []
-    for more in ({}, {"micro_batch_tokens": 20}):
-        context = context_of(tiny_backbone)
-        plan = stage(dropout=0.0, optimizer="sgd", learning_rate=0.05, **more)
-        loop.train(context.classifier, plan, context, 0)
-        results.append(weights(context.classifier))
-    for name, value in results[0].items():
-        torch.testing.assert_close(results[1][name], value, atol=1e-5, rtol=0, msg=name)
-
-
 class Killed(Exception):
     pass
 
@@ -255,32 +244,35 @@ def test_a_killed_run_resumes_to_the_same_weights(tiny_backbone, tmp_path, tune,
 
 
 def found_again(classifier, rows):
-    """Return how often the vector of half of a text is nearest to the text's own, and how near it stands."""
-    context = Context({"unlabeled": rows}, SCHEMA, classifier, torch.device("cpu"))
-    rng, halves = np.random.default_rng(1), []
-    for row in rows.tokens:
-        halves.append(thinned(np.asarray(row), 0.6, FRAME, rng).tolist())
-    split = Context({"unlabeled": Rows(halves)}, SCHEMA, classifier, torch.device("cpu"))
-    index = np.arange(len(rows))
+    """Return the share of texts to whose own vector that of a thinned copy is nearest of all, in [0, 1]."""
+    rng = np.random.default_rng(1)
+    copies = Rows([thinned(np.asarray(row), 0.6, FRAME, rng).tolist() for row in rows.tokens * 10])
+    context = Context({"whole": rows, "left": copies}, SCHEMA, classifier, torch.device("cpu"))
+    index = np.arange(len(rows) * 10)
     with torch.no_grad():
-        a, b = (c.output("unlabeled", index).features for c in (context, split))
-    a, b = a - a.mean(dim=0), b - b.mean(dim=0)
-    near = torch.nn.functional.normalize(b, dim=1) @ torch.nn.functional.normalize(a, dim=1).T
-    return (near.argmax(dim=1) == torch.arange(len(rows))).float().mean().item()
+        left = context.output("left", index).features
+        whole = context.output("whole", index[: len(rows)]).features
+    nearest = (centered(left) @ centered(whole).T).argmax(dim=1)
+    return (nearest.numpy() == index % len(rows)).mean()
 
 
-def test_the_loss_falls_and_thinned_texts_are_found_again(tiny_backbone):
+def centered(features):
+    return torch.nn.functional.normalize(features - features.mean(dim=0), dim=1)
+
+
+def test_the_loss_falls_and_more_thinned_texts_are_found_again(tiny_backbone):
+    """Each text has two words of its own, three times each, among words of all texts."""
     rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(WORDS, 8)) for _ in range(64)]
+    drawn = [(rng.choice(WORDS[:10], 2, replace=False), rng.choice(WORDS[10:], 8)) for _ in range(80)]
+    texts = [" ".join(rng.permutation([*np.repeat(own, 3), *others])) for own, others in drawn]
     context = context_of(tiny_backbone, texts=texts)
     rows = context.rows["unlabeled"]
     before, losses = found_again(context.classifier, rows), []
-    plan = stage(epochs=40, batch_size=16, learning_rate=3e-3, head_learning_rate=1e-2, dropout=0.0)
+    plan = stage(epochs=24, batch_size=16, learning_rate=3e-3, head_learning_rate=1e-2, dropout=0.0)
     loop.train(context.classifier, plan, context, 0, progress=lambda step, steps, loss: losses.append(loss))
     after = found_again(context.classifier, rows)
-    print(before, after, losses[:4], losses[-4:])
-    assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 1.0
-    assert after > before + 0.15
+    assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.7
+    assert after > 1.4 * before
 
 
 def test_texts_without_a_known_word_are_refused(tiny_backbone):
@@ -330,6 +322,6 @@ def test_the_shipped_recipe_runs_and_saves_no_decoder(tmp_path, tiny_backbone):
         with safe_open(path, framework="pt") as file:
             names |= set(file.keys())
     body = load_backbone(tiny_backbone).body.state_dict()
-    assert {name for name in names if not name.startswith(("head.", "scope", "source", "members"))} >= set(body)
+    assert names >= set(body)
     assert not any(word in name for name in names for word in ("memory", "decoder", "leave", "multihead"))
     run("annotate", tmp_path / "corpus.jsonl", "--model", tmp_path / "model", "--out", tmp_path / "out")
