@@ -165,9 +165,6 @@ def test_a_masked_language_head_grows_along(grown):
     old, _ = find_masked_lm(grown.old.folder)
     new, reason = find_masked_lm(grown.new.folder)
     assert new is not None, reason
-    first = grown.record["tokens"][0]
-    before, after = (model.get_output_embeddings().bias for model in (old, new))
-    assert after[first["id"]] == before[first["pieces"]].mean()
     ids = torch.tensor(grown.old.encode(OTHERS[:1]))
     with torch.no_grad():
         scores = [model(input_ids=ids).logits[..., : len(grown.old.tokenizer)] for model in (old, new)]

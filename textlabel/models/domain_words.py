@@ -19,6 +19,8 @@ from textlabel.errors import CorpusError
 
 #: fewer pieces are cheap enough
 LEAST_PIECES = 3
+#: a token that is seen once learns nothing
+LEAST_TIMES = 2
 #: pieces that SentencePiece may keep; it leaves those away that the texts do not speak for
 VOCABULARY = 16_000
 #: SentencePiece passes over lines of more than 4192 bytes without a word
@@ -78,7 +80,11 @@ def domain_words(tokenizer: Any, texts: Sequence[str], most: int) -> list[Word]:
         for pieces in processor.encode(lines, out_type=str):
             bare = (piece.lstrip(SPACE) for piece in pieces)
             counts.update((piece, False) for piece in bare if _is_unspaced_word(piece))
-    found = (word for word in _merged(tokenizer, counts) if len(word.pieces) >= LEAST_PIECES)
+    found = [
+        word
+        for word in _merged(tokenizer, counts)
+        if len(word.pieces) >= LEAST_PIECES and word.times >= LEAST_TIMES
+    ]
     return sorted(found, key=lambda word: (-word.saved, word.text))[:most]
 
 
