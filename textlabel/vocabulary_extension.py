@@ -42,7 +42,8 @@ def extend_vocabulary(
     SentencePiece, trained on the texts, finds the words. Those that the tokenizer breaks into three pieces or
     more become one token, those first that save the most pieces. A new token begins as the mean of its
     pieces; all else stays, and texts without such a word have the features that they had. The folder is for
-    `fit --backbone`, and holds a record with the words, which are of your texts.
+    `fit --backbone`. Tokenizer and record hold the words, which are of your texts, and so do models that are
+    fitted on it.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ def extend_vocabulary(
       textlabel fit films.csv --backbone grown --recipe tapt --unlabeled products.csv --out model
 
     A new token begins as the mean of its pieces, so it is worth something once the body is trained. The
-    folder's record lists the words, which are of your texts.
+    folder, and every model fitted on it, holds the words, which are of your texts.
     """
     found = extend(
         texts,
