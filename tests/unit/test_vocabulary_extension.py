@@ -213,8 +213,8 @@ def test_every_command_takes_the_folder(tmp_path):
     found = told(*words)
     assert found["first"].split(", ")[:2] == NEW[:2]
     assert found["tokens"] == 4  # the three, and "phone", which this vocabulary lacks
-    fit = ("fit", tmp_path / "train.jsonl", "--backbone", new, "--recipe", "tapt", "--calibration", "none")
-    run(*fit, "--unlabeled", tmp_path / "corpus.jsonl", "--out", tmp_path / "model")
+    fit = ("fit", tmp_path / "train.jsonl", "--backbone", new, "--recipe", "head", "--calibration", "none")
+    run(*fit, "--out", tmp_path / "model")
     annotate = ("annotate", tmp_path / "corpus.jsonl", "--model", tmp_path / "model", "--format", "jsonl")
     run(*annotate, "--out", tmp_path / "out")
     tokenizer = load_backbone(tmp_path / "model" / "body").tokenizer
