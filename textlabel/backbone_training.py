@@ -19,7 +19,10 @@ from textlabel.recipe import Recipe
 from textlabel.types import Summary
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from textlabel.engine.source_tasks import SourceTask
+    from textlabel.models.backbone import BackboneInfo
     from textlabel.models.classifier import Classifier
 
 #: what a folder tells of its training
@@ -73,7 +76,7 @@ def train_backbone(
 
     chosen = Recipe.load(recipe)
     refuse_other_rows(chosen)
-    target = _free(out)
+    target = free_folder(out)
     if not tasks:
         raise CorpusError("no task to learn from; expected one labeled corpus or more, each with a name")
     reading = {"text_column": text_column, "label_column": label_column, "on_bad_row": on_bad_row}
@@ -85,7 +88,7 @@ def train_backbone(
     classifier = train_body(start, read, chosen, seed, checkpoint=Path(checkpoint or beside))
     record = _record(read, chosen, classifier, seed)
     if accelerator().is_main_process:
-        _write(classifier, record, target)
+        write_backbone(target, classifier.body, classifier.tokenizer, classifier.info, {RECORD: record})
         shutil.rmtree(beside, ignore_errors=True)
     accelerator().wait_for_everyone()
     told = {task.name: f"{len(task.texts)} rows, {task.to_json()['classes']} classes" for task in read}
@@ -118,7 +121,7 @@ def named_sources(tasks: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _free(out: str | Path) -> Path:
+def free_folder(out: str | Path) -> Path:
     """Return the absolute path of the folder, which holds nothing."""
     target = require_free(out, BackboneError)
     if target.is_dir() and any(target.iterdir()):
@@ -152,19 +155,21 @@ def _record(tasks: Sequence[SourceTask], recipe: Recipe, classifier: Classifier,
     }
 
 
-def _write(classifier: Classifier, record: Mapping[str, Any], target: Path) -> None:
-    """Write the whole folder or nothing."""
+def write_backbone(
+    target: Path, body: nn.Module, tokenizer: Any, info: BackboneInfo, records: Mapping[str, Any]
+) -> None:
+    """Write the whole folder or nothing: weights, tokenizer, how features are read, and records by file."""
     from textlabel.models.backbone import save_body
 
-    info = classifier.info
     keys = ("kind", "pooling", "normalize", "max_length", "layers", "license")
     reading = {key: getattr(info, key) for key in keys}
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         made = temporary / "backbone"
-        save_body(classifier.body, classifier.tokenizer, info, made)
-        for name, told in (("textlabel_backbone.json", reading), (RECORD, record)):
-            (made / name).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        save_body(body, tokenizer, info, made)
+        for name, told in {"textlabel_backbone.json": reading, **records}.items():
+            text = json.dumps(told, indent=2, ensure_ascii=False)
+            (made / name).write_text(text + "\n", encoding="utf-8")
         if target.is_dir():
             target.rmdir()
         made.replace(target)

@@ -60,7 +60,7 @@ def test_import_loads_nothing_heavy():
             "plugins",
         ),
         *("backbones", "cache", "cache clear", "plugins backend", "optimize --help", "train-backbone --help"),
-        "adapt --help",
+        *("adapt --help", "extend-vocabulary --help"),
     ],
 )
 def test_help_and_lists_load_nothing_heavy(words):

@@ -14,6 +14,7 @@ from textlabel.cli.check_labels import check_labels
 from textlabel.cli.clusters import clusters
 from textlabel.cli.demo import demo
 from textlabel.cli.evaluate import evaluate
+from textlabel.cli.extend_vocabulary import extend_vocabulary
 from textlabel.cli.fit import fit
 from textlabel.cli.fit_sources import fit_sources
 from textlabel.cli.gap import gap
@@ -89,6 +90,7 @@ app.command("choose-source", cls=Several)(choose.source)
 app.command("fit-sources")(fit_sources)
 app.command("map-labels")(map_labels)
 app.command("train-backbone")(train_backbone)
+app.command("extend-vocabulary")(extend_vocabulary)
 app.add_typer(audit.app, name="audit")
 app.add_typer(audit.answers, name="answers")
 app.add_typer(backbones.app, name="backbones")
