@@ -272,7 +272,7 @@ def test_the_loss_falls_and_more_thinned_texts_are_found_again(tiny_backbone):
     loop.train(context.classifier, plan, context, 0, progress=lambda step, steps, loss: losses.append(loss))
     after = found_again(context.classifier, rows)
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.7
-    assert after > 1.4 * before
+    assert after > 1.2 * before
 
 
 def test_texts_without_a_known_word_are_refused(tiny_backbone):
