@@ -28,7 +28,7 @@ os.environ["TEXTLABEL_CACHE_GB"] = "8"  # features of a text are the same for ev
 
 import numpy as np
 from _bench import arguments, hierarchical_interval, write
-from domain_pairs import PAIRS, POLES, Domain, read
+from domain_pairs import CORPORA, PAIRS, POLES, Domain, read
 from scipy.stats import spearmanr
 
 from textlabel.corpus.dedup import groups
@@ -54,8 +54,8 @@ NEVER, DECIDES = "never", "auto decides"
 WAYS: dict[str, dict[str, Any]] = {
     NEVER: {},
     "always spreads": {"spread": [0.5]},
-    "always trains itself": {"self_train": True, "least_agreement": 0.0},
-    DECIDES: {"spread": [0.5, 0.0, 0.8], "self_train": True, "least_agreement": 0.9},
+    "always trains itself": {"self_train": "prior", "least_agreement": 0.0},
+    DECIDES: {"spread": [0.5, 0.0, 0.8], "self_train": "prior", "least_agreement": 0.9},
 }
 
 
@@ -83,23 +83,21 @@ MADE = (
 )
 
 
-def units(seeds: int) -> list[Unit]:
+def units(seeds: int, corpora: list[str]) -> list[Unit]:
     found = []
     for seed in range(seeds):
-        sentiment = [pair for pair in PAIRS if "arxiv" not in pair[0]]
+        sentiment = [pair for pair in PAIRS if "arxiv" not in pair[0] and set(pair) <= set(corpora)]
         found += [Unit(*pair, 0, "as they are", seed) for pair in sentiment]
         found += [
             Unit(*pair, share, f"{share:.0%} positive", seed) for share in (0.8, 0.2) for pair in sentiment
         ]
-        found += [unit._replace(seed=seed) for unit in MADE]
+        found += [unit._replace(seed=seed) for unit in MADE if {unit.source, unit.target} <= set(corpora)]
     return found
 
 
 def features(texts: list[str], chosen: argparse.Namespace, classes: tuple[str, ...]) -> np.ndarray:
-    """Return features of the upper half of the layers, as `auto` reads them first."""
-    backbone = load_backbone(chosen.backbone)
-    upper = load_backbone(chosen.backbone, layers=backbone.depth // 2 + 1)
-    classifier = Classifier(upper, LabelSchema("single", classes))
+    """Return features of texts, the same for every draw."""
+    classifier = Classifier(load_backbone(chosen.backbone), LabelSchema("single", classes))
     return predict(classifier, texts, cache=chosen.cache)[1].astype(np.float64)
 
 
@@ -150,6 +148,8 @@ def one_unit(unit: Unit, chosen: argparse.Namespace) -> dict[str, Any] | None:
         right = float(np.mean(fit.head(test).argmax(axis=1) == truth))
         told = {key: round(value, 4) for key, value in scores(fit, x, y, pool, weights).items()}
         row["ways"][name] = {"accuracy": round(right, 4), **told}
+        if fit.self_trained is not None:
+            row["ways"][name]["rounds kept"] = fit.self_trained.rounds
     print(unit, {name: way["accuracy"] for name, way in row["ways"].items()}, flush=True)
     return row
 
@@ -161,7 +161,9 @@ def _truth(target: Domain, unit: Unit) -> np.ndarray:
 def correlations(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Return, for each way and score, Spearman's correlation of its gain with the gain in accuracy."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
-    names = dict.fromkeys(name for row in rows for name in row["ways"][NEVER] if name != "accuracy")
+    names = dict.fromkeys(
+        name for row in rows for name in row["ways"][NEVER] if name not in ("accuracy", "rounds kept")
+    )
     for way in (name for name in WAYS if name != NEVER):
         for name in names:
             there = [row["ways"] for row in rows if name in row["ways"][way] and name in row["ways"][NEVER]]
@@ -194,6 +196,7 @@ def main() -> None:
     parser = arguments(__doc__ or "", seeds=1)
     parser.add_argument("--backbone", default="all-MiniLM-L6-v2")
     parser.add_argument("--train", type=int, default=300, help="labeled rows")
+    parser.add_argument("--corpora", nargs="+", default=list(CORPORA), help="pairs of these only")
     parser.add_argument("--cache", type=Path, help="folder that keeps features for the next run")
     parser.add_argument("--jobs", type=int, default=2, help="pairs measured at a time, one thread each")
     chosen = parser.parse_args()
@@ -205,7 +208,7 @@ def main() -> None:
         ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool,
     ):
         chosen.cache = chosen.cache or Path(folder)
-        for row in pool.map(partial(one_unit, chosen=chosen), units(chosen.seeds)):
+        for row in pool.map(partial(one_unit, chosen=chosen), units(chosen.seeds, chosen.corpora)):
             if row is None:
                 continue
             rows.append(row)
