@@ -161,9 +161,7 @@ def _truth(target: Domain, unit: Unit) -> np.ndarray:
 def correlations(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Return, for each way and score, Spearman's correlation of its gain with the gain in accuracy."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
-    names = dict.fromkeys(
-        name for row in rows for name in row["ways"][NEVER] if name not in ("accuracy", "rounds kept")
-    )
+    names = dict.fromkeys(name for row in rows for name in row["ways"][NEVER] if name != "accuracy")
     for way in (name for name in WAYS if name != NEVER):
         for name in names:
             there = [row["ways"] for row in rows if name in row["ways"][way] and name in row["ways"][NEVER]]
