@@ -133,6 +133,7 @@ def adapt(
     scope.check(task.schema.kind)
     sets.check(task.schema.kind)
     plan = Calibration.plan(calibration, recipe, task)
+    _check_alignment(recipe, plan)
     check_calibrator(calibrator, plan, task)
     check_threshold(threshold, plan, task)
 
@@ -218,6 +219,17 @@ def _check(task: Task, recipe: Recipe, weighs: bool = False) -> None:
         log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
     if task.validation and not any(stage.training.patience for stage in recipe.stages):
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
+
+
+def _check_alignment(recipe: Recipe, plan: Calibration) -> None:
+    """Raise a `RecipeError` where labeled rows would calibrate a head that is not of their domain."""
+    moves = [s.tune.name == "head" and options_of("tune", s.tune).align != "none" for s in recipe.stages]
+    if any(moves) and plan.mode not in ("out-of-fold", "none"):
+        raise RecipeError(
+            f"recipe {recipe.name!r} has align: its head is of the unlabeled rows' domain, and labeled rows "
+            "calibrate it only where they are moved, too; expected one stage with tune = 'head', and "
+            "calibration = 'auto', 'folds=K' or 'none'"
+        )
 
 
 def _reads_structure(recipe: Recipe) -> bool:
@@ -376,6 +388,8 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None
     task, [stage] = run.task, run.recipe.stages
     assert run.solved is not None
+    if options_of("tune", stage.tune).align != "none":
+        return None  # twins would be of the domain that the head has left
     if run.solved.name_weight or run.solved.spread or task.partial or not isinstance(run.solved.head, Linear):
         return None  # twins are linear and learn from labeled rows alone: they are another kind of head
     mixing = mixings(task.schema)[run.solved.share]

@@ -16,6 +16,7 @@ from textlabel.corpus.split import splittable
 from textlabel.engine.comparison import least_by_far, tempered_losses
 from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
+from textlabel.models.alignment import Alignment, aligned
 from textlabel.models.class_names import among
 from textlabel.models.heads import Linear, one_hot, unit_scale
 from textlabel.models.nonlinear import Nonlinear
@@ -37,6 +38,8 @@ PATIENCE = 2
 TWIN_PAIRS = 4
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
 CHOOSING_ROWS = 4000
+#: with more labels than this nothing spreads: they say enough, and the graph would grow with their square
+SPREAD_LABELS = 10_000
 
 #: what an objective with a direct solver returns
 Head = Linear | Nonlinear
@@ -137,8 +140,18 @@ def fit_head(
     ------
     RecipeError : the stage has no direct solver, or one that cannot weigh rows.
     """
-    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside, mixings, row_weights)
     tune = options_of("tune", stage.tune)
+    moved = None
+    if tune.align != "none" and aside.unlabeled is not None:
+        if min(len(features), len(aside.unlabeled)) < 2:
+            raise RecipeError(
+                f"align needs 2 labeled rows and 2 unlabeled ones of other texts, got {len(features)} and "
+                f"{len(aside.unlabeled)}: leave it out"
+            )
+        # it reads no label, so that of all rows serves every fold
+        moved = aligned(tune.align, features, aside.unlabeled, tune.align_dims)
+        features, aside = moved.source(features), _moved(aside, moved)
+    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside, mixings, row_weights)
     strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
     weights = tune.name_weights if aside.names is not None else (0.0,)
     kind, l2 = fitter.choose(weights, strengths)
@@ -147,10 +160,32 @@ def fit_head(
     if fitter.tempered and fitter.count:
         head, *members = fitter.scaled([head, *members])
     alpha = 0.0
-    if tune.spread and aside.unlabeled is not None:
+    if tune.spread and fitter.spreads:
         alpha, head, members = fitter.spread(tune.spread, head, members)
     logits = fitter.out_of_fold(fitter.everything, members)
+    if moved is not None:
+        head, *members = (_folded(moved, one) for one in (head, *members))
     return HeadFit(head, logits, l2, list(members), kind.weight, alpha, kind.share)
+
+
+def _moved(aside: Aside, moved: Alignment) -> Aside:
+    """Return what is aside where aligned rows lie: unlabeled rows are the target, all else is of the source."""
+    assert aside.unlabeled is not None
+    rest = {name: getattr(aside, name) for name in ("names", "copies", "partial")}
+    there = {name: moved.source(features) for name, features in rest.items() if features is not None}
+    return aside._replace(unlabeled=moved.target(aside.unlabeled), **there)
+
+
+def _folded(moved: Alignment, head: Head) -> Head:
+    """Return the head of untouched features of the target."""
+    if isinstance(head, Linear):
+        return moved.fold(head)
+    if moved.target_map is None:
+        return head
+    raise RecipeError(
+        "align = 'subspace' becomes part of a linear head, and this objective gives another kind: use "
+        "align = 'coral', or cross_entropy"
+    )
 
 
 class _Fitter:
@@ -185,6 +220,7 @@ class _Fitter:
         if not takes_mixing(self.module):
             self.mixings, self.aside = FREE, aside._replace(partial=None, candidates=None)
         self.everything = np.arange(len(targets))
+        self.spreads = aside.unlabeled is not None and len(targets) <= SPREAD_LABELS
         self.judged = splittable(targets, groups)
         self.fold = np.full(len(targets), -1)
         asked, judged = options_of("tune", stage.tune).folds, self.judged

@@ -41,10 +41,8 @@ log = logging.getLogger("textlabel")
 
 #: share of the rows that early stopping takes where no validation rows were given
 VALIDATION_SHARE = 0.15
-#: unlabeled texts among which labels spread; more take longer and change little
+#: unlabeled texts that a solved head reads; more take longer and change little
 SPREAD_ROWS = 2000
-#: with more labels than this nothing spreads: they say enough, and the graph would grow with their square
-SPREAD_LABELS = 10_000
 
 Labeled = tuple[Sequence[str], npt.NDArray[Any]]
 
@@ -220,12 +218,11 @@ class Run:
         """Return what a solved head may learn from beside the rows ``index``."""
         options = options_of("tune", stage.tune)
         copies = self._copies(stage, index, "head")
-        spreads = options.spread and len(index) <= SPREAD_LABELS
         return Aside(
             names=by_template(self._names(classifier)) if any(options.name_weights) else None,
             copies=self._read(classifier, copies.texts) if copies.texts else None,
             owners=copies.owners,
-            unlabeled=self._unlabeled_features(classifier) if spreads else None,
+            unlabeled=self._unlabeled_features(classifier) if options.from_unlabeled else None,
             **self._partial(classifier),
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textlabel.errors import RecipeError
+from textlabel.errors import RecipeError, nearest
+from textlabel.models.alignment import ALIGNMENTS
 
 if TYPE_CHECKING:
     from textlabel.models.classifier import Classifier
@@ -27,12 +28,18 @@ class Options:
     spread : how far, in [0, 1), what the head says spreads among like texts of the unlabeled corpus, which
         the stage then reads (``rows = "both"``): the first is taken unless cross-validation speaks for
         another by more than twice its standard error. Empty: no unlabeled text is read.
+    align : "coral" or "subspace" moves labeled rows to where unlabeled ones lie, which the stage then reads
+        (``rows = "both"``), before the head is fitted (`textlabel.models.alignment`); "none": they stay.
+        Measured, it is no gain: "coral" loses on 13 of 16 pairs of sentiment corpora with MiniLM.
+    align_dims : directions that "subspace" compares.
     """
 
     l2: float = 0.0
     folds: int = 5
     name_weights: tuple[float, ...] = (0.0,)
     spread: tuple[float, ...] = ()
+    align: str = "none"
+    align_dims: int = 50
 
     def __post_init__(self) -> None:
         if self.l2 < 0 or self.folds < 2:
@@ -42,11 +49,20 @@ class Options:
             raise RecipeError(f"head: name_weights = {list(weights)}; expected rows a class, such as [0, 3]")
         if not all(0 <= alpha < 1 for alpha in self.spread):
             raise RecipeError(f"head: spread = {list(self.spread)}; expected shares in [0, 1): [0.5, 0]")
+        if self.align not in ALIGNMENTS:
+            raise RecipeError(f"head: align = {self.align!r}: {nearest(self.align, ALIGNMENTS)}")
+        if self.align_dims < 1:
+            raise RecipeError(f"head: align_dims = {self.align_dims}; expected 1 or more directions")
+
+    @property
+    def from_unlabeled(self) -> tuple[str, ...]:
+        """Ways in which the head learns from unlabeled texts, by their keys."""
+        return ("spread",) * bool(self.spread) + ("align",) * (self.align != "none")
 
 
 def roles(options: Options) -> frozenset[str]:
     """Return the roles of rows that the tune itself reads."""
-    return frozenset({"unlabeled"} if options.spread else ())
+    return frozenset({"unlabeled"} if options.from_unlabeled else ())
 
 
 def apply(classifier: Classifier, options: Options) -> None:
