@@ -325,6 +325,8 @@ def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> d
         head = {**chosen_by_cv, "spread": run.solved.spread, **kind}
         if run.task.schema.ordered or run.task.schema.parents:
             head["share"] = run.solved.share
+        if run.solved.self_trained is not None:
+            head["self_training"] = run.solved.self_trained._asdict()
     weighed = {} if run.weighed is None else {"row_weights": run.weighed.to_json()}
     return {
         "recipe": run.recipe.to_dict(),
@@ -388,8 +390,8 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None
     task, [stage] = run.task, run.recipe.stages
     assert run.solved is not None
-    if options_of("tune", stage.tune).align != "none":
-        return None  # twins would be of the domain that the head has left
+    if set(options_of("tune", stage.tune).from_unlabeled) - {"spread"}:
+        return None  # twins know nothing of unlabeled rows
     if run.solved.name_weight or run.solved.spread or task.partial or not isinstance(run.solved.head, Linear):
         return None  # twins are linear and learn from labeled rows alone: they are another kind of head
     mixing = mixings(task.schema)[run.solved.share]

@@ -35,6 +35,7 @@ from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe, Stage, options_of
 from textlabel.trust.row_weights import Refused, RowWeights
+from textlabel.trust.stated_shares import LABELED, read_shares
 from textlabel.types import FloatArray, IntArray, LabelSchema
 
 log = logging.getLogger("textlabel")
@@ -224,7 +225,12 @@ class Run:
             owners=copies.owners,
             unlabeled=self._unlabeled_features(classifier) if options.from_unlabeled else None,
             **self._partial(classifier),
+            shares=self._class_shares(options.class_shares),
         )
+
+    def _class_shares(self, stated: str) -> FloatArray | None:
+        """Return the shares of classes that a recipe states, (k,); None: those of the labeled rows."""
+        return None if stated == LABELED else read_shares(stated, self.task.schema.names, None)
 
     def _partial(self, classifier: Classifier) -> dict[str, Any]:
         """Return features and candidates of the rows labeled with inner nodes; empty: there are none."""

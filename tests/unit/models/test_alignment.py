@@ -148,7 +148,7 @@ def test_what_cannot_be():
 
 
 def test_a_recipe_that_aligns_labels_texts(tiny_backbone):
-    rows, corpus = snippets(40), list(snippets(30, seed=2)["text"])
+    rows, corpus = snippets(40), snippets(30, seed=2)
     recipe = Recipe("moved", (stage(align="coral"),))
     with pytest.raises(RecipeError, match="reads unlabeled rows"):
         Labeler(tiny_backbone, recipe).fit(rows)
