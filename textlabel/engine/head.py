@@ -441,7 +441,7 @@ class _Fitter:
     def _students(
         self, rows: IntArray, teacher: Head, tune: Options, kind: _Kind, l2: float
     ) -> Iterator[Linear]:
-        """Yield the students of each round; of labeled rows only ``rows`` are seen, by their teachers, too."""
+        """Yield the students of each round; of labeled rows these and their teacher saw only ``rows``."""
         assert self.aside.unlabeled is not None
         assert isinstance(teacher, Linear)
         selection = Selection(tune.self_train, tune.grow, tune.most, tune.restart)
