@@ -155,5 +155,5 @@ def test_a_recipe_that_aligns_labels_texts(tiny_backbone):
     with pytest.raises(RecipeError, match="has align: its head is of the unlabeled rows' domain"):
         Labeler(tiny_backbone, recipe, calibration="holdout").fit(rows, corpus)
     labeler = Labeler(tiny_backbone, recipe).fit(rows, corpus)
-    assert len(labeler.predict(corpus[:5])) == 5
+    assert labeler.bundle.classifier.head.weight.isfinite().all()
     assert labeler.record()["recipe"]["stage"][0]["tune"]["align"] == "coral"

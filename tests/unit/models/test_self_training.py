@@ -1,4 +1,4 @@
-"""Heads that learn from what they say of unlabeled rows: what is chosen, where it helps, and where it harms."""
+"""Heads that learn from what they say of unlabeled rows: what is chosen, where it helps and where not."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from sklearn.datasets import make_moons
 from tiny import snippets
 
 from textlabel import Labeler
+from textlabel.cli.fit import render
 from textlabel.engine.head import Aside, _Fitter, _Kind, fit_head
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear
 from textlabel.models.self_training import Selection, doubts, students
 from textlabel.recipe import Recipe, Stage
+from textlabel.task_steps import learned
+from textlabel.tune.head import Options
 
 D = 8
 
@@ -98,7 +101,7 @@ def test_balanced_is_wrong_where_shares_shift_and_true_shares_are_not():
 
 
 def moons(n, seed, degrees=0.0):
-    """Return two moons, turned, in features in which a line can tell them apart: nearness to points of a grid."""
+    """Return two moons, turned, by their nearness to points of a grid, where a line tells them apart."""
     x, y = make_moons(n, noise=0.1, random_state=seed)
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     x = (x - [0.5, 0.25]) @ np.array([[cos, sin], [-sin, cos]])
@@ -152,8 +155,6 @@ def test_a_rows_label_reaches_no_head_that_lacks_its_fold(select):
     swapped[held] = 1 - y[held]
     other = _Fitter(x, swapped, np.arange(60), 2, asked, 0, None, corpus)
     other.fold = one.fold
-    from textlabel.tune.head import Options
-
     kind, found = _Kind(0.0, 0.0), []
     for fitter in (one, other):
         for k in (0, 1):
@@ -204,9 +205,9 @@ def test_a_recipe_tells_what_became_of_it(tiny_backbone):
     recipe = Recipe("own", (stage("prior", class_shares="positive=.7,negative=.3"),))
     labeler = Labeler(tiny_backbone, recipe).fit(rows, corpus)
     assert set(labeler.record()["head"]["self_training"]) == {"rounds", "agreement", "ended"}
-    same = Labeler(tiny_backbone, recipe).fit(
-        rows, corpus
-    )  # a fit that was killed begins anew, to the same bits
+    same = Labeler(tiny_backbone, recipe).fit(rows, corpus)  # as after a kill
+    assert learned(labeler)["self_training"] == labeler.record()["head"]["self_training"]
+    assert "rounds kept (" in render(learned(labeler))
     heads = [one.bundle.classifier.head.weight.detach().numpy() for one in (labeler, same)]
     np.testing.assert_array_equal(*heads)
 
