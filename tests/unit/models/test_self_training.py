@@ -48,7 +48,7 @@ def domain(n, positive, seed, turn=0.0, gap=1.6):
 
 
 def test_as_many_of_each_class_as_the_shares_say():
-    logits = np.random.default_rng(0).normal(size=(200, 3)) + [1.0, 0.0, 0.0]
+    logits = np.random.default_rng(0).normal(loc=[1.0, 0.0, 0.0], size=(200, 3))
     shares = np.array([0.2, 0.3, 0.5])
     counts = []
     for number in (1, 2, 5):
