@@ -18,7 +18,7 @@ from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import holdout, splittable
 from textlabel.engine.augmentation import Copies, copies_of
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.head import Aside, HeadFit, fit_head, risk, solver
+from textlabel.engine.head import SPREAD_LABELS, Aside, HeadFit, fit_head, risk, solver
 from textlabel.engine.lexical import lexical_classifier
 from textlabel.engine.loop import train
 from textlabel.engine.noise import Cleaner
@@ -219,11 +219,12 @@ class Run:
         """Return what a solved head may learn from beside the rows ``index``."""
         options = options_of("tune", stage.tune)
         copies = self._copies(stage, index, "head")
+        reads = set(options.from_unlabeled) - ({"spread"} if len(index) > SPREAD_LABELS else set())
         return Aside(
             names=by_template(self._names(classifier)) if any(options.name_weights) else None,
             copies=self._read(classifier, copies.texts) if copies.texts else None,
             owners=copies.owners,
-            unlabeled=self._unlabeled_features(classifier) if options.from_unlabeled else None,
+            unlabeled=self._unlabeled_features(classifier) if reads else None,
             **self._partial(classifier),
             shares=self._class_shares(options.class_shares),
         )
