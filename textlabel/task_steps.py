@@ -31,6 +31,7 @@ log = logging.getLogger("textlabel")
 def learned(labeler: Labeler) -> Summary:
     """Return what a summary tells of a fitted labeler."""
     record = labeler.record()
+    trained = (record.get("head") or {}).get("self_training")
     return {
         "backbone": record["backbone"]["name"],
         "classes": list(labeler.schema.names),
@@ -38,6 +39,7 @@ def learned(labeler: Labeler) -> Summary:
         "tried": record.get("tried", []),
         "calibrator": record["calibrator"],
         **({"row_weights": record["row_weights"]} if "row_weights" in record else {}),
+        **({"self_training": trained} if trained else {}),
     }
 
 

@@ -135,7 +135,9 @@ def render(summary: Summary) -> str:
         return by_task(summary, render)
     calibrator = summary["calibrator"] or {}
     weights = _weights(summary["row_weights"]) if "row_weights" in summary else None
+    trained = _self_training(summary["self_training"]) if "self_training" in summary else None
     own = {"calibrator": list(calibrator.values()), "tried": None, "row_weights": weights}
+    own |= {"self_training": trained}
     told = pairs({**summary, **own})
     return f"{told}\n\n{trials(summary['tried'])}" if summary["tried"] else told
 
@@ -145,6 +147,12 @@ def _weights(told: Mapping[str, Any]) -> str:
     if not told["applied"]:
         return f"{told['method']} refused: {told['reason']}"
     return f"{told['method']}: {told['rows']:,} rows are worth {told['effective_rows']:,.0f} of equal weight"
+
+
+def _self_training(told: Mapping[str, Any]) -> str:
+    """Return how many rounds were kept, and why no more."""
+    agreed = "" if told["agreement"] is None else f"; heads of halves agree on {told['agreement']:.3f}"
+    return f"{told['rounds']} rounds kept ({told['ended']}){agreed}"
 
 
 def trials(tried: Sequence[Mapping[str, Any]]) -> str:

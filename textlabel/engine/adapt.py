@@ -133,6 +133,7 @@ def adapt(
     scope.check(task.schema.kind)
     sets.check(task.schema.kind)
     plan = Calibration.plan(calibration, recipe, task)
+    _check_alignment(recipe, plan)
     check_calibrator(calibrator, plan, task)
     check_threshold(threshold, plan, task)
 
@@ -218,6 +219,17 @@ def _check(task: Task, recipe: Recipe, weighs: bool = False) -> None:
         log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
     if task.validation and not any(stage.training.patience for stage in recipe.stages):
         log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
+
+
+def _check_alignment(recipe: Recipe, plan: Calibration) -> None:
+    """Raise a `RecipeError` where labeled rows would calibrate a head that is not of their domain."""
+    moves = [s.tune.name == "head" and options_of("tune", s.tune).align != "none" for s in recipe.stages]
+    if any(moves) and plan.mode not in ("out-of-fold", "none"):
+        raise RecipeError(
+            f"recipe {recipe.name!r} has align: its head is of the unlabeled rows' domain, and labeled rows "
+            "calibrate it only where they are moved, too; expected one stage with tune = 'head', and "
+            "calibration = 'auto', 'folds=K' or 'none'"
+        )
 
 
 def _reads_structure(recipe: Recipe) -> bool:
@@ -313,6 +325,8 @@ def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> d
         head = {**chosen_by_cv, "spread": run.solved.spread, **kind}
         if run.task.schema.ordered or run.task.schema.parents:
             head["share"] = run.solved.share
+        if run.solved.self_trained is not None:
+            head["self_training"] = run.solved.self_trained._asdict()
     weighed = {} if run.weighed is None else {"row_weights": run.weighed.to_json()}
     return {
         "recipe": run.recipe.to_dict(),
@@ -376,6 +390,8 @@ def _twins(run: Run, plan: Calibration) -> Twins | None:
         return None
     task, [stage] = run.task, run.recipe.stages
     assert run.solved is not None
+    if set(options_of("tune", stage.tune).from_unlabeled) - {"spread"}:
+        return None  # twins know nothing of unlabeled rows
     if run.solved.name_weight or run.solved.spread or task.partial or not isinstance(run.solved.head, Linear):
         return None  # twins are linear and learn from labeled rows alone: they are another kind of head
     mixing = mixings(task.schema)[run.solved.share]

@@ -36,7 +36,7 @@ from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
 from textlabel.models.ngrams import without_ngrams
 from textlabel.models.vocabulary import UNREAD, unknown_share
-from textlabel.recipe import Recipe, Stage
+from textlabel.recipe import Recipe, Stage, options_of
 from textlabel.types import FloatArray, IntArray
 
 log = logging.getLogger("textlabel")
@@ -202,7 +202,8 @@ def _readable(stage: Stage, task: Task) -> Stage:
     """Return the stage without what it reads of unlabeled texts, where there are none."""
     if task.unlabeled or stage.rows == "labeled":
         return stage
-    options = {k: v for k, v in stage.tune.options.items() if k != "spread"}
+    reads = options_of("tune", stage.tune).from_unlabeled
+    options = {k: v for k, v in stage.tune.options.items() if k not in reads}
     return replace(stage, tune=replace(stage.tune, options=options), rows="labeled")
 
 

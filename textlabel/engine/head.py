@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from inspect import signature
+from itertools import islice
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -16,14 +19,17 @@ from textlabel.corpus.split import splittable
 from textlabel.engine.comparison import least_by_far, tempered_losses
 from textlabel.engine.process import derive_seed
 from textlabel.errors import RecipeError
+from textlabel.models.alignment import Alignment, aligned
 from textlabel.models.class_names import among
 from textlabel.models.heads import Linear, one_hot, unit_scale
 from textlabel.models.nonlinear import Nonlinear
-from textlabel.models.propagation import Propagation
+from textlabel.models.propagation import Propagation, shift_to
+from textlabel.models.self_training import SETTLED, Pseudo, Selection, doubts, students
 from textlabel.recipe import Plugin, Stage, options_of
 from textlabel.trust.calibration import softmax
 from textlabel.trust.metrics import nll
 from textlabel.trust.source import Twins
+from textlabel.tune.head import Options
 from textlabel.types import FloatArray, IntArray
 
 #: ridge strengths tried, in nats per squared standardized weight, for `REFERENCE_ROWS` rows
@@ -35,13 +41,29 @@ NEAR = 11.0
 PATIENCE = 2
 #: pairs of twins whose agreement is averaged; eight did no better
 TWIN_PAIRS = 4
+#: random halvings of the labeled rows by which self-training is judged
+HALVINGS = 2
 #: rows that choosing the strength looks at; more would cost minutes and change nothing
 CHOOSING_ROWS = 4000
+#: with more labels than this nothing spreads: they say enough, and the graph would grow with their square
+SPREAD_LABELS = 10_000
 
 #: what an objective with a direct solver returns
 Head = Linear | Nonlinear
 #: from rows to those of them to train on, with what each is to be: a class, a score or (m, k) probabilities
 Clean = Callable[[IntArray], tuple[IntArray, npt.NDArray[Any]]]
+
+
+class SelfTrained(NamedTuple):
+    """How many rounds of self-training a head has kept, and how far heads of halves of the rows agreed.
+
+    ``agreement`` is a share of the unlabeled rows, None where it was not asked for. ``ended`` tells in words
+    why there are no more rounds.
+    """
+
+    rounds: int
+    agreement: float | None
+    ended: str
 
 
 class HeadFit(NamedTuple):
@@ -60,6 +82,8 @@ class HeadFit(NamedTuple):
     name_weight: float = 0.0
     spread: float = 0.0
     share: float = 0.0
+    #: what became of self-training; None: nobody asked for it
+    self_trained: SelfTrained | None = None
 
 
 class Aside(NamedTuple):
@@ -73,6 +97,7 @@ class Aside(NamedTuple):
     unlabeled : features (u, d) of texts of the corpus, or None.
     partial, candidates : features (m, d) of rows of which only a set of classes (m, k) is known that holds
         theirs; they train all heads.
+    shares : (k,) of classes among the unlabeled texts, if somebody knows them.
     """
 
     names: FloatArray | None = None
@@ -81,6 +106,7 @@ class Aside(NamedTuple):
     unlabeled: FloatArray | None = None
     partial: FloatArray | None = None
     candidates: npt.NDArray[np.bool_] | None = None
+    shares: FloatArray | None = None
 
 
 #: how classes may share weights, by the share they have in common, the usual one first
@@ -140,8 +166,18 @@ def fit_head(
     RecipeError : the stage has no direct solver, or one that cannot weigh rows or is not linear and shall be
         a mean.
     """
-    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside, mixings, row_weights)
     tune = options_of("tune", stage.tune)
+    moved = None
+    if tune.align != "none" and aside.unlabeled is not None:
+        if min(len(features), len(aside.unlabeled)) < 2:
+            raise RecipeError(
+                f"align needs 2 labeled rows and 2 unlabeled ones of other texts, got {len(features)} and "
+                f"{len(aside.unlabeled)}: leave it out"
+            )
+        # it reads no label, so that of all rows serves every fold
+        moved = aligned(tune.align, features, aside.unlabeled, tune.align_dims)
+        features, aside = moved.source(features), _moved(aside, moved)
+    fitter = _Fitter(features, targets, groups, classes, stage, seed, clean, aside, mixings, row_weights)
     strengths = sorted([tune.l2] if tune.l2 else STRENGTHS, reverse=True)
     weights = tune.name_weights if aside.names is not None else (0.0,)
     kind, l2 = fitter.choose(weights, strengths)
@@ -150,12 +186,44 @@ def fit_head(
     if fitter.tempered and fitter.count:
         head, *members = fitter.scaled([head, *members])
     alpha = 0.0
-    if tune.spread and aside.unlabeled is not None:
+    if tune.spread and fitter.spreads:
         alpha, head, members = fitter.spread(tune.spread, head, members)
+    told = None
+    if tune.self_train and aside.unlabeled is not None:
+        told, head, members = fitter.self_train(tune, kind, l2, alpha, head, members)
     if tune.ensemble == "folds" and members:
         head = mean_head(members)
     logits = fitter.out_of_fold(fitter.everything, members)
-    return HeadFit(head, logits, l2, list(members), kind.weight, alpha, kind.share)
+    if moved is not None:
+        head, *members = (_folded(moved, one) for one in (head, *members))
+    return HeadFit(head, logits, l2, list(members), kind.weight, alpha, kind.share, told)
+
+
+def _moved(aside: Aside, moved: Alignment) -> Aside:
+    """Return what is aside where aligned rows lie: unlabeled rows are the target, all else the source."""
+    assert aside.unlabeled is not None
+
+    def there(features: FloatArray | None) -> FloatArray | None:
+        return None if features is None else moved.source(features)
+
+    return aside._replace(
+        names=there(aside.names),
+        copies=there(aside.copies),
+        unlabeled=moved.target(aside.unlabeled),
+        partial=there(aside.partial),
+    )
+
+
+def _folded(moved: Alignment, head: Head) -> Head:
+    """Return the head of untouched features of the target."""
+    if isinstance(head, Linear):
+        return moved.fold(head)
+    if moved.target_map is None:
+        return head
+    raise RecipeError(
+        "align = 'subspace' becomes part of a linear head, and this objective gives another kind: use "
+        "align = 'coral', or cross_entropy"
+    )
 
 
 def mean_head(members: Sequence[Head]) -> Linear:
@@ -200,6 +268,7 @@ class _Fitter:
         self.module, self.options = found[0], options_of("objective", found[1])
         self.tempered = getattr(self.module, "TEMPERED", False)
         self.features, self.targets, self.classes = features, targets, classes
+        self.groups = groups
         self.seed, self.clean, self.aside, self.mixings = seed, clean, aside, mixings
         if row_weights is not None and not takes_row_weights(self.module):
             raise RecipeError(f"the solver of {found[1].name} cannot weigh rows: use cross_entropy")
@@ -207,6 +276,7 @@ class _Fitter:
         if not takes_mixing(self.module):
             self.mixings, self.aside = FREE, aside._replace(partial=None, candidates=None)
         self.everything = np.arange(len(targets))
+        self.spreads = aside.unlabeled is not None and len(targets) <= SPREAD_LABELS
         self.judged = splittable(targets, groups)
         self.fold = np.full(len(targets), -1)
         asked, judged = options_of("tune", stage.tune).folds, self.judged
@@ -214,12 +284,20 @@ class _Fitter:
         if self.count:
             self.fold[judged] = make_folds(targets[judged], groups[judged], self.count, seed)
 
-    def fit(self, rows: IntArray, kind: _Kind, strengths: Sequence[float]) -> Iterator[Head]:
-        """Return heads fitted on ``rows`` and what belongs to them, one a strength."""
-        scaled = _per_row(self.module, strengths, len(rows))
+    def fit(
+        self, rows: IntArray, kind: _Kind, strengths: Sequence[float], pseudo: Pseudo | None = None
+    ) -> Iterator[Head]:
+        """Return heads fitted on ``rows``, what belongs to them and chosen unlabeled rows, one a strength."""
+        scaled = _per_row(self.module, strengths, len(rows) + (len(pseudo.rows) if pseudo else 0))
         rows, wanted = self._wanted(rows)
         features, targets = self._with_aside(rows, wanted, kind.weight)
         more = _mixing(self.mixings[kind.share]) | self._weighed(rows, len(features))
+        if pseudo is not None:
+            assert self.aside.unlabeled is not None
+            more["row_weights"] = np.concatenate([np.ones(len(features)), pseudo.weights])
+            features = np.concatenate([features, self.aside.unlabeled[pseudo.rows]])
+            guessed = pseudo.targets if targets.ndim == 1 else np.eye(self.classes)[pseudo.targets]
+            targets = np.concatenate([targets, guessed])
         return iter(self.module.fit_linear(features, targets, self.classes, scaled, self.options, **more))
 
     def _weighed(self, rows: IntArray, count: int) -> dict[str, FloatArray]:
@@ -318,18 +396,125 @@ class _Fitter:
         self, alphas: Sequence[float], head: Head, members: Sequence[Head]
     ) -> tuple[float, Head, Sequence[Head]]:
         """Return how far labels spread among unlabeled texts, and the heads that have learned it."""
-        assert self.aside.unlabeled is not None
-        propagation = Propagation(self.features, self.aside.unlabeled)
-
-        def learned(alpha: float, one: Head, without: int | None) -> Head:
-            rows = self.everything if without is None else self.everything[self.fold != without]
-            return propagation.head(one, self._known(rows), alpha) if alpha else one
-
-        tried = {a: [learned(a, one, k) for k, one in enumerate(members)] for a in alphas}
+        parts = [np.flatnonzero(self.fold != k) for k in range(self.count)]
+        tried = {
+            a: [self._learned(a, one, part) for one, part in zip(members, parts, strict=True)] for a in alphas
+        }
         rows = self.everything[self.judged]
         losses = {a: self._losses(self.out_of_fold(rows, m), rows) for a, m in tried.items()}
         alpha = least_by_far(losses) if self.count else alphas[0]
-        return alpha, learned(alpha, head, None), tried[alpha]
+        return alpha, self._learned(alpha, head, self.everything), tried[alpha]
+
+    @cached_property
+    def _propagation(self) -> Propagation:
+        assert self.aside.unlabeled is not None
+        return Propagation(self.features, self.aside.unlabeled)
+
+    def _learned(self, alpha: float, head: Head, rows: IntArray) -> Head:
+        """Return the head after labels of ``rows`` have spread so far."""
+        return self._propagation.head(head, self._known(rows), alpha) if alpha else head
+
+    def self_train(
+        self, tune: Options, kind: _Kind, l2: float, alpha: float, head: Head, members: Sequence[Head]
+    ) -> tuple[SelfTrained, Head, Sequence[Head]]:
+        """Return what became of self-training, and the heads after the rounds that are kept."""
+        assert self.aside.unlabeled is not None
+        self._check_self_training(tune)
+        parts = [self.everything, *(np.flatnonzero(self.fold != k) for k in range(self.count))]
+        learning = [
+            self._students(rows, one, tune, kind, l2)
+            for rows, one in zip(parts, [head, *members], strict=True)
+        ]
+        kept: list[Head] = [head, *members]
+        number, ended = 0, "all rounds"
+        before = head(self.aside.unlabeled).argmax(axis=1)
+        while number < tune.rounds:
+            found = [next(one) for one in learning]
+            if self.count and self._worse(found[1:], kept[1:]):
+                ended = "labeled rows spoke against a further round"
+                break
+            number, kept = number + 1, list(found)
+            after = kept[0](self.aside.unlabeled).argmax(axis=1)
+            changed, before = float(np.mean(after != before)), after
+            if changed < SETTLED:
+                ended = "labels had settled"
+                break
+        agreement = None
+        if number and tune.least_agreement:
+            agreement = self._agreement(tune, kind, l2, alpha, number)
+            if agreement < tune.least_agreement:
+                ended = "heads of halves of the labeled rows did not agree"
+                return SelfTrained(0, agreement, ended), head, members
+        return SelfTrained(number, agreement, ended), kept[0], kept[1:]
+
+    def _check_self_training(self, tune: Options) -> None:
+        assert self.aside.unlabeled is not None
+        if not takes_row_weights(self.module) or self.targets.ndim == 2:
+            raise RecipeError(
+                f"self_train = {tune.self_train!r} is for one class a row and objective = "
+                "'cross_entropy': use these, or leave it out"
+            )
+        if len(self.aside.unlabeled) < self.classes:
+            raise RecipeError(
+                f"self_train = {tune.self_train!r} needs unlabeled rows of other texts than the labeled "
+                f"ones, at least {self.classes}, got {len(self.aside.unlabeled)}: give more (--unlabeled)"
+            )
+
+    def _students(
+        self, rows: IntArray, teacher: Head, tune: Options, kind: _Kind, l2: float
+    ) -> Iterator[Linear]:
+        """Yield the students of each round; of labeled rows these and their teacher saw only ``rows``."""
+        assert self.aside.unlabeled is not None
+        assert isinstance(teacher, Linear)
+        selection = Selection(tune.self_train, tune.grow, tune.most, tune.restart)
+        wanted = self._wanted(rows)[1]
+        hard = wanted if wanted.ndim == 1 else wanted.argmax(axis=1)
+        shares = selection.shares(hard, self.classes, self.aside.shares)
+        doubt = None
+        if tune.self_train == "uncertain":
+            folds = [k for k in range(self.count) if (self.fold[rows] == k).any()]
+            parts = (rows[self.fold[rows] != k] for k in folds)
+            doubt = doubts([self._linear(part, kind, l2) for part in parts], self.aside.unlabeled)
+
+        def fit(pseudo: Pseudo) -> Linear:
+            return self._linear(rows, kind, l2, pseudo)
+
+        return students(teacher, self.aside.unlabeled, fit, selection, shares, doubt)
+
+    def _linear(self, rows: IntArray, kind: _Kind, l2: float, pseudo: Pseudo | None = None) -> Linear:
+        found = next(self.fit(rows, kind, [l2], pseudo))
+        assert isinstance(found, Linear)
+        return found
+
+    def _worse(self, now: Sequence[Head], before: Sequence[Head]) -> bool:
+        """Return whether rows not trained on speak against the last round by more than the noise.
+
+        Where a class begins is not judged: that is set for the unlabeled rows.
+        """
+        rows = self.everything[self.judged]
+        counts = np.bincount(self.targets[rows], minlength=self.classes) / len(rows)
+
+        def losses(members: Sequence[Head]) -> FloatArray:
+            logits = self.out_of_fold(rows, members)
+            return self._losses(logits + shift_to(logits, counts), rows)
+
+        return least_by_far({True: losses(now), False: losses(before)}) is False
+
+    def _agreement(self, tune: Options, kind: _Kind, l2: float, alpha: float, number: int) -> float:
+        """Return on which share of the unlabeled rows self-trained heads of halves of the rows agree."""
+        assert self.aside.unlabeled is not None
+        said, rows = [], self.everything[self.judged]
+        if not len(rows):
+            return 0.0
+        for draw in range(HALVINGS):
+            seed = derive_seed("self-training", self.seed, draw)
+            half = make_folds(self.targets[rows], self.groups[rows], 2, seed)
+            for side in range(2):
+                part = np.sort(np.concatenate([rows[half == side], self.everything[~self.judged]]))
+                teacher = self._learned(alpha, self._linear(part, kind, l2), part)
+                learning = self._students(part, teacher, tune, kind, l2)
+                said.append(deque(islice(learning, number), 1)[0](self.aside.unlabeled).argmax(axis=1))
+        return float(np.mean([np.mean(a == b) for a, b in zip(said[::2], said[1::2], strict=True)]))
 
     def _wanted(self, rows: IntArray) -> tuple[IntArray, npt.NDArray[Any]]:
         return (rows, self.targets[rows]) if self.clean is None else self.clean(rows)

@@ -41,10 +41,11 @@ def check_weigh_rows(method: str, recipe: Recipe, kind: str, unlabeled: Sequence
             f"weigh_rows = {method!r} is for the head on fixed features with cross_entropy, and recipe "
             f"{recipe.name!r} has something else: use recipe 'head', or leave it out"
         )
-    if any(options_of("tune", stage.tune).spread for stage in recipe.stages):
+    told = [options_of("tune", s.tune).from_unlabeled for s in recipe.stages]
+    if ways := " and ".join(way for ways in told for way in ways):
         raise RecipeError(
-            f"weigh_rows = {method!r} and spread: what spreads among unlabeled texts is not weighed; leave "
-            "one of the two out"
+            f"weigh_rows = {method!r} and {ways}: what a head learns from unlabeled texts is not weighed; "
+            "leave one of the two out"
         )
     if not unlabeled:
         raise RecipeError(

@@ -18,7 +18,7 @@ from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import holdout, splittable
 from textlabel.engine.augmentation import Copies, copies_of
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.head import Aside, HeadFit, fit_head, risk, solver
+from textlabel.engine.head import SPREAD_LABELS, Aside, HeadFit, fit_head, risk, solver
 from textlabel.engine.lexical import lexical_classifier
 from textlabel.engine.loop import train
 from textlabel.engine.noise import Cleaner
@@ -35,16 +35,15 @@ from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe, Stage, options_of
 from textlabel.trust.row_weights import Refused, RowWeights
+from textlabel.trust.stated_shares import LABELED, read_shares
 from textlabel.types import FloatArray, IntArray, LabelSchema
 
 log = logging.getLogger("textlabel")
 
 #: share of the rows that early stopping takes where no validation rows were given
 VALIDATION_SHARE = 0.15
-#: unlabeled texts among which labels spread; more take longer and change little
+#: unlabeled texts that a solved head reads; more take longer and change little
 SPREAD_ROWS = 2000
-#: with more labels than this nothing spreads: they say enough, and the graph would grow with their square
-SPREAD_LABELS = 10_000
 
 Labeled = tuple[Sequence[str], npt.NDArray[Any]]
 
@@ -230,14 +229,19 @@ class Run:
         """Return what a solved head may learn from beside the rows ``index``."""
         options = options_of("tune", stage.tune)
         copies = self._copies(stage, index, "head")
-        spreads = options.spread and len(index) <= SPREAD_LABELS
+        reads = set(options.from_unlabeled) - ({"spread"} if len(index) > SPREAD_LABELS else set())
         return Aside(
             names=by_template(self._names(classifier)) if any(options.name_weights) else None,
             copies=self._read(classifier, copies.texts) if copies.texts else None,
             owners=copies.owners,
-            unlabeled=self._unlabeled_features(classifier) if spreads else None,
+            unlabeled=self._unlabeled_features(classifier) if reads else None,
             **self._partial(classifier),
+            shares=self._class_shares(options.class_shares),
         )
+
+    def _class_shares(self, stated: str) -> FloatArray | None:
+        """Return the shares of classes that a recipe states, (k,); None: those of the labeled rows."""
+        return None if stated == LABELED else read_shares(stated, self.task.schema.names, None)
 
     def _partial(self, classifier: Classifier) -> dict[str, Any]:
         """Return features and candidates of the rows labeled with inner nodes; empty: there are none."""

@@ -143,7 +143,9 @@ def test_what_cannot_be_weighed_is_refused(tiny_backbone, recipe, told, message)
 def test_what_spreads_is_not_weighed_and_names_alone_have_no_rows(tiny_backbone):
     stage = {"tune": {"name": "head", "spread": [0.5]}, "objective": "cross_entropy", "rows": "both"}
     recipe = Recipe.from_dict({"name": "t", "stage": [stage]})
-    with pytest.raises(RecipeError, match="and spread: what spreads among unlabeled texts is not weighed"):
+    with pytest.raises(
+        RecipeError, match="and spread: what a head learns from unlabeled texts is not weighed"
+    ):
         Labeler(tiny_backbone, recipe, weigh_rows="kmm").fit(snippets(20), ALIKE)
     with pytest.raises(RecipeError, match="weigh_rows = 'kmm' needs labeled rows"):
         Labeler(tiny_backbone, weigh_rows="kmm").fit(None, ALIKE, classes=["a", "b"])
