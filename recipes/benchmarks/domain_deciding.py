@@ -54,8 +54,10 @@ NEVER, DECIDES = "never", "auto decides"
 WAYS: dict[str, dict[str, Any]] = {
     NEVER: {},
     "always spreads": {"spread": [0.5]},
-    "always trains itself": {"self_train": "prior", "least_agreement": 0.0},
-    DECIDES: {"spread": [0.5, 0.0, 0.8], "self_train": "prior", "least_agreement": 0.9},
+    "trains itself, shares of the labels": {"self_train": "prior", "least_agreement": 0.0},
+    "trains itself, surest rows": {"self_train": "uncertain", "least_agreement": 0.0},
+    "spreads or not": {"spread": [0.5, 0.0, 0.8]},
+    DECIDES: {"spread": [0.5, 0.0, 0.8], "self_train": "uncertain", "least_agreement": 0.0},
 }
 
 
