@@ -2,9 +2,10 @@
 
 A classifier of source classes z gives a row the probabilities ``p(z)``; with a map ``P(y | z)`` of target
 classes y the row has ``sum_z P(y | z) p(z)`` (Nguyen 2020, arXiv 2002.12462, whose score of it is
-`textlabel.trust.transferability.leep`). A source class without a counterpart is *unmapped*: its part of the
-map is uniform over the target classes. A row whose mass u lies on such classes is then at most
-``1 - u + u / k`` sure of any target class, so it is for review, and never quietly accepted.
+`textlabel.trust.transferability.leep`). A source class without a counterpart is *unmapped*. In a mixture its
+line stays as it was learned, none of it above .5; where classes become single ones it is uniform over the
+target classes. A row whose mass u lies on such classes is then at most ``1 - u / 2`` sure of any target class
+in the one case, and ``1 - u + u / k`` in the other: it is for review, and not quietly accepted.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class LabelMap:
     Parameters
     ----------
     given : (z, k) probabilities of the target classes for each source class; rows sum to 1.
-    mapped : (z,) False: no counterpart, the row of ``given`` is uniform.
+    mapped : (z,) False: no counterpart, the row of ``given`` has nothing above .5.
     mass : (z,) of how many labeled rows each line was learned: the summed probability of the source class.
     """
 
@@ -104,9 +105,9 @@ def learn_map(
     if mode == "one_to_one":
         return _paired(counts, given)
     mapped = given.max(axis=1) > LEAST + _ROUNDING
-    if mode == "many_to_one":
-        given = np.eye(classes)[given.argmax(axis=1)]
-    return _made(given, mapped, counts.sum(axis=1))
+    if mode == "leep":
+        return LabelMap(given, mapped, counts.sum(axis=1))
+    return _made(np.eye(classes)[given.argmax(axis=1)], mapped, counts.sum(axis=1))
 
 
 def _counts(probabilities: npt.NDArray[np.floating[Any]], labels: npt.ArrayLike, classes: int) -> Floats:
