@@ -43,7 +43,7 @@ def test_a_class_without_counterpart_is_unmapped_and_its_rows_stay_unsure(mode):
 
 
 def test_a_mixture_of_classes_without_counterpart_still_tells_what_it_learned():
-    """Every source class is spread over several of six target classes: none is above .5, all tell something."""
+    """Every source class is spread over two of six target classes: none is above .5, all tell something."""
     rng = np.random.default_rng(0)
     y = rng.integers(6, size=3000)
     theta = np.full((3000, 3), 0.05)
