@@ -80,7 +80,7 @@ def one_draw(
         backbone = load_backbone(chosen.backbone)  # a trained body is no start for the next
         return adapt(backbone, task, Recipe.load(name), seed, calibration=_how(name), budget=0.0)
 
-    for name in (*SOURCE, *BOTH, *ONWARD):
+    for name in chosen.recipes:
         if name in known:
             continue
         start = fitted("head") if name in ONWARD else None
@@ -99,7 +99,7 @@ def report(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return, and print, how far each recipe is above the head and above LoRA on the source, and its cost."""
     found = []
     for name in (*SOURCE, *BOTH, *ONWARD):
-        there = [row for row in rows if name in row["scores"]]
+        there = [row for row in rows if {name, *SOURCE} <= row["scores"].keys()]
         if not there:
             continue
         one: dict[str, Any] = {"recipe": name, "draws": len(there)}
@@ -126,6 +126,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="all-MiniLM-L6-v2")
     parser.add_argument("--train", type=int, default=300, help="labeled rows of the source")
     parser.add_argument("--texts", type=int, default=800, help="texts of the target that may be read")
+    parser.add_argument("--recipes", nargs="+", default=[*SOURCE, *BOTH, *ONWARD], help="these only")
     parser.add_argument("--jobs", type=int, default=1, help="draws measured at a time, one thread each")
     parser.add_argument("--keep", action="store_true", help="measure what the result file lacks")
     chosen = parser.parse_args()
