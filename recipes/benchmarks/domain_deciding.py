@@ -3,11 +3,12 @@
     python recipes/benchmarks/domain_deciding.py --data FOLDER [--train 300] [--cache FOLDER]
 
 On features of the frozen backbone, labeled rows of a source and texts of a target make heads: one that never
-adapts, one that always lets its labels spread, one that always trains itself on its own labels, and what
-`auto` decides: spreading where cross-validation on the source does not speak against it, and training itself
-where halves of the labels lead to the same labels of the target. Pairs are those of `domain_pairs.py`, as
-they are and with 80 % and 20 % of the target's rows positive, and pairs made so that adapting harms: extreme
-class shares, classes that mean the opposite, and targets whose classes have nothing to do with the source's.
+adapts, ones that always let their labels spread or always train themselves on their own labels, one that
+spreads unless labeled rows speak against it, as `auto` does, and what the recipe `self_training` decides: it
+then learns from its surest labels, in rounds, until labeled rows speak against a round. Pairs are those of
+`domain_pairs.py`, as they are and with 80 % and 20 % of the target's rows positive, and pairs made so that
+adapting harms: extreme class shares, classes that mean the opposite, and targets whose classes have nothing
+to do with the source's.
 For each way of adapting, scores are compared with those of the head that never adapts, and the differences
 with those in accuracy (Spearman's correlation). Labels of the target are read by that comparison alone.
 """
@@ -49,7 +50,7 @@ from textlabel.trust.target_scores import (
 )
 from textlabel.types import LabelSchema
 
-NEVER, DECIDES = "never", "auto decides"
+NEVER, DECIDES = "never", "recipe self_training"
 #: ways of adapting, as options of a solved head
 WAYS: dict[str, dict[str, Any]] = {
     NEVER: {},

@@ -189,7 +189,7 @@ def fit_head(
     if tune.spread and fitter.spreads:
         alpha, head, members = fitter.spread(tune.spread, head, members)
     told = None
-    if tune.self_train and aside.unlabeled is not None:
+    if tune.self_train and aside.unlabeled is not None and (fitter.elsewhere or not tune.spread):
         told, head, members = fitter.self_train(tune, kind, l2, alpha, head, members)
     if tune.ensemble == "folds" and members:
         head = mean_head(members)
@@ -404,6 +404,12 @@ class _Fitter:
         losses = {a: self._losses(self.out_of_fold(rows, m), rows) for a, m in tried.items()}
         alpha = least_by_far(losses) if self.count else alphas[0]
         return alpha, self._learned(alpha, head, self.everything), tried[alpha]
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the unlabeled rows are of another domain, and enough of them to learn from."""
+        assert self.aside.unlabeled is not None
+        return self.spreads and len(self.aside.unlabeled) >= self.classes and self._propagation.elsewhere
 
     @cached_property
     def _propagation(self) -> Propagation:

@@ -40,7 +40,8 @@ class Options:
     align_dims : directions that "subspace" compares.
     self_train : how the head chooses unlabeled rows to learn from what it says of them itself, in rounds:
         "balanced", "prior" or "uncertain" (`textlabel.models.self_training`); "": it does not. The stage then
-        reads unlabeled rows (``rows = "both"``).
+        reads unlabeled rows (``rows = "both"``). With ``spread`` it does only where a classifier tells these
+        rows from the labeled ones.
     rounds : the most rounds of that; fewer where labels settle, or where labeled rows that a round did not
         train on speak against it by more than twice the standard error: the round before is then kept.
     grow, most : share of the unlabeled rows that each round learns from more, and the most of them.
