@@ -183,7 +183,7 @@ def gains(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             above: dict[str, list[float]] = defaultdict(list)
             for row in picked:
                 gain = row["ways"][way]["accuracy"] - row["ways"][NEVER]["accuracy"]
-                above[f"{row['source']} -> {row['target']} {row['share']}"].append(100 * gain)
+                above[f"{row['source']} -> {row['target']}, {row['kind']}"].append(100 * gain)
             mean, low, high = hierarchical_interval(above)
             worst = min(above, key=lambda pair: float(np.mean(above[pair])))
             accuracy = float(np.mean([row["ways"][way]["accuracy"] for row in picked]))

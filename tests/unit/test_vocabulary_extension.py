@@ -204,6 +204,7 @@ def test_words_are_counted_as_the_tokenizer_reads_them(tmp_path):
     assert first.times > 590
 
 
+@pytest.mark.slow
 def test_every_command_takes_the_folder(tmp_path):
     train = [{**row, "text": f"{row['text']} {NEW[i % 2]}"} for i, row in enumerate(snippets(40))]
     for name, rows in {"train": train, "corpus": rows_of(corpus())}.items():

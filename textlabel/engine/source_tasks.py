@@ -148,7 +148,7 @@ def _fingerprint(
         "seed": seed,
         "tasks": [[task.name, task.to_json()] for task in tasks],  # in their order, which numbers classes
         "backbone": {
-            k: v for k, v in asdict(backbone.info).items() if k not in ("name", "origin", "license")
+            k: v for k, v in backbone.info.to_json().items() if k not in ("name", "origin", "license")
         },
         "processes": accelerator().num_processes,
         "precision": accelerator().mixed_precision,

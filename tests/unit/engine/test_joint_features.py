@@ -149,6 +149,7 @@ def test_names_alone_are_enough(name):
     assert labeler.annotate(ROWS).features["label"].names == ["good film", "bad phone"]
 
 
+@pytest.mark.slow
 def test_tasks_share_them(name, tmp_path):
     rows = [{**row, "length": "long" if len(row["text"]) > 30 else "short"} for row in snippets(60)]
     made = MultiLabeler({"mood": "label", "length": "length"}, backbone=name)
@@ -185,6 +186,7 @@ def test_auto_reads_one_number_of_layers_and_trains_none_of_them(folders):
     assert [part.layers for part in labeler.bundle.classifier.info.parts] == [2, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("weak_floor")
 def test_a_language_that_one_part_reads_is_read(folders, caplog):
     rows = [{"text": f"mto {i} " + ("nzuri" if i % 2 else "mbaya"), "label": "ab"[i % 2]} for i in range(40)]

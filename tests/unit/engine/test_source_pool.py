@@ -110,9 +110,9 @@ def test_a_class_that_is_never_near_is_told(given, tiny_backbone):
         combine_sources(load_backbone(tiny_backbone), *given, 0, nearest=0.02)
 
 
-@pytest.mark.parametrize("rows", [60, 300])
 @pytest.mark.parametrize("flipped", [False, True])
-def test_all_rows_stand_unless_a_source_means_something_else(rows, flipped):
+def test_all_rows_stand_unless_a_source_means_something_else(flipped):
+    rows = 60
     chosen = []
     for seed in range(5):
         rng = np.random.default_rng(seed)

@@ -109,6 +109,7 @@ def moons(n, seed, degrees=0.0):
     return np.exp(-2 * ((x[:, None] - grid) ** 2).sum(axis=-1)), y
 
 
+@pytest.mark.slow
 def test_moons_that_have_turned():
     alone, trained = [], []
     for seed in range(2):

@@ -260,6 +260,7 @@ def centered(features):
     return torch.nn.functional.normalize(features - features.mean(dim=0), dim=1)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_more_thinned_texts_are_found_again(tiny_backbone):
     """Each text has two words of its own, three times each, among words of all texts."""
     rng = np.random.default_rng(0)
@@ -307,6 +308,7 @@ def test_stages_that_make_no_sense_are_refused():
         Recipe.from_dict({"stage": [{"tune": "lora", "objective": NAME, "rows": "unlabeled"}]})
 
 
+@pytest.mark.slow
 def test_the_shipped_recipe_runs_and_saves_no_decoder(tmp_path, tiny_backbone):
     from safetensors import safe_open
 

@@ -105,6 +105,7 @@ def test_a_source_of_the_other_polarity_hurts(report):
     assert by_name(told)["source only"]["accuracy"] < 0.3
 
 
+@pytest.mark.slow
 def test_gold_never_reaches_what_the_source_taught(tiny_backbone):
     logits, told = [], []
     for gold in (None, flipped(GOLD)):
