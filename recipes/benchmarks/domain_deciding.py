@@ -33,7 +33,8 @@ from domain_pairs import CORPORA, PAIRS, POLES, Domain, read
 from scipy.stats import spearmanr
 
 from textlabel.corpus.dedup import groups
-from textlabel.engine.head import Aside, HeadFit, fit_head
+from textlabel.engine.fitter import Aside
+from textlabel.engine.head import HeadFit, fit_head
 from textlabel.engine.predict import predict
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier

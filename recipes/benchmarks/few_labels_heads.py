@@ -26,7 +26,8 @@ from textlabel.corpus.dedup import groups as duplicates
 from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import splittable
 from textlabel.engine.comparison import tempered_losses
-from textlabel.engine.head import Aside, fit_head
+from textlabel.engine.fitter import Aside
+from textlabel.engine.head import fit_head
 from textlabel.engine.predict import predict
 from textlabel.models.backbone import load_backbone
 from textlabel.models.class_names import by_template, sentences

@@ -15,7 +15,8 @@ import numpy as np
 from _bench import Split, arguments, draw, public, write
 
 from textlabel.corpus.dedup import groups
-from textlabel.engine.head import Clean, fit_head
+from textlabel.engine.fitter import Clean
+from textlabel.engine.head import fit_head
 from textlabel.engine.noise import Cleaner
 from textlabel.engine.predict import predict
 from textlabel.models.backbone import load_backbone

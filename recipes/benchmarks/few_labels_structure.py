@@ -23,7 +23,8 @@ import numpy as np
 from _bench import Split, _rows, _split, arguments, draw, write
 
 from textlabel.corpus.dedup import groups
-from textlabel.engine.head import FREE, fit_head
+from textlabel.engine.fitter import FREE
+from textlabel.engine.head import fit_head
 from textlabel.engine.predict import predict
 from textlabel.label_tree import LabelTree
 from textlabel.models.backbone import load_backbone

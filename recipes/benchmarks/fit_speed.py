@@ -31,9 +31,9 @@ from _bench import Split, _rows, arguments, write
 from head_speed import frozen_model
 
 from textlabel.engine.checkpoint import NoCheckpoint
-from textlabel.engine.head import risk
 from textlabel.engine.predict import predict
 from textlabel.engine.run import Run, Task
+from textlabel.engine.solvers import risk
 from textlabel.models.backbone import Backbone, load_backbone
 from textlabel.models.classifier import Classifier
 from textlabel.recipe import Recipe, Stage

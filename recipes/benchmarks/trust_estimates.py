@@ -24,9 +24,10 @@ from _bench import _rows, arguments, write
 
 from textlabel.corpus.dedup import groups, text_key
 from textlabel.corpus.split import folds as make_folds
-from textlabel.engine.head import fit_head, twin_heads
+from textlabel.engine.head import fit_head
 from textlabel.engine.predict import predict
 from textlabel.engine.scope import MAP_FOLDS
+from textlabel.engine.twins import twin_heads
 from textlabel.labeler import DEFAULT_BACKBONE
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier

@@ -12,7 +12,7 @@ import torch
 from tiny import snippets, write_backbone
 
 from textlabel import registry
-from textlabel.engine.head import risk
+from textlabel.engine.solvers import risk
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier

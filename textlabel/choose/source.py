@@ -25,8 +25,8 @@ from textlabel.types import LabelSchema
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from textlabel.engine.head import Head
     from textlabel.engine.run import Task
+    from textlabel.engine.solvers import Head
     from textlabel.trust.calibrators.temperature import Temperature
 
     Encode = Callable[[Sequence[str]], npt.NDArray[np.float64]]

@@ -21,7 +21,6 @@ from textlabel.engine.calibration import (
     rows_per_class,
 )
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint, rows_digest
-from textlabel.engine.head import solver, takes_mixing, twin_heads
 from textlabel.engine.noise import check_noisy_labels
 from textlabel.engine.pooling import choose_pooling
 from textlabel.engine.process import accelerator
@@ -29,6 +28,8 @@ from textlabel.engine.row_weights import check_weigh_rows
 from textlabel.engine.run import Run, Task
 from textlabel.engine.scope import ScopePlan
 from textlabel.engine.shared_features import Store
+from textlabel.engine.solvers import solver, takes_mixing
+from textlabel.engine.twins import twin_heads
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle

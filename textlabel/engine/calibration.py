@@ -9,8 +9,8 @@ import numpy as np
 
 from textlabel import registry
 from textlabel.corpus.dedup import groups as duplicates
-from textlabel.engine.head import solver
 from textlabel.engine.run import Task
+from textlabel.engine.solvers import solver
 from textlabel.errors import RecipeError
 from textlabel.recipe import Recipe, options_of
 from textlabel.trust import multilabel

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from textlabel.engine.auto import Start, Trial, readings
 from textlabel.engine.comparison import least_by_far, tempered_losses
-from textlabel.engine.head import solver
 from textlabel.engine.process import of_main_process
 from textlabel.engine.run import Task
+from textlabel.engine.solvers import solver
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import POOLINGS, Backbone, require_one
 from textlabel.recipe import Recipe

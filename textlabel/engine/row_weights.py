@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textlabel.engine.head import solver, takes_row_weights
 from textlabel.engine.process import derive_seed
+from textlabel.engine.solvers import solver, takes_row_weights
 from textlabel.errors import RecipeError, nearest
 from textlabel.recipe import Recipe, options_of
 from textlabel.trust.row_weights import Refused, RowWeights, density_ratio, kmm

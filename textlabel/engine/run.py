@@ -18,7 +18,8 @@ from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import holdout, splittable
 from textlabel.engine.augmentation import Copies, copies_of
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
-from textlabel.engine.head import SPREAD_LABELS, Aside, HeadFit, fit_head, risk, solver
+from textlabel.engine.fitter import SPREAD_LABELS, Aside
+from textlabel.engine.head import HeadFit, fit_head
 from textlabel.engine.lexical import lexical_classifier
 from textlabel.engine.loop import train
 from textlabel.engine.noise import Cleaner
@@ -26,6 +27,7 @@ from textlabel.engine.predict import Float32, Progress, predict
 from textlabel.engine.process import accelerator, derive_seed, sum_over_processes
 from textlabel.engine.row_weights import target_rows, weigh
 from textlabel.engine.shared_features import Store, folder_of
+from textlabel.engine.solvers import risk, solver
 from textlabel.models.backbone import Backbone, require_one
 from textlabel.models.class_names import by_template, sentences
 from textlabel.models.classifier import Classifier

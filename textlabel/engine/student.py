@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.engine.cascade import student_featurizer
-from textlabel.engine.head import REFERENCE_ROWS, STRENGTHS
 from textlabel.engine.optimize import Floats, Trial, logit_scale
 from textlabel.engine.predict import Float32, head_logits
 from textlabel.engine.predictor import Predictor
 from textlabel.engine.shared_features import Store
+from textlabel.engine.solvers import REFERENCE_ROWS, STRENGTHS
 from textlabel.errors import BackboneError, CorpusError, RecipeError
 from textlabel.models.backbone import Backbone, load_backbone
 from textlabel.models.backend_fit import REFERENCE

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from textlabel.engine.comparison import least_by_far, tempered_losses
-from textlabel.engine.head import Aside, fit_head
+from textlabel.engine.fitter import Aside
+from textlabel.engine.head import fit_head
 from textlabel.recipe import Stage
 
 D = 12
@@ -112,13 +113,13 @@ def test_out_of_fold_logits_do_not_know_the_rows_label():
     pair = next(i for i in same_fold if y[i] != y[0])
     swapped = y.copy()
     swapped[0], swapped[pair] = y[pair], y[0]
-    from textlabel.engine.head import _Fitter, _Kind
+    from textlabel.engine.fitter import Fitter, Kind
 
-    one = _Fitter(x, y, np.arange(30), 3, asked, 0, None, corpus)
-    two = _Fitter(x, swapped, np.arange(30), 3, asked, 0, None, corpus)
+    one = Fitter(x, y, np.arange(30), 3, asked, 0, None, corpus)
+    two = Fitter(x, swapped, np.arange(30), 3, asked, 0, None, corpus)
     two.fold = one.fold
     k = one.fold[0]
-    heads = [next(f.by_fold(f.everything, _Kind(1, 0.0), [0.1])) for f in (one, two)]
+    heads = [next(f.by_fold(f.everything, Kind(1, 0.0), [0.1])) for f in (one, two)]
     spread = [f.spread([0.8], h[0], h)[2][k] for f, h in zip((one, two), heads, strict=True)]
     np.testing.assert_allclose(spread[0].weight, spread[1].weight)
 

@@ -3,8 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from textlabel.engine import head as heads
-from textlabel.engine.head import STRENGTHS, TWIN_PAIRS, Aside, fit_head, twin_heads
+from textlabel.engine import fitter
+from textlabel.engine.fitter import Aside
+from textlabel.engine.head import fit_head
+from textlabel.engine.solvers import STRENGTHS
+from textlabel.engine.twins import TWIN_PAIRS, twin_heads
 from textlabel.errors import RecipeError
 from textlabel.models.heads import softmax_regression
 from textlabel.recipe import Recipe, Stage
@@ -75,13 +78,13 @@ def test_weak_strengths_are_left_out_and_would_not_have_been_chosen(rows, monkey
     rng = np.random.default_rng(2)
     y, member = rows[1], np.arange(90)
     x = noise * rng.normal(size=(90, 8)) + np.eye(3, 8)[y]
-    seen, asked = [], heads._Fitter._risk
-    monkeypatch.setattr(heads._Fitter, "_risk", lambda self, *a: seen.append(asked(self, *a)) or seen[-1])
+    seen, asked = [], fitter.Fitter._risk
+    monkeypatch.setattr(fitter.Fitter, "_risk", lambda self, *a: seen.append(asked(self, *a)) or seen[-1])
     some = fit_head(x, y, member, 3, STAGE, 0)
     tried = len(seen)
     assert tried < len(STRENGTHS)
-    assert np.argmin(seen) == tried - 1 - heads.PATIENCE
-    monkeypatch.setattr(heads, "PATIENCE", len(STRENGTHS))
+    assert np.argmin(seen) == tried - 1 - fitter.PATIENCE
+    monkeypatch.setattr(fitter, "PATIENCE", len(STRENGTHS))
     every = fit_head(x, y, member, 3, STAGE, 0)
     assert len(seen) == tried + len(STRENGTHS)
     assert some.l2 == every.l2

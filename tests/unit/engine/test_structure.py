@@ -10,7 +10,9 @@ import trees
 from tiny import snippets, write_static
 
 from textlabel import Labeler
-from textlabel.engine.head import Aside, fit_head, twin_heads
+from textlabel.engine.fitter import Aside
+from textlabel.engine.head import fit_head
+from textlabel.engine.twins import twin_heads
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.label_tree import LabelTree, read_tree
 from textlabel.models.structure import mixings, scale_mixing

@@ -9,7 +9,8 @@ from sklearn.covariance import LedoitWolf
 from tiny import snippets
 
 from textlabel import Labeler
-from textlabel.engine.head import Aside, fit_head
+from textlabel.engine.fitter import Aside
+from textlabel.engine.head import fit_head
 from textlabel.errors import RecipeError
 from textlabel.models.alignment import MEET, coral, subspace
 from textlabel.models.heads import Linear

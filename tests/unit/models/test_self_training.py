@@ -12,7 +12,9 @@ from tiny import snippets
 
 from textlabel import Labeler
 from textlabel.cli.fit import render
-from textlabel.engine.head import Aside, _Fitter, _Kind, fit_head
+from textlabel.engine.fitter import Aside, Fitter, Kind
+from textlabel.engine.head import fit_head
+from textlabel.engine.self_training import SelfTraining
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear
 from textlabel.models.self_training import Selection, doubts, students
@@ -150,18 +152,18 @@ def test_a_rows_label_reaches_no_head_that_lacks_its_fold(select):
     z, _ = domain(200, 0.5, 1, turn=0.8)
     tune = {"self_train": select, "least_agreement": 0.0}
     asked, corpus = stage(select), Aside(unlabeled=z)
-    one = _Fitter(x, y, np.arange(60), 2, asked, 0, None, corpus)
+    one = Fitter(x, y, np.arange(60), 2, asked, 0, None, corpus)
     held = np.flatnonzero(one.fold == 0)
     swapped = y.copy()
     swapped[held] = 1 - y[held]
-    other = _Fitter(x, swapped, np.arange(60), 2, asked, 0, None, corpus)
+    other = Fitter(x, swapped, np.arange(60), 2, asked, 0, None, corpus)
     other.fold = one.fold
-    kind, found = _Kind(0.0, 0.0), []
+    kind, found = Kind(0.0, 0.0), []
     for fitter in (one, other):
+        training = SelfTraining(fitter, Options(**tune), kind, 0.1, 0.0)
         for k in (0, 1):
             rows = np.flatnonzero(fitter.fold != k)
-            teacher = fitter._linear(rows, kind, 0.1)
-            learning = fitter._students(rows, teacher, Options(**tune), kind, 0.1)
+            learning = training._students(rows, training._linear(rows))
             found.append(list(islice(learning, 3))[-1].weight)
     np.testing.assert_array_equal(found[0], found[2])  # without fold 0, whose labels alone differ
     assert not np.allclose(found[1], found[3])

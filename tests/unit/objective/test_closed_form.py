@@ -15,7 +15,9 @@ from tiny import snippets
 from typer.testing import CliRunner
 
 from textlabel.cli.app import app
-from textlabel.engine.head import REFERENCE_ROWS, STRENGTHS, Aside, fit_head
+from textlabel.engine.fitter import Aside
+from textlabel.engine.head import fit_head
+from textlabel.engine.solvers import REFERENCE_ROWS, STRENGTHS
 from textlabel.errors import RecipeError
 from textlabel.models.heads import Linear, best_scale, leave_one_out, ridge
 from textlabel.objective import lda, prototype
