@@ -1,6 +1,6 @@
 """What a model of one domain says of another, and what the other domain's texts, shares and labels change.
 
-    python recipes/benchmarks/domain_pairs.py --data FOLDER [--train 700] [--balance 0 0.8 0.2]
+    python recipes/benchmarks/domain_pairs.py --data FOLDER [--train 700] [--balance 0 0.8 0.2] [--keep]
 
 A model is fitted on labeled rows of a source and labels rows of a target. The contenders: `auto` on the
 source alone; `auto` that also reads the target's texts (`--unlabeled`); the same with class shares stated
@@ -8,13 +8,15 @@ source alone; `auto` that also reads the target's texts (`--unlabeled`); the sam
 off; TF-IDF on the source; `auto` on 32 random rows of the target that a person labeled, alone, and beside
 the source with the shares of these 32; and `auto` on as many labeled rows of the target as of the source.
 Two thirds of the target's rows are what may be read, without labels but for the last contenders; the others
-are only labeled and scored. With a balance other than 0, both parts of the target are drawn so that this
-share of them is positive.
+are only labeled and scored. `--only-texts` leaves out all but the source alone, with the target's texts, and
+labels of the target: a third of the time. With a balance other than 0, both parts of the target are drawn so
+that this share of them is positive.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections import defaultdict
@@ -163,21 +165,25 @@ def scores(source: Domain, target: Domain, seed: int, chosen: argparse.Namespace
         return counts / counts.sum()
 
     theirs, labels = rows(source, min(chosen.train, len(source.labels) * 4 // 5))
-    few, few_labels = rows(target, FEW)
     many, many_labels = rows(target, min(chosen.train, len(target.labels) * 4 // 5))
     read = fitted(Task(theirs, labels, schema, texts), target, seed, chosen)
-    exact = share(target.labels)
-    toward = np.eye(k)[exact.argmin()]
     found = {
         "source alone": fitted(Task(theirs, labels, schema), target, seed, chosen),
         "target text": read,
+        "target labels": fitted(Task(many, many_labels, schema), target, seed, chosen),
+    }
+    if chosen.only_texts:
+        return found
+    exact = share(target.labels)
+    toward = np.eye(k)[exact.argmin()]
+    found |= {
         "shares as labeled": read.with_shares(share(labels)),
         "shares stated": read.with_shares(exact),
         "shares stated, .1 off": read.with_shares(exact + 0.1 * (toward - (1 - toward) / (k - 1))),
         "tfidf": fitted(Task(theirs, labels, schema), target, seed, chosen, "tfidf"),
-        "target labels": fitted(Task(many, many_labels, schema), target, seed, chosen),
     }
     if k == 2:  # of more classes so few rows have some of each only by luck
+        few, few_labels = rows(target, FEW)
         alone = Task(few, few_labels, schema, texts)
         both = Task([*theirs, *few], np.concatenate([labels, few_labels]), schema, texts)
         found[f"{FEW} target labels alone"] = fitted(alone, target, seed, chosen)
@@ -208,7 +214,7 @@ def report(rows: list[dict[str, Any]], balance: float) -> list[dict[str, Any]]:
     """Return, and print, how far each contender is above the source alone: in all, and its worst pair."""
     picked = [row for row in rows if row["balance"] == balance]
     found = []
-    for name in picked[0]["scores"]:
+    for name in dict.fromkeys(name for row in picked for name in row["scores"]):
         gains: dict[str, list[float]] = defaultdict(list)
         there = [row for row in picked if name in row["scores"]]
         for row in there:
@@ -235,12 +241,17 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="+", default=list(CORPORA), help="pairs of these only")
     parser.add_argument("--balance", type=float, nargs="+", default=[0, 0.8, 0.2])
     parser.add_argument("--jobs", type=int, default=2, help="pairs measured at a time, one thread each")
+    parser.add_argument("--only-texts", action="store_true", help="three contenders only")
+    parser.add_argument("--keep", action="store_true", help="measure what the result file lacks")
     chosen = parser.parse_args()
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
     pairs = [pair for pair in PAIRS if set(pair) <= set(chosen.corpora)]
     units = [(s, balance, pair) for s in range(chosen.seeds) for balance in chosen.balance for pair in pairs]
-    rows: list[dict[str, Any]] = []
+    path = chosen.out / "domain_pairs.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if chosen.keep and path.exists() else []
+    known = {(row["seed"], row["balance"], (row["source"], row["target"])) for row in rows}
+    units = [unit for unit in units if unit not in known]
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(chosen.jobs, get_context("spawn")) as pool,
@@ -248,7 +259,7 @@ def main() -> None:
         chosen.cache = Path(folder)
         for part in pool.map(partial(one_pair, chosen=chosen), units):
             rows += part  # written as they come: all of them take hours
-            there = [balance for balance in chosen.balance if any(row["balance"] == balance for row in rows)]
+            there = list(dict.fromkeys(row["balance"] for row in rows))
             gains = [one for balance in there for one in report(rows, balance)]
             facts = {"backbone": chosen.backbone, "train": chosen.train, "gains": gains, "rows": rows}
             write(chosen.out, "domain_pairs", facts)
