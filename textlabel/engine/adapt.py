@@ -18,17 +18,23 @@ from textlabel.engine.calibration import (
     Calibration,
     check_calibrator,
     check_threshold,
-    rows_per_class,
 )
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint, rows_digest
 from textlabel.engine.noise import check_noisy_labels
 from textlabel.engine.pooling import choose_pooling
 from textlabel.engine.process import accelerator
+from textlabel.engine.refusals import (
+    check_alignment,
+    check_recipe,
+    reads_structure,
+    warn_of_rare_classes,
+    warn_of_structure,
+)
 from textlabel.engine.row_weights import check_weigh_rows
 from textlabel.engine.run import Run, Task
 from textlabel.engine.scope import ScopePlan
 from textlabel.engine.shared_features import Store
-from textlabel.engine.solvers import solver, takes_mixing
+from textlabel.engine.solvers import solver
 from textlabel.engine.twins import twin_heads
 from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
@@ -123,7 +129,7 @@ def adapt(
     CorpusError : a class has fewer than two distinct texts.
     """
     check_weigh_rows(weigh_rows, recipe, task.schema.kind, task.unlabeled)
-    _check(task, recipe, weigh_rows != "none")
+    check_recipe(task, recipe, weigh_rows != "none")
     solved = all(map(solver, recipe.stages)) and not recipe.alternatives and not recipe.trains_body
     check_noisy_labels(noisy_labels, task.schema.kind, solved)
     if recipe.features == "ngrams" and noisy_labels != "keep":
@@ -134,7 +140,7 @@ def adapt(
     scope.check(task.schema.kind)
     sets.check(task.schema.kind)
     plan = Calibration.plan(calibration, recipe, task)
-    _check_alignment(recipe, plan)
+    check_alignment(recipe, plan)
     check_calibrator(calibrator, plan, task)
     check_threshold(threshold, plan, task)
 
@@ -162,12 +168,12 @@ def adapt(
     else:
         choice = Choice(start(backbone, recipe), [])
     run = choice.run
-    _warn_of_structure(run)
+    warn_of_structure(run)
     plan = Calibration.plan(calibration, run.recipe, task)
     plan.announce(len(task.targets))
     if plan.mode == "out-of-fold":
         run.recipe = _with_folds(run.recipe, plan.folds)
-    _warn_of_rare_classes(run, plan.folds)
+    warn_of_rare_classes(run, plan.folds)
     known = choice.folds if plan == Calibration("folds", FOLDS) else None
     fitted = _fit(run, plan, scope, known)
     if task.schema.kind == "multi":
@@ -177,94 +183,6 @@ def adapt(
     if trials := pooled + choice.trials:
         bundle.record["tried"] = [trial.to_json() for trial in trials]
     return bundle
-
-
-def _refuse_other_rows(recipe: Recipe) -> None:
-    """Raise a `RecipeError` where a recipe does not begin with labeled rows of one task."""
-    if recipe.reads_tasks:
-        raise RecipeError(
-            f"recipe {recipe.name!r} trains a backbone on several tasks, not a classifier: run `textlabel "
-            "train-backbone` with it, and fit another recipe on the backbone that it writes"
-        )
-    if recipe.source_free:
-        raise RecipeError(
-            f"recipe {recipe.name!r} reads no label, it goes on from a model: fit one by another recipe, and "
-            f"run `textlabel adapt MODEL --unlabeled CORPUS --recipe {recipe.name} --out MODEL2` with it"
-        )
-
-
-def _check(task: Task, recipe: Recipe, weighs: bool = False) -> None:
-    _refuse_other_rows(recipe)
-    if task.schema.kind not in recipe.kinds:
-        raise RecipeError(
-            f"recipe {recipe.name!r} learns from {' or '.join(sorted(recipe.kinds))} labels, these are "
-            f"{task.schema.kind} labels; `textlabel recipes` lists what fits"
-        )
-    for stage in recipe.stages if task.schema.kind == "multi" else ():
-        options = options_of("tune", stage.tune)
-        if stage.tune.name == "head" and (any(options.name_weights) or options.spread):
-            raise RecipeError(
-                f"recipe {recipe.name!r}: name_weights and spread are for one label a row, and these rows "
-                "may carry several: leave both out"
-            )
-    for other in map(Recipe.load, recipe.alternatives):
-        # what one of several does not read, another may
-        _check(
-            replace(task, validation=None, unlabeled=task.unlabeled if other.reads_unlabeled else ()), other
-        )
-    if recipe.alternatives:
-        return
-    if recipe.reads_unlabeled and not task.unlabeled:
-        raise RecipeError(f"recipe {recipe.name!r} reads unlabeled rows: give them (--unlabeled CORPUS)")
-    if task.unlabeled and not recipe.reads_unlabeled and not weighs:
-        log.warning("unlabeled rows are not used: no stage of recipe %r reads them", recipe.name)
-    if task.validation and not any(stage.training.patience for stage in recipe.stages):
-        log.warning("validation rows are not used: no stage of recipe %r has patience", recipe.name)
-
-
-def _check_alignment(recipe: Recipe, plan: Calibration) -> None:
-    """Raise a `RecipeError` where labeled rows would calibrate a head that is not of their domain."""
-    moves = [s.tune.name == "head" and options_of("tune", s.tune).align != "none" for s in recipe.stages]
-    if any(moves) and plan.mode not in ("out-of-fold", "none"):
-        raise RecipeError(
-            f"recipe {recipe.name!r} has align: its head is of the unlabeled rows' domain, and labeled rows "
-            "calibrate it only where they are moved, too; expected one stage with tune = 'head', and "
-            "calibration = 'auto', 'folds=K' or 'none'"
-        )
-
-
-def _reads_structure(recipe: Recipe) -> bool:
-    """Return whether a head learns from an order or a tree of the classes, inner nodes included."""
-    solvers = [found[0] for stage in recipe.stages if (found := solver(stage))]
-    return recipe.features == "backbone" and any(map(takes_mixing, solvers))
-
-
-def _warn_of_structure(run: Run) -> None:
-    """Warn of an order, a tree or rows labeled with inner nodes that nothing learns from."""
-    schema, partial = run.task.schema, run.task.partial
-    if not (schema.ordered or schema.parents) or _reads_structure(run.recipe):
-        return
-    told = f", and {len(partial[0])} rows labeled with inner nodes are not used" if partial else ""
-    log.warning(
-        "recipe %r makes no use of the %s of the classes%s",
-        *(run.recipe.name, "order" if schema.ordered else "tree", told),
-    )
-
-
-def _warn_of_rare_classes(run: Run, folds: int) -> None:
-    """Warn of classes that not every fold has a row of."""
-    task = run.task
-    counts = rows_per_class(task)
-    if rare := int((counts < folds).sum()):
-        log.warning(
-            "%d of %d classes have fewer rows than there are folds (%d), %r only %d: what is said of them, "
-            "confidence too, is said by models that saw one row less",
-            rare,
-            len(counts),
-            folds,
-            task.schema.names[counts.argmin()],
-            counts.min(),
-        )
 
 
 def _with_folds(recipe: Recipe, folds: int) -> Recipe:
@@ -317,7 +235,7 @@ def _record(run: Run, plan: Calibration, chosen: ScopePlan, fitted: Fitted) -> d
     }
     if run.noisy_labels != "keep":
         labels["likely_wrong"] = run.wrong
-    if run.task.partial is not None and _reads_structure(run.recipe):
+    if run.task.partial is not None and reads_structure(run.recipe):
         labels["inner_nodes"] = len(run.task.partial[0])
     head = None
     if run.solved is not None:
