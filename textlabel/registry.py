@@ -21,6 +21,7 @@ KINDS: dict[str, str] = {
     "tune": "textlabel.tune",
     "objective": "textlabel.objective",
     "augment": "textlabel.augment",
+    "attribution": "textlabel.attribution",
     "backend": "textlabel.engine.backends",
     "calibrator": "textlabel.trust.calibrators",
     "score": "textlabel.trust.scores",

@@ -26,6 +26,7 @@ from textlabel.cli.output import log_to_stderr, pairs, say
 from textlabel.cli.run import run
 from textlabel.cli.train_backbone import train_backbone
 from textlabel.cli.transfer import transfer
+from textlabel.cli.why import why
 
 app = typer.Typer(
     cls=Commands,
@@ -82,7 +83,7 @@ def start(
 
 for command in (
     *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
-    *(check_labels, clusters, run, demo, recipes, plugins),
+    *(check_labels, clusters, why, run, demo, recipes, plugins),
 ):
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)

@@ -1,0 +1,67 @@
+"""`textlabel why`."""
+
+import json
+
+import pytest
+from tiny import snippets, write_static
+from typer.testing import CliRunner
+
+from textlabel import Labeler
+from textlabel.cli.app import app
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("why")
+    return Labeler(write_static(folder / "static"), cache=False).fit(snippets(100)).save(folder / "model")
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["why", *map(str, words)])
+
+
+def test_it_tells_words_and_neighbors(model, tmp_path):
+    near = tmp_path / "near.jsonl"
+    near.write_text("".join(json.dumps(row) + "\n" for row in snippets(20)))
+    done = run("--model", model, "--text", snippets(1)[0]["text"], "--neighbors", near)
+    assert done.exit_code == 0, done.stderr
+    for word in ("label", "words", "near"):
+        assert f"\n  {word} " in done.stdout
+    told = json.loads(run("--model", model, "--text", "a good plot", "--json").stdout)
+    assert set(told["rows"][0]) == {
+        "id",
+        "text",
+        "label",
+        "words",
+        "word_scores",
+        "without",
+        "becomes",
+        "faithful",
+    }
+
+
+def test_a_corpus_is_explained_as_far_as_asked_and_kept(model, tmp_path):
+    corpus, out = tmp_path / "rows.jsonl", tmp_path / "why.csv"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in snippets(20)))
+    done = run(corpus, "--model", model, "--rows", 3, "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert len(json.loads(done.stdout)["rows"]) == 3
+    assert len(out.read_text().splitlines()) == 4
+    again = run(corpus, "--model", model, "--out", out)
+    assert again.exit_code == 1
+    assert "choose another" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "expected a corpus or texts"),
+        (("--text", "a"), "--model"),
+        (("--text", "a", "--model", "m", "--top", 0), "at least 1"),
+        (("--text", "a", "--model", "MODEL", "--method", "gradient"), "gradient_x_input"),
+    ],
+)
+def test_what_is_missing_is_said(model, words, told):
+    done = run(*(model if word == "MODEL" else word for word in words))
+    assert done.exit_code == 1
+    assert told in done.stderr

@@ -1,0 +1,165 @@
+"""Why texts have their labels, for a person to read, or as columns beside them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textlabel.engine.explain import DEFAULT_ATTRIBUTION, columns, nearest
+from textlabel.errors import RecipeError
+from textlabel.labeler import Labeler
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from textlabel.engine.explain import Explainer
+
+#: rows of a corpus that are explained unless more are asked for: each takes a look a word
+ROWS = 100
+#: words and labeled rows that are told of each text
+TOP, NEAR = 5, 3
+
+
+@dataclass(frozen=True)
+class Why:
+    """Tell why texts have the labels that a model gives them.
+
+    Parameters
+    ----------
+    corpus : rows whose labels are explained: a csv, tsv, jsonl or parquet file, a folder or glob of them, a
+        saved dataset such as an annotated one, or a Hub dataset id. Empty: ``texts`` are.
+    texts : texts whose labels are explained, in place of a corpus.
+    model : folder that `fit` wrote, or Hub id of a published one.
+    out : file for the columns, .csv or .jsonl; none is replaced. Empty: none is written.
+    method : way of attribution (`textlabel plugins attribution`).
+    neighbors : labeled rows, such as those of `fit`; those nearest to a text, by the model's features, are
+        told with it.
+    text_column, label_column : columns of corpus and neighbors.
+    rows : how many of the corpus are explained, the first ones.
+    top : words told of each text, those that moved the label most.
+    seed : decides random words that the strongest are compared with.
+    """
+
+    corpus: str = ""
+    texts: tuple[str, ...] = ()
+    model: str = ""
+    out: str = ""
+    method: str = DEFAULT_ATTRIBUTION
+    neighbors: str = ""
+    text_column: tuple[str, ...] = ("text",)
+    label_column: str = "label"
+    rows: int = ROWS
+    top: int = TOP
+    seed: int = 0
+
+    def run(self) -> list[dict[str, Any]]:
+        """Return one entry a text, and write them if they are asked for.
+
+        Raises
+        ------
+        RecipeError : neither a corpus nor texts, or both; no model; less than one row or word asked for.
+        PluginError : an attribution that needs a gradient, of a model that has none.
+        ExportError : the file cannot be written there.
+        """
+        from textlabel.audit.draws import check_sheet, write_sheet
+
+        self._check()
+        if self.out:
+            check_sheet(Path(self.out))
+        labeler = Labeler.from_pretrained(self.model)
+        told = why(
+            labeler,
+            self._rows(),
+            method=self.method,
+            neighbors=self.neighbors or None,
+            text_column=self.text_column,
+            label_column=self.label_column,
+            top=self.top,
+            seed=self.seed,
+        )
+        if self.out:
+            write_sheet(Path(self.out), told)
+        return told
+
+    def _check(self) -> None:
+        if bool(self.corpus) == bool(self.texts):
+            raise RecipeError("expected a corpus or texts (--text), one of the two")
+        if not self.model:
+            raise RecipeError("whose labels? give the model (--model), a folder that `textlabel fit` wrote")
+        if self.rows < 1 or self.top < 1:
+            raise RecipeError(f"rows and top must be at least 1, got {self.rows} and {self.top}")
+
+    def _rows(self) -> Any:
+        if self.texts:
+            return [{"text": text} for text in self.texts]
+        from textlabel.corpus.load import load_corpus
+
+        found = load_corpus(self.corpus, text_column=self.text_column)
+        return found.select(range(min(self.rows, len(found))))
+
+
+def why(
+    labeler: Labeler,
+    corpus: Any,
+    *,
+    method: str = DEFAULT_ATTRIBUTION,
+    neighbors: Any = None,
+    text_column: str | Sequence[str] = "text",
+    label_column: str = "label",
+    top: int = TOP,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Return why each text of a corpus has its label: one dict a row, ready for `Dataset.from_list`.
+
+    Parameters
+    ----------
+    labeler : a fitted one.
+    corpus : path, glob, Hub id, Dataset or list of dicts.
+    method, neighbors, text_column, label_column, top, seed : as `Why`.
+
+    Each has ``id``, ``text``, ``label``, ``words`` and their ``word_scores`` (log-odds of the label, in nats;
+    of several labels a row the logit of the likeliest; of scores the score), ``without``, the words without
+    which the label is ``becomes``, ``faithful`` (`textlabel.engine.explain.Explanation`), and, with
+    neighbors, ``neighbors``: text, label and cosine similarity.
+    """
+    from textlabel.corpus.load import load_corpus
+    from textlabel.engine.explain import Explainer
+    from textlabel.progress import bar
+
+    name = "text" if isinstance(corpus, list) else text_column
+    rows = load_corpus(corpus, text_column=name)
+    explainer = Explainer(labeler.bundle, method, seed)
+    near: Iterator[list[dict[str, Any]] | None] = itertools.repeat(None)
+    if neighbors is not None:
+        known = load_corpus(
+            neighbors, text_column=text_column, label_column=label_column, label_kind=labeler.schema.kind
+        )
+        near = iter(_neighbors(explainer, rows["text"][:], known))
+    told = []
+    with bar("explain") as update:
+        for number, one in enumerate(explainer.explain(rows["text"][:])):
+            update(number + 1, len(rows))
+            entry = {"id": rows[number]["id"], "text": one.text, "label": one.label, **columns(one, top)}
+            if (found := next(near)) is not None:
+                entry["neighbors"] = found
+            told.append(entry)
+    return told
+
+
+def _neighbors(explainer: Explainer, texts: Sequence[str], known: Dataset) -> list[list[dict[str, Any]]]:
+    """Return the labeled rows nearest to each text, which are never the text itself."""
+    other = known["text"][:]
+    count = min(NEAR + 1, len(other))
+    index, alike = nearest(explainer.features(texts), explainer.features(other), count)
+    found = []
+    for text, row, similar in zip(texts, index.tolist(), alike.tolist(), strict=True):
+        near = [
+            {"text": other[i], "label": known[i]["label"], "similarity": round(s, 4)}
+            for i, s in zip(row, similar, strict=True)
+            if other[i] != text
+        ]
+        found.append(near[:NEAR])
+    return found
