@@ -2,9 +2,9 @@
 
     python recipes/benchmarks/why_faithfulness.py [--data FOLDER] [--texts 60]
 
-A model is fitted on 64 labels a class of a set; each way of attribution explains the same unseen texts. Without
-the strongest fifth of their words, how much further do the log-odds of the label (nats) fall than without as
-many random words, and how often is the label another then? The bundled reviews; with --data also voice
+A model is fitted on 64 labels a class of a set; each way of attribution explains the same unseen texts. How
+much further do the log-odds of the label (nats) fall without the strongest fifth of their words than without
+as many random words, and how often is the label another then? The bundled reviews; with --data also voice
 requests and posts of developers.
 """
 
