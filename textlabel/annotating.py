@@ -102,6 +102,8 @@ class Annotate:
     fresh : start over, and delete what an unfinished run did.
     push_to_hub : Hub repository (user/name) to publish the rows, card and record in.
     private : whether a repository that is made now is private.
+    allow_personal_data : share of the rows that may seem to hold personal data (`textlabel scan`) when they
+        are published; with more nothing is.
     """
 
     corpus: str
@@ -137,6 +139,7 @@ class Annotate:
     fresh: bool = False
     push_to_hub: str = ""
     private: bool = True
+    allow_personal_data: float = 0.0
 
     def run(self) -> Summary:
         """Label, write, perhaps publish, and return what there is to tell. A killed run is to be repeated."""
@@ -372,7 +375,9 @@ class Annotate:
             return None
         from textlabel.export.hub import push
 
-        return push(rows, self.push_to_hub, record, private=self.private)
+        return push(
+            rows, self.push_to_hub, record, private=self.private, personal_data=self.allow_personal_data
+        )
 
 
 def _counts(rows: Dataset, labeler: Labeler) -> dict[str, int] | None:

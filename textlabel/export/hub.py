@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from textlabel.errors import ExportError
 from textlabel.export._folder import CARD, RECORD
 from textlabel.report.cards import dataset_card
+from textlabel.scanning import refuse_personal_data
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,6 +33,7 @@ def push(
     *,
     private: bool = True,
     revision: str | None = None,
+    personal_data: float = 0.0,
 ) -> str:
     """Return the address of the dataset repository that now holds the rows, card and record.
 
@@ -40,13 +42,15 @@ def push(
     repo_id : ``user/name``; made if it does not exist.
     private : only for a repository that is made now.
     revision : branch to push to; made if it does not exist.
+    personal_data : share of the rows that may seem to hold personal data (`textlabel.scanning`).
 
     Raises
     ------
-    ExportError : the Hub refused or could not be reached.
+    ExportError : more rows seem to hold personal data; the Hub refused or could not be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
+    refuse_personal_data(dataset, personal_data, repo_id)
     full = {**record, "rows": len(dataset)}
     files = {CARD: dataset_card(full), RECORD: json.dumps(full, indent=2, ensure_ascii=False) + "\n"}
     api = HfApi()
