@@ -17,6 +17,7 @@ from textlabel.corpus.remote import shown
 from textlabel.errors import ExportError, RecipeError, nearest
 from textlabel.labeler import Labeler
 from textlabel.places import Output
+from textlabel.scanning import refuse_personal_data
 from textlabel.task_steps import annotate_tasks
 from textlabel.trust.label_shift import LabelShift
 from textlabel.types import COLUMNS, NODE_COLUMNS, Summary
@@ -164,6 +165,8 @@ class Annotate:
             log.warning("shards are kept in %s: all nodes must reach that, too", unfinished.shown)
         labeler, gold = self.ready(gold_of_all)
         corpus, rejects = self._corpus()
+        if self.push_to_hub:  # before hours of work, not behind them
+            refuse_personal_data(corpus, self.allow_personal_data, self.push_to_hub)
         embeddings = self._reads_embeddings(labeler, corpus)
         goes_on = self._goes_on(unfinished)
         start = time.monotonic()
@@ -375,9 +378,8 @@ class Annotate:
             return None
         from textlabel.export.hub import push
 
-        return push(
-            rows, self.push_to_hub, record, private=self.private, personal_data=self.allow_personal_data
-        )
+        allowed = self.allow_personal_data
+        return push(rows, self.push_to_hub, record, private=self.private, personal_data=allowed)
 
 
 def _counts(rows: Dataset, labeler: Labeler) -> dict[str, int] | None:

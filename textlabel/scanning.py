@@ -1,4 +1,4 @@
-"""What looks like personal data in a corpus, before somebody publishes it: counts, masked examples, redaction."""
+"""What looks like personal data in a corpus that is to be published: counts, masked examples, redaction."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Scan:
     text_column: tuple[str, ...] = ("text",)
 
     def run(self) -> dict[str, Any]:
-        """Return counts of rows and masked examples by kind, and write the redacted corpus if it is asked for.
+        """Return counts of rows and masked examples by kind; write the redacted corpus if it is asked for.
 
         Raises
         ------
@@ -122,8 +122,8 @@ def refuse_personal_data(rows: Dataset, share: float, where: str) -> None:
     shown = ", ".join(example for found in told["examples"].values() for example in found)
     raise ExportError(
         f"{told['rows_with_any']} of {len(rows)} rows seem to hold personal data ({kinds}; such as {shown}), "
-        f"so nothing was sent to {where}: look with `textlabel scan`, take them out with `--redact`, or allow "
-        "them (--allow-personal-data SHARE)"
+        f"so nothing was sent to {where}: look with `textlabel scan`, take them out with its --redact, or "
+        "allow them (--allow-personal-data SHARE)"
     )
 
 

@@ -55,7 +55,7 @@ def test_ids_are_not_touched():
 
 def test_nothing_is_replaced_and_endings_are_checked(corpus, tmp_path):
     for out in (corpus, tmp_path / "clean.xlsx"):
-        with pytest.raises(ExportError, match="--redact|ends in"):
+        with pytest.raises(ExportError, match=r"--redact|ends in"):
             Scan(str(corpus), redact=str(out)).run()
     assert not list(tmp_path.glob(".*"))
 

@@ -65,6 +65,9 @@ def annotate(
     fresh: Annotated[bool, typer.Option("--fresh", help=_HELP["fresh"])] = False,
     push_to_hub: Annotated[str, typer.Option(metavar="REPO", help=_HELP["push_to_hub"])] = "",
     private: Annotated[bool, typer.Option("--private/--public", help=_HELP["private"])] = True,
+    allow_personal_data: Annotated[
+        float, typer.Option(metavar="SHARE", help=_HELP["allow_personal_data"])
+    ] = Annotate.allow_personal_data,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Label a corpus and write it with calibrated confidence.
@@ -113,6 +116,7 @@ def annotate(
         fresh=fresh,
         push_to_hub=push_to_hub,
         private=private,
+        allow_personal_data=allow_personal_data,
     )
     with events(as_json):
         summary = step.run()

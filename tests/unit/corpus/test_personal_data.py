@@ -49,9 +49,7 @@ def test_a_shown_value_gives_little_away():
     assert "secret" not in masked("secret.person@example.org")
 
 
-@pytest.mark.parametrize(
-    "text", ["1-" * 20_000, "a@" * 20_000, "a." * 20_000 + "@", "12 34 " * 10_000, ":1" * 20_000]
-)
-def test_hostile_texts_take_no_longer_than_others(text):
+@pytest.mark.parametrize("piece", ["1-", "a@", "a.", "12 34 ", ":1", "GB82 ", "a@b.", "(1)"])
+def test_hostile_texts_take_no_longer_than_others(piece):
     """No pattern goes back and forth: each of these would take hours in one that does."""
-    find(text)
+    find(piece * 20_000 + "@")
