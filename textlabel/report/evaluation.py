@@ -22,7 +22,7 @@ _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
 #: key of `Evaluation.metrics` -> its line in the table, in reading order
-_TITLES = {
+TITLES = {
     "accuracy": "accuracy",
     "subset_accuracy": "all classes of a row right",
     "hamming_loss": "wrong answers, over rows and classes",
@@ -81,9 +81,9 @@ class Evaluation:
 
     def render(self) -> str:
         """Return the numbers as a plain text table."""
-        width = max(len(title) for title in _TITLES.values())
+        width = max(len(title) for title in TITLES.values())
         lines = [f"{'rows with a gold label':<{width}}  {self.n:,} of {self.rows:,}"]
-        for name, title in (_TITLES | _depth_titles(self.metrics)).items():
+        for name, title in (TITLES | _depth_titles(self.metrics)).items():
             if name in self.metrics:
                 lines.append(f"{title:<{width}}  {self.metrics[name]:.3f}{self._beside(name)}")
         if self.per_class:

@@ -1,0 +1,158 @@
+"""Rows of which the truth is known: by gold labels, or by what people answered in an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textlabel.errors import AuditError
+from textlabel.report.evaluation import TITLES, Evaluation, evaluate_labels
+from textlabel.trust.exact import binomial_limits
+from textlabel.trust.metrics import risk_coverage
+from textlabel.types import class_names_of, kind_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from textlabel.audit.seal import Sealed
+
+#: points of the curve that are told
+POINTS = 40
+#: level of the intervals that stand by themselves
+ALPHA = 0.05
+#: where the truth comes from
+GOLD, AUDIT = "gold labels", "audited rows, drawn at random"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of m rows.
+
+    Parameters
+    ----------
+    rows : (m,) row numbers.
+    truth : (m,) the class, or the classes, in words.
+    wrong : (m,) bool, the label is another.
+    by : `GOLD` or `AUDIT`.
+    """
+
+    rows: npt.NDArray[np.int64]
+    truth: list[Any]
+    wrong: npt.NDArray[np.bool_]
+    by: str
+    evaluation: Evaluation
+
+    @classmethod
+    def of(cls, rows: Dataset, truth: Mapping[str, Any], by: str) -> Judged | None:
+        """Return what ``truth`` (id -> class or classes, in words) says of annotated rows; None: nothing.
+
+        Raises
+        ------
+        CorpusError : an id that is not there, or a class that is not known.
+        """
+        if not truth:
+            return None
+        evaluation = evaluate_labels(rows, truth)
+        place = {one: i for i, one in enumerate(rows["id"][:])}
+        index = np.array([place[one] for one in truth], dtype=np.int64)
+        said = [in_words(rows, i) for i in index.tolist()]
+        wrong = np.array([one != other for one, other in zip(said, truth.values(), strict=True)], dtype=bool)
+        return cls(index, list(truth.values()), wrong, by, evaluation)
+
+    def told(self, rows: Dataset) -> dict[str, Any]:
+        """Return its numbers, JSON-ready."""
+        numbers = self.evaluation.to_json()
+        low, high = share_limits(int(self.wrong.sum()), len(self.wrong))
+        metrics = {"share wrong": float(self.wrong.mean()), "95 % interval": f"{low:.1%} to {high:.1%}"}
+        {TITLES[name]: value for name, value in numbers.items() if name in TITLES}
+        return {
+            "by": self.by,
+            "rows": len(self.rows),
+            "wrong": int(self.wrong.sum()),
+            "metrics": metrics | known,
+            "per_class": numbers.get("per_class", {}),
+            "reliability": numbers.get("reliability", []),
+            "curve": self._curve(rows),
+            "confusion": self._confusion(rows),
+        }
+
+    def _curve(self, rows: Dataset) -> list[dict[str, float]]:
+        sure = np.asarray(rows.select(self.rows.tolist())["confidence"][:], float)
+        found = risk_coverage(sure, ~self.wrong)
+        picked = np.unique(np.linspace(0, len(found.error) - 1, POINTS).astype(int))
+        pairs = zip(found.fraction_accepted[picked].tolist(), found.error[picked].tolist(), strict=True)
+        return [{"accepted": round(accepted, 4), "error": round(error, 4)} for accepted, error in pairs]
+
+    def _confusion(self, rows: Dataset) -> dict[str, Any]:
+        """Return counts of rows by true class (down) and label (across); nothing of several classes a row."""
+        names = list(class_names_of(rows.features["label"]))
+        if kind_of(rows.features["label"]) != "single":
+            return {"names": [], "rows": []}
+        code = {name: i for i, name in enumerate(names)}
+        counts = np.zeros((len(names), len(names)), dtype=np.int64)
+        labels = rows.select(self.rows.tolist())["label"][:]
+        np.add.at(counts, ([code[name] for name in self.truth], labels), 1)
+        return {"names": names, "rows": counts.tolist()}
+
+
+def share_limits(count: int, rows: int) -> tuple[float, float]:
+    """Return the Clopper-Pearson limits of a share of rows drawn at random, at 1 - `ALPHA`.
+
+    Examples
+    --------
+    >>> [round(limit, 3) for limit in share_limits(0, 10)]
+    [0.0, 0.308]
+    """
+    low, high = binomial_limits(np.array([count]), np.array([rows]), ALPHA)
+    return float(low[0]), float(high[0])
+
+
+def in_words(rows: Dataset, row: int) -> Any:
+    """Return the class, or the classes sorted, of a row."""
+    label, names = rows[row]["label"], class_names_of(rows.features["label"])
+    return sorted(names[i] for i in label) if isinstance(label, list) else names[label]
+
+
+def by_gold(rows: Dataset, gold: str, label_column: str, label_separator: str) -> Judged | None:
+    """Return what a file of gold labels, joined by id, says of annotated rows."""
+    from textlabel.corpus.load import load_corpus
+
+    kind = kind_of(rows.features["label"])
+    known = load_corpus(
+        gold,
+        text_column=None,
+        label_column=label_column,
+        label_kind=kind,
+        label_separator=label_separator or None,
+    )
+    coded = bool(class_names_of(known.features["label"]))
+    labels = [in_words(known, i) for i in range(len(known))] if coded else known["label"][:]
+    truth = [sorted(label) if isinstance(label, list) else str(label) for label in labels]
+    return Judged.of(rows, dict(zip(known["id"][:], truth, strict=True)), GOLD)
+
+
+def by_audit(sealed: Sealed | None) -> Judged | None:
+    """Return what people settled on audited rows, if any were drawn, and not given to training since."""
+    from textlabel.audit.answers import audit_answers
+    from textlabel.audit.draws import drawn_rows, draws, refuse_released
+    from textlabel.audit.looks import note_shown
+
+    if sealed is None or sealed.several or not sealed.names:
+        return None
+    made = draws(sealed)
+    try:
+        refuse_released(sealed)
+    except AuditError:
+        return None
+    if not made:
+        return None
+    gold, rows = audit_answers(sealed), drawn_rows(made)
+    rows = rows[gold.decided[rows]]
+    note_shown(sealed)  # what a report tells must not guide the next look
+    names = sealed.names
+    truth = {sealed.rows[i]["id"]: names[int(gold.label[i])] for i in rows.tolist()}
+    return Judged.of(sealed.rows, truth, AUDIT)

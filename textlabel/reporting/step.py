@@ -1,0 +1,182 @@
+"""The step report: one page that needs nothing else, and the same as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textlabel.errors import AuditError, CorpusError, ExportError
+from textlabel.reporting import parts
+from textlabel.reporting.judged import Judged, by_audit, by_gold
+from textlabel.types import kind_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from textlabel.audit.seal import Sealed
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the report of an annotated corpus.
+
+    Parameters
+    ----------
+    annotations : folder that `annotate` wrote, in any format.
+    out : where the page goes, .html; the same goes beside it as .json. Both are replaced. By default
+        FOLDER-report.html, beside the folder.
+    gold : rows with the true labels, joined by id, by which labels are judged; without it the answers to the
+        audit are, as far as there are any.
+    label_column : column of gold that holds the label.
+    label_separator : what parts the classes of a row in that column, where a row may carry several.
+    by : columns of the corpus; errors and rows accepted are told for each of their values.
+    model : folder that `fit` wrote: words that moved the labels of the examples are marked.
+    source : labeled rows of `fit`; with a model, how far the corpus is from them is told.
+    transfer : JSON that `textlabel transfer --json` printed, to stand beside.
+    title : what the report is called.
+    """
+
+    annotations: str
+    out: str = ""
+    gold: str = ""
+    label_column: str = "label"
+    label_separator: str = ""
+    by: tuple[str, ...] = ()
+    model: str = ""
+    source: str = ""
+    transfer: str = ""
+    title: str = ""
+
+    def run(self) -> dict[str, Any]:
+        """Write both files and return their paths and what stands on top.
+
+        Raises
+        ------
+        CorpusError, AuditError : what `textlabel evaluate` and `textlabel shares` raise.
+        ExportError : a file cannot be written.
+        """
+        from textlabel.report.page import page
+
+        folder = Path(self.annotations).resolve()
+        out = Path(self.out) if self.out else folder.with_name(f"{folder.name}-report.html")
+        if out.suffix.lower() != ".html":
+            raise ExportError(f"{out}: expected a file that ends in .html")
+        facts = self.facts()
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            told = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)
+            out.with_suffix(".json").write_text(told + "\n", encoding="utf-8")
+            out.write_text(page(facts), encoding="utf-8")
+        except OSError as error:
+            raise ExportError(f"{out}: cannot be written ({error})") from None
+        return {"report": str(out), "json": str(out.with_suffix(".json")), "summary": facts["summary"]}
+
+    def facts(self) -> dict[str, Any]:
+        """Return all that the report tells, JSON-ready."""
+        from textlabel.export._read import read_annotations, read_record
+
+        if self.source and not self.model:
+            raise CorpusError("source is compared by the model's features: give the model, too")
+        rows, record = read_annotations(self.annotations), read_record(self.annotations)
+        sealed = _sealed(self.annotations, record)
+        known = self._judged(rows, sealed)
+        audit = _shares(self.annotations, sealed)
+        facts: dict[str, Any] = {
+            "title": self.title or f"Labels of {Path(self.annotations).resolve().name}",
+            "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            "asked": parts.asked(rows, record),
+            "done": parts.done(record),
+            "budget": parts.budget(record, audit),
+            "certificate": parts.certificate(sealed, record),
+            "estimate": parts.estimate(record),
+            "judged": known and known.told(rows),
+            "confidence": parts.histogram(rows),
+            "classes": parts.classes(rows, audit),
+            "slices": {name: parts.slices(rows, name, known) for name in self.by},
+            "gap": self._gap(),
+            "transfer": parts.transfer(self.transfer),
+            "tried": record.get("tried", []),
+            "examples": self._with_words(parts.examples(rows, known)),
+            "cost": parts.cost(record),
+            "record": {name: value for name, value in record.items() if name not in ("features", "seal")},
+        }
+        return {**facts, "summary": summary(facts)}
+
+    def _judged(self, rows: Dataset, sealed: Sealed | None) -> Judged | None:
+        if kind_of(rows.features["label"]) == "score":
+            return None
+        if self.gold:
+            return by_gold(rows, self.gold, self.label_column, self.label_separator)
+        return by_audit(sealed)
+
+    def _gap(self) -> dict[str, Any] | None:
+        if not self.source:
+            return None
+        from textlabel.gap import Gap
+
+        return Gap(self.source, self.annotations, model=self.model).run()
+
+    def _with_words(self, examples: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+        """Return the examples with (start, end, score) of each word, where the label is its own."""
+        flat = [row for rows in examples.values() for row in rows]
+        if not self.model or not flat:
+            return examples
+        from textlabel.engine.explain import Explainer
+        from textlabel.labeler import Labeler
+
+        explainer = Explainer(Labeler.from_pretrained(self.model).bundle)
+        for row, one in zip(flat, explainer.explain([row["text"] for row in flat]), strict=True):
+            if one.label == row["label"]:  # class shares, or a student, may have given another
+                scores = (round(float(score), 4) for score in one.scores)
+                row["words"] = [(*span, score) for span, score in zip(one.spans, scores, strict=True)]
+        return examples
+
+
+def _sealed(folder: str, record: Mapping[str, Any]) -> Sealed | None:
+    """Return the sealed annotations; None: the corpus is finished, or was sealed by nobody.
+
+    Raises
+    ------
+    AuditError : it is not what was sealed.
+    """
+    if "seal" not in record:
+        return None
+    from textlabel.audit.seal import open_sealed
+
+    return open_sealed(folder)
+
+
+def _shares(folder: str, sealed: Sealed | None) -> dict[str, Any] | None:
+    """Return class shares by the audit, and how many rows were asked and answered; None: no audit."""
+    from textlabel.audit.draws import draws
+    from textlabel.audit.estimation import shares
+
+    if sealed is None or sealed.several or not draws(sealed):
+        return None
+    try:
+        return shares(folder)
+    except AuditError:  # its answers were given to training
+        return None
+
+
+def summary(facts: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know, in a few sentences."""
+    rows, told = facts["asked"]["rows"], []
+    told.append(f"{rows:,} rows were labeled by {facts['done']['recipe']} on {facts['done']['backbone']}.")
+    found = facts["certificate"]
+    if found:
+        told += [one["promise"] for one in found["groups"] if one["promise"]]
+    else:
+        told.append("Nothing is promised: there is no certificate of these labels.")
+    judged = facts["judged"]
+    if judged:
+        numbers = judged["metrics"]
+        wrong = f"{numbers['share wrong']:.1%} are wrong ({numbers['95 % interval']})"
+        told.append(f"Of {judged['rows']:,} rows with a known truth ({judged['by']}) {wrong}.")
+    elif facts["estimate"]:
+        told.append("; ".join(facts["estimate"].values()).capitalize())
+    return told
