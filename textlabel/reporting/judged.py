@@ -68,7 +68,7 @@ class Judged:
         numbers = self.evaluation.to_json()
         low, high = share_limits(int(self.wrong.sum()), len(self.wrong))
         metrics = {"share wrong": float(self.wrong.mean()), "95 % interval": f"{low:.1%} to {high:.1%}"}
-        {TITLES[name]: value for name, value in numbers.items() if name in TITLES}
+        known = {TITLES[name]: value for name, value in numbers.items() if name in TITLES}
         return {
             "by": self.by,
             "rows": len(self.rows),
