@@ -91,7 +91,7 @@ def stated_schema(stated: Mapping[str, str | None], label_tree: Mapping[str, Any
     if label_tree is not None:
         names, parents = read_tree(label_tree)
         return LabelSchema("single", names, parents=parents)
-    named = sorted({str(goal) for goal in stated.values() if goal is not None})
+    named = sorted({goal for goal in stated.values() if isinstance(goal, str)})
     if len(named) < 2:
         raise CorpusError(f"label map: expected two target classes or more, got {named}")
     return LabelSchema("single", tuple(named))
@@ -136,7 +136,8 @@ def map_to_rows(bundle: Bundle, task: Task, mode: str, seed: int, backend: str =
     rule = SetPlan(bundle.sets.kind, bundle.sets.alpha).fit(
         probabilities, y, task.texts, task.schema.names, seed
     )
-    labels = {"train": len(y), "calibration": f"out-of-fold ({FOLDS})", "audit": 0}
+    calibration = f"out-of-fold ({FOLDS})" if told["calibrated"] else 0
+    labels = {"train": len(y), "calibration": calibration, "audit": 0}
     return _bundle(bundle, source, learned, task.schema, calibrator, rule, labels, told, seed)
 
 
@@ -217,7 +218,9 @@ def _warn(told: Mapping[str, Any], rows: int) -> None:
         )
     if told["unmapped"]:
         log.warning(
-            "rows of these source classes are for review, they have no counterpart: %s", told["unmapped"]
+            "rows of these source classes are for review, of them no counterpart is known%s: %s",
+            " by so few rows" if rows and rows < LEAST_ROWS * len(told["unmapped"]) else "",
+            told["unmapped"],
         )
     if told["unreached"]:
         log.warning("no source class becomes %s: label rows of it by other means", told["unreached"])

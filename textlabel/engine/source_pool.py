@@ -111,9 +111,12 @@ def combine_sources(
         np.arange(len(sources) + 1), [len(target.texts), *(len(t.texts) for t in sources.values())]
     )
     kept = (of == 0) | ~np.isin(groups, groups[of == 0])
-    if nearest != 1:
-        kept &= _near(features, y, of, nearest, _target_features(classifier, target, backend, cache), sources)
     features, y, of, groups = features[kept], y[kept], of[kept], groups[kept]
+    for number, (name, task) in enumerate(sources.items(), start=1):
+        _require_two(name, task, y[of == number], "of other texts than the target rows")
+    if nearest != 1:
+        near = _near(features, y, of, nearest, _target_features(classifier, target, backend, cache), sources)
+        features, y, of, groups = features[near], y[near], of[near], groups[near]
     found, weights = candidates(features, y, groups, of, len(names), seed)
     truth, n = target.targets, len(target.targets)
     losses = {name: tempered_losses(one.out_of_fold, truth) for name, one in found.items()}
@@ -137,7 +140,11 @@ def combine_sources(
     record = {
         "recipe": Recipe.load("head").to_dict(),
         "seed": seed,
-        "labels": {"train": n + int((of > 0).sum()), "calibration": f"out-of-fold ({FOLDS})", "audit": 0},
+        "labels": {
+            "train": n + int((of > 0).sum()),
+            "calibration": f"out-of-fold ({FOLDS}) on {n} rows of the target",
+            "audit": 0,
+        },
         "off_map": asdict(ScopePlan()),
         "head": None,
         "calibrators": [candidate.to_json() for candidate in fit.table],
@@ -170,14 +177,18 @@ def _near(
     for number, (name, task) in enumerate(sources.items(), start=1):
         rows = np.flatnonzero(of == number)
         kept[rows] = nearest_rows(features[rows], target, share)
-        counts = np.bincount(y[rows][kept[rows]], minlength=len(task.schema.names))
-        if counts.min() < 2:
-            rarest = task.schema.names[int(counts.argmin())]
-            raise CorpusError(
-                f"source {name!r}: of class {rarest!r} {counts.min()} rows are among the nearest {share:.0%}"
-                "; expected two: give a larger share, or leave this source out"
-            )
+        _require_two(name, task, y[rows][kept[rows]], f"among the nearest {share:.0%}")
     return kept
+
+
+def _require_two(name: str, task: Task, y: IntArray, which: str) -> None:
+    """Raise a `CorpusError` where a class of a source has fewer than two rows left."""
+    counts = np.bincount(y, minlength=len(task.schema.names))
+    if counts.min() < 2:
+        raise CorpusError(
+            f"source {name!r}: of class {task.schema.names[int(counts.argmin())]!r} {counts.min()} rows are "
+            f"{which}; expected two or more: give more rows, or leave this source out"
+        )
 
 
 def _check(sources: Mapping[str, Task], target: Task) -> None:

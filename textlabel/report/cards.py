@@ -424,6 +424,35 @@ def _backend(backend: Mapping[str, Any]) -> str:
     )
 
 
+def _label_map(told: Mapping[str, Any]) -> str:
+    """Return what became of the classes of the model that this one started from."""
+    pairs = [f"{line['source']} -> {line['target'] or 'nothing known'}" for line in told["table"]]
+    unreached = f"; nothing becomes {', '.join(told['unreached'])}" if told["unreached"] else ""
+    return f"{told['mode']}: {', '.join(pairs)}{unreached}; from model {told['started_from']}"
+
+
+def _sources(told: Mapping[str, Any]) -> str:
+    """Return from which corpora, and by which way of combining them, a model learned."""
+    rows = ", ".join(f"{name} ({count} rows)" for name, count in told["rows"].items())
+    return f"{rows}; taken: {told['chosen']}; nearest share {told['nearest']:g}"
+
+
+def _sometimes(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what only some models have."""
+    facts = {}
+    if "label_map" in record:
+        facts["label map"] = _label_map(record["label_map"])
+    if "sources" in record:
+        facts["sources"] = _sources(record["sources"])
+    if "threshold" in record:
+        facts["threshold of classes"] = record["threshold"]
+    if "likely_wrong" in record["labels"]:
+        facts["labels for training that are likely wrong"] = record["labels"]["likely_wrong"]
+    if "row_weights" in record:
+        facts["weights of labeled rows"] = _row_weights(record["row_weights"])
+    return facts
+
+
 def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
     backbone, labels = record["backbone"], record["labels"]
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
@@ -454,12 +483,7 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
             f"{each['sha256']}), from model {each['started_from']['model']} with weights "
             f"{each['started_from']['weights']}"
         )
-    if "threshold" in record:
-        facts["threshold of classes"] = record["threshold"]
-    if "likely_wrong" in labels:
-        facts["labels for training that are likely wrong"] = labels["likely_wrong"]
-    if "row_weights" in record:
-        facts["weights of labeled rows"] = _row_weights(record["row_weights"])
+    facts |= _sometimes(record)
     if record.get("rows") is not None:
         facts["rows annotated"] = record["rows"]
     if record.get("backend"):

@@ -25,9 +25,10 @@ Floats = npt.NDArray[np.float64]
 #: what a source class becomes: a mixture (leep), the one likeliest class (many_to_one), or one that no other
 #: source class becomes (one_to_one)
 MODES = ("leep", "many_to_one", "one_to_one")
-#: pseudo-count of each pair of classes (Dirichlet): a source class that no row bears is uniform, not 0/0
+#: pseudo-count of a source class, spread evenly over the target classes (Dirichlet): one that no row bears is
+#: uniform, not 0/0. Half a row in all, whatever the number of classes: more would drown out few rows
 SMOOTHING = 0.5
-#: a source class that is not more than this sure of any target class has no counterpart
+#: a source class of which not more than this share is of one target class has no counterpart
 LEAST = 0.5
 _ROUNDING = 1e-9
 
@@ -76,10 +77,12 @@ def learn_map(
 ) -> LabelMap:
     """Return the map that rows labeled with target classes tell of a source classifier.
 
-    With ``N(y, z) = sum_i 1[y_i = y] p_i(z)``, ``P(y | z)`` is N plus `SMOOTHING`, over its sum by z. What is
-    not above `LEAST` for any y is unmapped. "many_to_one" keeps the likeliest y alone. "one_to_one" takes the
-    pairs of the largest total N (Hungarian method); a source class that is left over is unmapped, and so is
-    one whose pair has a P(y | z) not above `LEAST`.
+    With ``N(y, z) = sum_i 1[y_i = y] p_i(z)``, ``P(y | z)`` is N plus `SMOOTHING` / k, over its sum by z. In
+    "leep" a source class is unmapped where no P(y | z) is above `LEAST`. "many_to_one" keeps the likeliest y
+    alone, and "one_to_one" the pairs of the largest total N (Hungarian method); as they make one class of
+    what may be a coin's toss, they ask for more: P(y | z) less its standard error must be above `LEAST`, or
+    the source class is unmapped, as is one that is left over. It may have a counterpart that so few rows do
+    not tell (``mass``).
 
     Parameters
     ----------
@@ -101,13 +104,21 @@ def learn_map(
     if mode not in MODES:
         raise RecipeError(f"mode = {mode!r}: {nearest(mode, MODES)}")
     counts = _counts(probabilities, labels, classes)
-    given = (counts + SMOOTHING) / (counts + SMOOTHING).sum(axis=1, keepdims=True)
+    smoothed = counts + SMOOTHING / classes
+    given = smoothed / smoothed.sum(axis=1, keepdims=True)
+    if mode == "leep":
+        return LabelMap(given, given.max(axis=1) > LEAST + _ROUNDING, counts.sum(axis=1))
     if mode == "one_to_one":
         return _paired(counts, given)
-    mapped = given.max(axis=1) > LEAST + _ROUNDING
-    if mode == "leep":
-        return LabelMap(given, mapped, counts.sum(axis=1))
+    mapped = _sure(given.max(axis=1), counts)
     return _made(np.eye(classes)[given.argmax(axis=1)], mapped, counts.sum(axis=1))
+
+
+def _sure(share: Floats, counts: Floats) -> npt.NDArray[np.bool_]:
+    """Return (z,) whether a share is above `LEAST` by more than its standard error."""
+    error = np.sqrt(share * (1 - share) / (counts.sum(axis=1) + SMOOTHING))
+    found: npt.NDArray[np.bool_] = share - error > LEAST + _ROUNDING
+    return found
 
 
 def _counts(probabilities: npt.NDArray[np.floating[Any]], labels: npt.ArrayLike, classes: int) -> Floats:
@@ -129,7 +140,7 @@ def _paired(counts: Floats, given: Floats) -> LabelMap:
 
     source, target = linear_sum_assignment(counts, maximize=True)
     mapped = np.zeros(len(counts), np.bool_)
-    mapped[source] = given[source, target] > LEAST + _ROUNDING
+    mapped[source] = _sure(given[source, target], counts[source])
     paired = np.zeros_like(counts)
     paired[source, target] = 1.0
     return _made(paired, mapped, counts.sum(axis=1))
@@ -171,6 +182,10 @@ def stated_map(
         below = {name: tree.members[tree.nodes.index(name), columns] for name in tree.inner}
         shares |= {name: members / members.sum() for name, members in below.items()}
     for name, goal in stated.items():
+        if goal is not None and not isinstance(goal, str):
+            raise CorpusError(
+                f"label map: {name!r} becomes {goal!r}; expected the name of one class or node, or null"
+            )
         if goal is not None and goal not in shares:
             raise CorpusError(f"label map: {name!r} becomes {goal!r}: {nearest(str(goal), list(shares))}")
     uniform = np.full(len(target), 1 / len(target))

@@ -80,6 +80,29 @@ def test_target_texts_in_a_source_do_not_judge_themselves(given, tiny_backbone):
     assert found <= 40
 
 
+def test_a_source_of_the_targets_own_rows_is_refused_by_name(given, tiny_backbone):
+    sources, target = given
+    for copies in ({"copy": target, **sources}, {**sources, "copy": target}):
+        with pytest.raises(CorpusError, match=r"'copy'.* of other texts than the target rows"):
+            combine_sources(load_backbone(tiny_backbone), copies, target, 0)
+
+
+def test_copies_of_target_rows_take_no_place_among_the_nearest(given, tiny_backbone):
+    _, target = given
+    copies = [
+        {"text": text, "label": target.schema.names[y]}
+        for text, y in zip(target.texts, target.targets, strict=True)
+    ]
+    known = {row["text"] for row in copies}
+    others = [row for row in snippets(60, seed=5) if row["text"] not in known]
+    found = [
+        combine_sources(load_backbone(tiny_backbone), {"x": task(rows)}, target, 0, nearest=0.5)
+        for rows in (others, [*copies, *others])
+    ]
+    rows = [one.record["sources"]["rows"]["x"] for one in found]
+    assert rows[0] == rows[1]
+
+
 def test_another_label_set_or_no_source_is_refused(given, tiny_backbone):
     _, target = given
     other = task([{**row, "label": row["label"][:3]} for row in snippets(20)])
