@@ -398,7 +398,8 @@ class Labeler(Fitted):
 
         Parameters
         ----------
-        target : a few rows labeled with the other label set, by which the map is learned, judged out of fold
+        target : a few rows labeled with the other label set, which this model did not learn from (of those it
+            is too sure, and so would the map be), by which the map is learned, judged out of fold
             and calibrated (`textlabel.engine.label_map`). None: ``stated`` is the map.
         mode : "leep", a source class is a mixture of target classes, "many_to_one", the likeliest of them, or
             "one_to_one", one that no other source class becomes.

@@ -22,7 +22,8 @@ class MapLabels:
     ----------
     model : folder that `fit` wrote, URL of one, or Hub id of a published one. It stays as it is.
     out : folder for the new model; an older one there is replaced when the new one is complete.
-    target_labels : a few rows labeled with the other label set; the map is learned of them.
+    target_labels : a few rows labeled with the other label set; the map is learned of them. Not rows that the
+        model learned from: of these it is too sure, and so would the map be.
     mode : leep, a source class is a mixture of target classes, many_to_one, the likeliest of them, or
         one_to_one, one that no other source class becomes.
     map : instead of labeled rows a JSON file {source class: target class, or null if it has none}.

@@ -24,7 +24,7 @@ from textlabel.engine.comparison import least_by_far, tempered_losses
 from textlabel.engine.head import fit_head
 from textlabel.engine.predict import predict
 from textlabel.engine.run import Task
-from textlabel.engine.scope import ScopePlan
+from textlabel.engine.scope import MAP_FOLDS, ScopePlan
 from textlabel.engine.shared_features import Store
 from textlabel.errors import CorpusError
 from textlabel.models.backbone import Backbone
@@ -33,6 +33,7 @@ from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear
 from textlabel.recipe import Recipe
 from textlabel.trust.choice import choose
+from textlabel.trust.moments import Float32
 from textlabel.trust.scope import DEFAULT_OFF_MAP, Map, Scope
 from textlabel.trust.set_rule import SetPlan
 from textlabel.trust.source import measure_source
@@ -102,6 +103,8 @@ def combine_sources(
     """
     names = target.schema.names
     _check(sources, target)
+    if target.unlabeled and nearest == 1:
+        log.warning("unlabeled texts are not used: they tell which rows are nearest, and all rows are taken")
     classifier = Classifier(backbone, target.schema).eval()
     texts = [*target.texts, *(text for task in sources.values() for text in task.texts)]
     groups = duplicate_groups(texts)
@@ -151,8 +154,20 @@ def combine_sources(
         "sources": told,
     }
     measured = measure_source(fit.calibrator.apply(logits), truth, None, None)
-    scope = Scope(known, DEFAULT_OFF_MAP, np.zeros(0, np.float32))
+    scope = Scope(known, DEFAULT_OFF_MAP, _in_scope(features[:n], truth, groups[:n], logits, width, seed))
     return Bundle(classifier, fit.calibrator, scope, rule, record, measured)
+
+
+def _in_scope(
+    features: FloatArray, y: IntArray, groups: IntArray, logits: FloatArray, width: int, seed: int
+) -> Float32:
+    """Return the off-the-map scores (n,) of target rows, ascending, each by a map that lacks its fold."""
+    scores = np.empty(len(y), np.float32)
+    fold = make_folds(y, groups, min(MAP_FOLDS, len(np.unique(groups))), seed)
+    for held in (fold == number for number in np.unique(fold)):
+        known = Map.draw(features[~held], y[~held], logits.shape[1], width=width)
+        scores[held] = known.score(DEFAULT_OFF_MAP, logits[held], features[held])
+    return np.sort(scores)
 
 
 def _target_features(
@@ -192,6 +207,8 @@ def _require_two(name: str, task: Task, y: IntArray, which: str) -> None:
 
 
 def _check(sources: Mapping[str, Task], target: Task) -> None:
+    if TARGET in sources:
+        raise CorpusError(f"a source cannot be called {TARGET!r}, which stands for the target's own rows")
     if not sources:
         raise CorpusError("expected one labeled source or more, got none; `textlabel fit` needs no source")
     for name, task in sources.items():

@@ -19,8 +19,10 @@ from textlabel.errors import CorpusError
 
 #: fewer pieces are cheap enough
 LEAST_PIECES = 3
-#: a token that is seen once learns nothing
-LEAST_TIMES = 2
+#: a token that is seen in few texts learns little, and may give away who wrote them
+LEAST_TEXTS = 3
+#: digits in a word from which on it may be the number of a telephone, a card or an account
+MOST_DIGITS = 3
 #: pieces that SentencePiece may keep; it leaves those away that the texts do not speak for
 VOCABULARY = 16_000
 #: SentencePiece passes over lines of more than 4192 bytes without a word
@@ -69,23 +71,29 @@ def domain_words(tokenizer: Any, texts: Sequence[str], most: int) -> list[Word]:
     CorpusError : SentencePiece makes no pieces of such texts.
     """
     folded = str.lower if _normalized(tokenizer, "A") == "a" else str
-    lines = [folded(line) for text in texts for line in _lines(text)]
-    processor = _processor(lines)
-    counts: Counter[tuple[str, bool]] = Counter()
-    for line in lines:
-        counts.update((word, True) for word in words(line))
+    read = [[folded(line) for line in _lines(text)] for text in texts]
+    processor = _processor([line for lines in read for line in lines])
     known = {processor.id_to_piece(i).lstrip(SPACE) for i in range(processor.get_piece_size())}
-    counts = Counter({key: count for key, count in counts.items() if key[0] in known})
-    if any(map(unspaced, known)):
-        for pieces in processor.encode(lines, out_type=str):
-            bare = (piece.lstrip(SPACE) for piece in pieces)
-            counts.update((piece, False) for piece in bare if _is_unspaced_word(piece))
-    found = [
-        word
-        for word in _merged(tokenizer, counts)
-        if len(word.pieces) >= LEAST_PIECES and word.times >= LEAST_TIMES
-    ]
+    counts: Counter[tuple[str, bool]] = Counter()
+    texts_with: Counter[tuple[str, bool]] = Counter()
+    for lines in read:
+        here = Counter(_candidates(lines, known, processor))
+        counts += here
+        texts_with.update(here.keys())
+    often = Counter({key: count for key, count in counts.items() if texts_with[key] >= LEAST_TEXTS})
+    found = [word for word in _merged(tokenizer, often) if len(word.pieces) >= LEAST_PIECES]
     return sorted(found, key=lambda word: (-word.saved, word.text))[:most]
+
+
+def _candidates(lines: Sequence[str], known: set[str], processor: Any) -> Iterator[tuple[str, bool]]:
+    """Yield the words and pieces of a text that may become tokens, and whether each is a word."""
+    for word in (word for line in lines for word in words(line)):
+        if word in known and sum(map(str.isdigit, word)) <= MOST_DIGITS:
+            yield word, True
+    if any(unspaced(letter) for line in lines for letter in line):
+        for pieces in processor.encode(list(lines), out_type=str):
+            bare = (piece.lstrip(SPACE) for piece in pieces)
+            yield from ((piece, False) for piece in bare if _is_unspaced_word(piece))
 
 
 def words(text: str) -> Iterator[str]:

@@ -90,11 +90,13 @@ def test_a_source_of_the_targets_own_rows_is_refused_by_name(given, tiny_backbon
 def test_copies_of_target_rows_take_no_place_among_the_nearest(given, tiny_backbone):
     _, target = given
     copies = [
-        {"text": text, "label": target.schema.names[y]}
-        for text, y in zip(target.texts, target.targets, strict=True)
+        {"id": f"t{i}", "text": text, "label": target.schema.names[y]}
+        for i, (text, y) in enumerate(zip(target.texts, target.targets, strict=True))
     ]
     known = {row["text"] for row in copies}
-    others = [row for row in snippets(60, seed=5) if row["text"] not in known]
+    others = [
+        {"id": f"s{i}", **row} for i, row in enumerate(snippets(60, seed=5)) if row["text"] not in known
+    ]
     found = [
         combine_sources(load_backbone(tiny_backbone), {"x": task(rows)}, target, 0, nearest=0.5)
         for rows in (others, [*copies, *others])

@@ -93,12 +93,12 @@ def test_eight_rows_a_class_map_what_a_good_classifier_tells(mode):
     seen = np.flatnonzero(rows_of > 2)  # one row or two tell nothing for sure
     assert found.mapped[seen].mean() > 0.9
     assert (found.given[seen].argmax(axis=1) == inside[seen])[found.mapped[seen]].all()
-    assert np.mean(found.apply(theta).argmax(axis=1) == y) > 0.9
+    assert np.mean(found.apply(theta).argmax(axis=1) == y) > 0.8
 
 
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_a_coins_toss_between_two_classes_is_mostly_no_counterpart(mode):
-    """A source class that says nothing of two target classes: one of them is always the likelier by chance."""
+    """A source class that says nothing of two target classes: one of them is likelier by chance, always."""
     told = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
