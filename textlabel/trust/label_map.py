@@ -2,10 +2,10 @@
 
 A classifier of source classes z gives a row the probabilities ``p(z)``; with a map ``P(y | z)`` of target
 classes y the row has ``sum_z P(y | z) p(z)`` (Nguyen 2020, arXiv 2002.12462, whose score of it is
-`textlabel.trust.transferability.leep`). A source class without a counterpart is *unmapped*. In a mixture its
-line stays as it was learned, none of it above .5; where classes become single ones it is uniform over the
-target classes. A row whose mass u lies on such classes is then at most ``1 - u / 2`` sure of any target class
-in the one case, and ``1 - u + u / k`` in the other: it is for review, and not quietly accepted.
+`textlabel.trust.transferability.leep`). A source class without a known counterpart is *unmapped*. Its line
+stays the mixture that was learned, drawn toward the uniform one until no target class has more than `CAP`;
+where nothing was learned it is uniform. A row whose mass u lies on such classes is then at most
+``1 - u (1 - CAP)`` sure of any target class: it is for review, and not quietly accepted.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ MODES = ("leep", "many_to_one", "one_to_one")
 SMOOTHING = 0.5
 #: a source class of which not more than this share is of one target class has no counterpart
 LEAST = 0.5
+#: most that a source class without a known counterpart says of one target class: enough to tell which is the
+#: likeliest of two, and not enough to be accepted
+CAP = 0.51
 _ROUNDING = 1e-9
 
 
@@ -40,7 +43,7 @@ class LabelMap:
     Parameters
     ----------
     given : (z, k) probabilities of the target classes for each source class; rows sum to 1.
-    mapped : (z,) False: no counterpart, the row of ``given`` has nothing above .5.
+    mapped : (z,) False: no counterpart is known, the row of ``given`` has nothing above `CAP`.
     mass : (z,) of how many labeled rows each line was learned: the summed probability of the source class.
     """
 
@@ -111,7 +114,7 @@ def learn_map(
     if mode == "one_to_one":
         return _paired(counts, given)
     mapped = _sure(given.max(axis=1), counts)
-    return _made(np.eye(classes)[given.argmax(axis=1)], mapped, counts.sum(axis=1))
+    return _made(np.eye(classes)[given.argmax(axis=1)], mapped, counts.sum(axis=1), given)
 
 
 def _sure(share: Floats, counts: Floats) -> npt.NDArray[np.bool_]:
@@ -143,7 +146,7 @@ def _paired(counts: Floats, given: Floats) -> LabelMap:
     mapped[source] = _sure(given[source, target], counts[source])
     paired = np.zeros_like(counts)
     paired[source, target] = 1.0
-    return _made(paired, mapped, counts.sum(axis=1))
+    return _made(paired, mapped, counts.sum(axis=1), given)
 
 
 def stated_map(
@@ -194,6 +197,13 @@ def stated_map(
     return _made(given, np.array([goal is not None for goal in goals]), np.zeros(len(source)))
 
 
-def _made(given: Floats, mapped: npt.NDArray[np.bool_], mass: Floats) -> LabelMap:
-    """Return the map, uniform where a source class has no counterpart."""
-    return LabelMap(np.where(mapped[:, None], given, 1 / given.shape[1]), mapped, mass)
+def _made(
+    given: Floats, mapped: npt.NDArray[np.bool_], mass: Floats, learned: Floats | None = None
+) -> LabelMap:
+    """Return the map; where a source class has no known counterpart, what was learned of it, capped."""
+    k = given.shape[1]
+    unsure = np.full_like(given, 1 / k)
+    if learned is not None:
+        off = learned - 1 / k
+        unsure += off * np.minimum(1, (CAP - 1 / k) / np.maximum(off.max(axis=1, keepdims=True), 1e-12))
+    return LabelMap(np.where(mapped[:, None], given, unsure), mapped, mass)
