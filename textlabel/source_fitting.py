@@ -59,4 +59,7 @@ class FitSources:
         )
         labeler.save(out, self_contained=self.self_contained)
         told = labeler.record()["sources"]
-        return {"model": str(out), **{key: told[key] for key in ("chosen", "weights", "candidates", "rows")}}
+        return {
+            "model": str(out),
+            **{key: told[key] for key in ("chosen", "pool_weights", "candidates", "rows")},
+        }

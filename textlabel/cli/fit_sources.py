@@ -45,8 +45,9 @@ def fit_sources(
       textlabel annotate products.csv --model model --out labeled
 
     All have the same classes. A head of all rows in one pile stands unless the few rows, each judged by what
-    did not see it, speak for another by more than the noise: a pool of the heads of each source, the best
-    source, or these rows alone. A source whose labels mean something else is found so.
+    did not see it, speak for another by more than two standard errors: a pool of the heads of each source,
+    the best source, or these rows alone. A source whose own head is no better than a guess there, as one
+    whose labels mean something else, is left out of the pile.
     """
     summary = FitSources(
         named_sources(source),

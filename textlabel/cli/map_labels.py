@@ -39,9 +39,9 @@ def map_labels(
       textlabel map-labels model --target-labels few.csv --out model2
       textlabel annotate unlabeled.csv --model model2 --out labeled
 
-    No weight is trained. Rows of a source class without a counterpart are for review. The table tells what
-    became of each class; beside the map a head is fitted on the few rows alone, and both are judged on rows
-    that they did not see.
+    No weight is trained. Rows of a source class of which no counterpart is known are for review. The table
+    tells what became of each class; beside the map a head is fitted on the few rows alone, and both are
+    judged on those rows that they did not see: the source model must not have learned from any of them.
     """
     summary = MapLabels(
         model=model,

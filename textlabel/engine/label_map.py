@@ -35,6 +35,7 @@ from textlabel.trust.calibration import Calibrator, softmax
 from textlabel.trust.calibrators.none import Uncalibrated
 from textlabel.trust.calibrators.temperature import Temperature
 from textlabel.trust.calibrators.temperature import fit as fit_temperature
+from textlabel.trust.choice import choose
 from textlabel.trust.label_map import LabelMap, learn_map, stated_map
 from textlabel.trust.scope import DEFAULT_OFF_MAP, Map, Scope
 from textlabel.trust.set_rule import SetPlan
@@ -118,7 +119,8 @@ def map_to_rows(bundle: Bundle, task: Task, mode: str, seed: int, backend: str =
     features, source = found.astype(np.float64), _source(bundle)
     theta = source(features)
     learned = learn_map(theta, y, k, mode)
-    fold = make_folds(y, groups, FOLDS, seed)
+    folds = min(FOLDS, len(np.unique(groups)))
+    fold = make_folds(y, groups, folds, seed)
     mapped = np.zeros((len(y), k))
     for held in (fold == number for number in np.unique(fold)):
         part = learn_map(theta[~held], y[~held], k, mode)
@@ -133,10 +135,14 @@ def map_to_rows(bundle: Bundle, task: Task, mode: str, seed: int, backend: str =
     }
     _warn(told, len(y))
     probabilities = calibrator.apply(mapped)
+    if (
+        told["calibrated"] and learned.mapped.all()
+    ):  # sets are of probabilities that the row did not calibrate
+        probabilities = choose(mapped, y, groups, seed, ["temperature"]).probabilities
     rule = SetPlan(bundle.sets.kind, bundle.sets.alpha).fit(
         probabilities, y, task.texts, task.schema.names, seed
     )
-    calibration = f"out-of-fold ({FOLDS})" if told["calibrated"] else 0
+    calibration = f"out-of-fold ({folds})" if told["calibrated"] else 0
     labels = {"train": len(y), "calibration": calibration, "audit": 0}
     return _bundle(bundle, source, learned, task.schema, calibrator, rule, labels, told, seed)
 
@@ -257,6 +263,8 @@ def _bundle(
         "labels": labels,
         "off_map": asdict(ScopePlan(scope.off_map)),
         "head": {"kind": MAP},
-        "label_map": told,
+        "label_map": {**told, "source_labels": start.record["labels"]},
     }
+    if "adapted" in start.record:
+        record["adapted"] = start.record["adapted"]
     return Bundle(model.eval(), calibrator, scope, rule, record)

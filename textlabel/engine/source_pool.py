@@ -2,12 +2,14 @@
 
 A log-linear pool of softmax heads on one frozen body is itself such a head, with the weighted sum of their
 weights, so the result is a model like any other. It stands beside all rows in one pile, the best single
-source and the target rows alone. All rows stand unless the target's rows speak for another by more than
-chance.
+source and the target rows alone. All rows stand unless the target's rows speak for another by more than two
+paired standard errors. They are the rows of all sources of which a head alone tells the target's classes
+better than a guess: labels that mean something else there would spoil the pile.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -45,8 +47,8 @@ log = logging.getLogger("textlabel")
 FOLDS = 5
 #: unlabeled texts of the target that source rows are compared with
 NEAR_ROWS = 2000
-#: the candidates: the first stands unless the target's rows speak for another by more than their noise. That
-#: it is all rows was settled on four corpora (recipes/benchmarks/domain_relations.py): few rows cannot tell
+#: the candidates: the first stands unless the target's rows speak for another by far. That it is all rows was
+#: settled on four corpora (recipes/benchmarks/domain_relations.py): few rows cannot tell
 ALL, POOL, SINGLE, TARGET = "all_rows", "pool", "best_single_source", "target_alone"
 
 
@@ -57,9 +59,14 @@ class Candidate(NamedTuple):
     out_of_fold: FloatArray
 
 
+def folds_of(groups: IntArray) -> int:
+    """Return in how many folds the target's rows judge: `FOLDS`, or as many as there are different texts."""
+    return min(FOLDS, len(np.unique(groups)))
+
+
 def taken(losses: Mapping[str, FloatArray]) -> str:
     """Return the candidate that is taken, by the out-of-fold losses (n,) of the target's rows."""
-    return least_by_far(losses, errors=1.0)
+    return least_by_far(losses)
 
 
 def combined(heads: Sequence[Linear], factors: FloatArray) -> Linear:
@@ -133,19 +140,22 @@ def combine_sources(
     known = Map.draw(features[:n], truth, len(names), width=width)
     told = {
         "nearest": nearest,
-        "weights": dict(zip([*sources, TARGET], np.round(weights, 4).tolist(), strict=True)),
+        "pool_weights": dict(zip([*sources, TARGET], np.round(weights, 4).tolist(), strict=True)),
         "candidates": _table(losses, found, truth),
         "chosen": chosen,
         "rows": {name: int((of == s).sum()) for s, name in enumerate(sources, start=1)},
         "sha256": {name: rows_digest(task.texts, task.targets) for name, task in sources.items()},
     }
-    log.info("sources: %s is taken; weights of the pool: %s", chosen, told["weights"])
+    log.info("sources: %s is taken; weights of the pool: %s", chosen, told["pool_weights"])
+    useless = [name for name, weight in zip(sources, weights, strict=False) if not weight]
+    if useless:
+        log.info("the pool gives no weight to %s: look at what their labels mean", useless)
     record = {
         "recipe": Recipe.load("head").to_dict(),
         "seed": seed,
         "labels": {
             "train": n + int((of > 0).sum()),
-            "calibration": f"out-of-fold ({FOLDS}) on {n} rows of the target",
+            "calibration": f"out-of-fold ({folds_of(groups[:n])}) on {n} rows of the target",
             "audit": 0,
         },
         "off_map": asdict(ScopePlan()),
@@ -230,7 +240,7 @@ def candidates(
     Parameters
     ----------
     features, y, groups : (n, d), (n,) classes in [0, k), and (n,) equal where texts are equal.
-    of : (n,) 0 for rows of the target, s from 1 on for those of a source.
+    of : (n,) 0 for rows of the target, which come first, s from 1 on for those of a source.
     """
     stage = Recipe.load("head").stages[0]
     target = of == 0
@@ -238,23 +248,36 @@ def candidates(
     def fit(rows: Any) -> Any:
         return fit_head(features[rows], y[rows], groups[rows], k, stage, seed)
 
-    alone, pile = fit(target), fit(of >= 0)
+    @functools.cache
+    def pile(sources: tuple[int, ...]) -> Any:
+        """Return the head of the target's rows and those of some sources, which are always a few sets."""
+        return fit(np.isin(of, (0, *sources)))
+
+    alone = fit(target)
     heads = [fit(of == s).head for s in range(1, int(of.max()) + 1)]
     truth = y[target]
     outputs = np.stack([*(head(features[target]) for head in heads), alone.out_of_fold])
-    fold = make_folds(truth, groups[target], FOLDS, seed)
-    single, pool = np.zeros((2, len(truth), k))
+    fold = make_folds(truth, groups[target], folds_of(groups[target]), seed)
+    single, pool, every = np.zeros((3, len(truth), k))
     for held in (fold == number for number in np.unique(fold)):
         single[held] = outputs[_best(outputs[:-1, ~held], truth[~held])][held]
         pool[held] = np.tensordot(pool_factors(outputs[:, ~held], truth[~held]), outputs[:, held], axes=1)
+        every[held] = pile(_telling(outputs[:-1, ~held], truth[~held])).out_of_fold[: len(truth)][held]
     factors = pool_factors(outputs, truth)
     found = {
-        ALL: Candidate(pile.head, pile.out_of_fold[target]),
+        ALL: Candidate(pile(_telling(outputs[:-1], truth)).head, every),
         POOL: Candidate(combined([*heads, alone.head], factors), pool),
         SINGLE: Candidate(heads[_best(outputs[:-1], truth)], single),
         TARGET: Candidate(alone.head, alone.out_of_fold),
     }
     return found, factors / max(factors.sum(), 1e-12)
+
+
+def _telling(outputs: FloatArray, truth: IntArray) -> tuple[int, ...]:
+    """Return the numbers, from 1 on, of the sources whose heads are better than a guess among the classes."""
+    guess = np.log(outputs.shape[2])
+    losses = [float(tempered_losses(one, truth).mean()) for one in outputs]
+    return tuple(number for number, loss in enumerate(losses, start=1) if loss < guess)
 
 
 def _best(outputs: FloatArray, truth: IntArray) -> int:

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from textlabel.errors import BackboneError
-from textlabel.models.backbone import Backbone
+from textlabel.models.backbone import Backbone, require_one
 from textlabel.models.domain_words import Word
 from textlabel.models.masked_lm import find_masked_lm
 
 
 def require_growing(backbone: Backbone) -> None:
     """Raise a `BackboneError` unless its vocabulary can grow: it is a transformer with a fast tokenizer."""
+    require_one(backbone.info, "the vocabulary that grows is of", "name one of them")
     reason = ""
     if backbone.info.kind == "static":
         reason = "it is static: a new token would say what its pieces say"

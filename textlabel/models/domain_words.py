@@ -71,14 +71,14 @@ def domain_words(tokenizer: Any, texts: Sequence[str], most: int) -> list[Word]:
     CorpusError : SentencePiece makes no pieces of such texts.
     """
     folded = str.lower if _normalized(tokenizer, "A") == "a" else str
-    read = [[folded(line) for line in _lines(text)] for text in texts]
+    read = [[folded(line) for line in _lines(text)] for text in dict.fromkeys(texts)]
     processor = _processor([line for lines in read for line in lines])
     known = {processor.id_to_piece(i).lstrip(SPACE) for i in range(processor.get_piece_size())}
     counts: Counter[tuple[str, bool]] = Counter()
     texts_with: Counter[tuple[str, bool]] = Counter()
     for lines in read:
         here = Counter(_candidates(lines, known, processor))
-        counts += here
+        counts.update(here)
         texts_with.update(here.keys())
     often = Counter({key: count for key, count in counts.items() if texts_with[key] >= LEAST_TEXTS})
     found = [word for word in _merged(tokenizer, often) if len(word.pieces) >= LEAST_PIECES]

@@ -228,6 +228,12 @@ def _contents(record: Mapping[str, Any]) -> str:
         )
     if pieces:
         return pieces + "It holds no training row, id or text."
+    if grown := record.get("extended_vocabulary"):
+        return (
+            f"Its tokenizer holds **{grown['tokens']} words of somebody's texts**, which were added to "
+            f"backbone {grown['backbone']}. Beside them it holds parameters and class moments of features: "
+            "no training row and no id."
+        )
     if record.get("adapted"):
         return (
             "It holds parameters, and moments of features of the texts that it was adapted to, by the "

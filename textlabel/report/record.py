@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,15 @@ def _backbone(info: BackboneInfo) -> dict[str, Any]:
     return told | ({"parts": [_backbone(part) for part in info.parts]} if info.parts else {})
 
 
+def _grown(bundle: Bundle) -> dict[str, Any]:
+    """Return what is known of tokens that were added to the backbone, which are words of somebody's texts."""
+    path = bundle.classifier.folder / "extend_vocabulary.json"
+    if not path.is_file():
+        return {}
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return {"extended_vocabulary": {"tokens": len(told["tokens"]), "backbone": told["backbone"]["name"]}}
+
+
 def complete_record(bundle: Bundle) -> dict[str, Any]:
     """Return the bundle's record with everything that a card needs to say."""
     info = bundle.classifier.info
@@ -61,5 +71,6 @@ def complete_record(bundle: Bundle) -> dict[str, Any]:
         "sets": {"kind": bundle.sets.kind, "alpha": bundle.sets.alpha},
         "certificate": None,
         "evaluation": None,
+        **_grown(bundle),
         **bundle.record,
     }

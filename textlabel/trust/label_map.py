@@ -30,6 +30,8 @@ MODES = ("leep", "many_to_one", "one_to_one")
 SMOOTHING = 0.5
 #: a source class of which not more than this share is of one target class has no counterpart
 LEAST = 0.5
+#: standard errors by which it must be more where one target class is all that the source class becomes
+ERRORS = 2.0
 #: most that a source class without a known counterpart says of one target class: enough to tell which is the
 #: likeliest of two, and not enough to be accepted
 CAP = 0.51
@@ -83,9 +85,9 @@ def learn_map(
     With ``N(y, z) = sum_i 1[y_i = y] p_i(z)``, ``P(y | z)`` is N plus `SMOOTHING` / k, over its sum by z. In
     "leep" a source class is unmapped where no P(y | z) is above `LEAST`. "many_to_one" keeps the likeliest y
     alone, and "one_to_one" the pairs of the largest total N (Hungarian method); as they make one class of
-    what may be a coin's toss, they ask for more: P(y | z) less its standard error must be above `LEAST`, or
-    the source class is unmapped, as is one that is left over. It may have a counterpart that so few rows do
-    not tell (``mass``).
+    what may be a coin's toss, they ask for more: P(y | z) less `ERRORS` standard errors must be above
+    `LEAST`, or the source class is unmapped, as is one that is left over. It may have a counterpart that so
+    few rows do not tell (``mass``).
 
     Parameters
     ----------
@@ -118,9 +120,9 @@ def learn_map(
 
 
 def _sure(share: Floats, counts: Floats) -> npt.NDArray[np.bool_]:
-    """Return (z,) whether a share is above `LEAST` by more than its standard error."""
+    """Return (z,) whether a share is above `LEAST` by more than `ERRORS` standard errors."""
     error = np.sqrt(share * (1 - share) / (counts.sum(axis=1) + SMOOTHING))
-    found: npt.NDArray[np.bool_] = share - error > LEAST + _ROUNDING
+    found: npt.NDArray[np.bool_] = share - ERRORS * error > LEAST + _ROUNDING
     return found
 
 

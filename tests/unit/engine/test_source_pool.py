@@ -59,8 +59,8 @@ def test_it_tells_weights_and_candidates_and_a_poisoned_source_has_none(bundle):
     told = bundle.record["sources"]
     assert list(told["candidates"]) == [ALL, POOL, SINGLE, TARGET]
     assert told["chosen"] in told["candidates"]
-    assert told["weights"]["poisoned"] == 0
-    assert sum(told["weights"].values()) == pytest.approx(1, abs=1e-3)
+    assert told["pool_weights"]["poisoned"] == 0
+    assert sum(told["pool_weights"].values()) == pytest.approx(1, abs=1e-3)
     assert told["candidates"][TARGET]["gain"] == 0
 
 
@@ -117,7 +117,7 @@ def test_the_facade_fits_and_annotates(tiny_backbone):
     labeler = Labeler(tiny_backbone, cache=False).fit_sources(
         {"like": snippets(40, seed=1)}, snippets(24, seed=3)
     )
-    assert set(labeler.record()["sources"]["weights"]) == {"like", TARGET}
+    assert set(labeler.record()["sources"]["pool_weights"]) == {"like", TARGET}
     assert len(labeler.annotate([{"text": "a great film"}])) == 1
 
 
@@ -148,5 +148,24 @@ def test_all_rows_stand_unless_a_source_means_something_else(flipped):
         found, _ = candidates(x, y, np.arange(len(y)), of, 2, 0)
         losses = {name: tempered_losses(one.out_of_fold, y[:32]) for name, one in found.items()}
         chosen.append(taken(losses))
-    assert sum(name in (POOL, TARGET) for name in chosen) >= (4 if flipped else 0)
-    assert sum(name == ALL for name in chosen) >= (0 if flipped else 3)
+        if flipped:  # nothing is left of the pile but the target's own rows
+            alone = found[TARGET].head.weight
+            np.testing.assert_allclose(found[ALL].head.weight, alone, atol=1e-9)
+    assert sum(name == ALL for name in chosen) >= 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_source_that_means_something_else_does_not_spoil_the_pile(seed):
+    """Two good sources and one with its classes the other way around."""
+    rng = np.random.default_rng(seed)
+    of = np.repeat([0, 1, 2, 3, 4], [32, 80, 80, 80, 400])  # 4: unseen rows of the target
+    y = np.arange(len(of)) % 2
+    x = rng.normal(size=(len(of), 6)) + 0.8 * np.eye(2, 6)[y]
+    y = np.where(of == 3, 1 - y, y)
+    test = of == 4
+    found, _ = candidates(x[~test], y[~test], np.arange((~test).sum()), of[~test], 2, 0)
+    right = {name: np.mean(one.head(x[test]).argmax(axis=1) == y[test]) for name, one in found.items()}
+    clean = of[~test] != 3
+    without, _ = candidates(x[~test][clean], y[~test][clean], np.arange(clean.sum()), of[~test][clean], 2, 0)
+    assert right[ALL] == np.mean(without[ALL].head(x[test]).argmax(axis=1) == y[test])
+    assert right[ALL] > right[TARGET] - 0.03
