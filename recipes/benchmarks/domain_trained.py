@@ -1,12 +1,13 @@
 """What recipes that train the backbone on two domains gain on texts of the other, and what they cost.
 
-    python recipes/benchmarks/domain_trained.py --data FOLDER [--train 300] [--texts 800] [--keep]
+    python recipes/benchmarks/domain_trained.py --data FOLDER [--train 300] [--texts 800] [--balance 0] [--keep]
 
 Each is fitted on labeled rows of a source, most of them also on texts of a target, and labels rows of the
 target that nothing has seen. Beside them stand the head on the frozen backbone, with the source's rows alone
 and as `auto` with the target's texts, and LoRA on the source's rows alone, which the two-domain recipes are
 timed against: their second stage is the same but for the objective. `shot` and `tent` go on from that head
-with the target's texts alone. One thread; the labels of the target are read by the score only.
+with the target's texts alone. One thread; the labels of the target are read by the score only, and, with a
+balance other than 0, by the draw of its rows, of which this share is then positive.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def one_draw(
 
     torch.set_num_threads(1)
     seed, (source_name, target_name) = unit
-    source, target = read(source_name, chosen.data, 0), read(target_name, chosen.data, 0)
+    source, target = read(source_name, chosen.data, 0), read(target_name, chosen.data, chosen.balance)
     if source is None or target is None:
         return None
     rng = np.random.default_rng(seed)
@@ -126,13 +127,15 @@ def main() -> None:
     parser.add_argument("--backbone", default="all-MiniLM-L6-v2")
     parser.add_argument("--train", type=int, default=300, help="labeled rows of the source")
     parser.add_argument("--texts", type=int, default=800, help="texts of the target that may be read")
+    parser.add_argument("--balance", type=float, default=0.0, help="share of positive rows of the target")
     parser.add_argument("--recipes", nargs="+", default=[*SOURCE, *BOTH, *ONWARD], help="these only")
     parser.add_argument("--jobs", type=int, default=1, help="draws measured at a time, one thread each")
     parser.add_argument("--keep", action="store_true", help="measure what the result file lacks")
     chosen = parser.parse_args()
     if not chosen.data:
         raise SystemExit("no --data: nothing to measure")
-    path = chosen.out / "domain_trained.json"
+    name = f"domain_trained_{chosen.balance:g}" if chosen.balance else "domain_trained"
+    path = chosen.out / f"{name}.json"
     kept = json.loads(path.read_text())["rows"] if chosen.keep and path.is_file() else []
     known = {(row["seed"], (row["source"], row["target"])): row["scores"] for row in kept}
     units = [(seed, pair) for seed in range(chosen.seeds) for pair in PAIRS]
@@ -144,7 +147,7 @@ def main() -> None:
                 continue
             rows.append(row)  # written as they come: all of them take hours
             facts = {"backbone": chosen.backbone, "train": chosen.train, "recipes": report(rows)}
-            write(chosen.out, "domain_trained", facts | {"rows": rows})
+            write(chosen.out, name, facts | {"rows": rows})
 
 
 if __name__ == "__main__":
