@@ -1,6 +1,6 @@
 """What recipes that train the backbone on two domains gain on texts of the other, and what they cost.
 
-    python recipes/benchmarks/domain_trained.py --data FOLDER [--train 300] [--texts 800] [--balance 0] [--keep]
+    python recipes/benchmarks/domain_trained.py --data FOLDER [--train 300] [--texts 800] [--balance 0.8]
 
 Each is fitted on labeled rows of a source, most of them also on texts of a target, and labels rows of the
 target that nothing has seen. Beside them stand the head on the frozen backbone, with the source's rows alone
