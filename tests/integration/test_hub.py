@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from textlabel.resources import resource
+
 HERE = Path(__file__).parent
 
 
@@ -56,3 +58,29 @@ def run(script, action, endpoint, tmp_path):
     command = [sys.executable, str(HERE / script), action, str(tmp_path / "model")]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_example_of_the_gallery(endpoint, tmp_path, tiny_backbone):
+    script = Path(str(resource("recipes/examples/hub_round_trip.py")))
+    settings = {
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "HF_DATASETS_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_TOKEN": "hf_test",
+        "TEXTLABEL_HOME": str(tmp_path / "home"),
+    }
+    command = [
+        sys.executable,
+        str(script),
+        "tester/gallery",
+        "--backbone",
+        str(tiny_backbone),
+        "--rows",
+        "40",
+    ]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "40 rows came back" in done.stdout

@@ -128,7 +128,8 @@ class Fitter:
         more = mixing_argument(self.mixings[kind.share]) | self._weighed(rows, len(features))
         if pseudo is not None:
             assert self.aside.unlabeled is not None
-            more["row_weights"] = np.concatenate([np.ones(len(features)), pseudo.weights])
+            known = more.get("row_weights", np.ones(len(features)))
+            more["row_weights"] = np.concatenate([known, pseudo.weights])
             features = np.concatenate([features, self.aside.unlabeled[pseudo.rows]])
             guessed = pseudo.targets if targets.ndim == 1 else np.eye(self.classes)[pseudo.targets]
             targets = np.concatenate([targets, guessed])

@@ -77,7 +77,12 @@ class Selection:
         return np.bincount(targets, minlength=classes) / len(targets) if stated is None else stated
 
     def chosen(
-        self, logits: FloatArray, number: int, shares: FloatArray | None, doubt: FloatArray | None
+        self,
+        logits: FloatArray,
+        number: int,
+        shares: FloatArray | None,
+        doubt: FloatArray | None,
+        kept: Pseudo | None = None,
     ) -> Pseudo:
         """Return what round ``number``, from 1 on, learns from.
 
@@ -86,6 +91,7 @@ class Selection:
         logits : (u, k) of all unlabeled rows, by the teacher.
         shares : as `shares` returns.
         doubt : (u,) in [0, 1], how much heads disagree on each row; None: what they agree on is not asked.
+        kept : rows of earlier rounds, which keep their labels and their places among those of their class.
 
         Examples
         --------
@@ -100,13 +106,20 @@ class Selection:
         counts = np.bincount(said, minlength=logits.shape[1])
         wanted = np.ceil(taken * (counts if shares is None else shares * len(said)) - 1e-9).astype(int)
         surest = -_margins(logits) if doubt is None else doubt
+        free = np.ones(len(said), np.bool_)
+        if kept is not None:
+            free[kept.rows] = False
+            wanted = np.maximum(wanted - np.bincount(kept.targets, minlength=len(counts)), 0)
         rows = []
         for c, count in enumerate(np.minimum(wanted, counts)):
-            mine = np.flatnonzero(said == c)
+            mine = np.flatnonzero((said == c) & free)
             rows.append(mine[np.argsort(surest[mine], kind="stable")[:count]])
         found = np.sort(np.concatenate(rows))
         certain = np.ones(len(found)) if doubt is None else np.maximum(1 - doubt[found], LEAST_CERTAINTY)
-        return Pseudo(found, said[found], certain)
+        new = Pseudo(found, said[found], certain)
+        if kept is None:
+            return new
+        return Pseudo(*(np.concatenate([a, b]) for a, b in zip(kept, new, strict=True)))
 
 
 def _margins(logits: FloatArray) -> FloatArray:
@@ -132,24 +145,18 @@ def students(
     fit : returns a head that has learned from labeled rows and the chosen ones.
     shares, doubt : as `Selection.chosen` takes them.
     """
-    kept = Pseudo(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    kept: Pseudo | None = None
     number = 0
     while True:
         number += 1
-        found = selection.chosen(teacher(unlabeled), number, shares, doubt)
+        found = selection.chosen(teacher(unlabeled), number, shares, doubt, kept)
         if not selection.restart:
-            found = kept = _with_earlier(found, kept)
+            kept = found
         teacher = fit(found)
         if shares is not None:
             shift = shift_to(teacher(unlabeled), shares)
             teacher = Linear(teacher.weight, teacher.bias + shift)
         yield teacher
-
-
-def _with_earlier(found: Pseudo, kept: Pseudo) -> Pseudo:
-    """Return rows chosen before, with the labels they had, and behind them the new ones."""
-    new = ~np.isin(found.rows, kept.rows)
-    return Pseudo(*(np.concatenate([a, b[new]]) for a, b in zip(kept, found, strict=True)))
 
 
 def doubts(heads: Sequence[Linear], unlabeled: FloatArray) -> FloatArray:

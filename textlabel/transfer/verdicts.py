@@ -80,7 +80,8 @@ def _by_gold(one: Variant, found: Difference) -> str:
         return f"no difference that {found.rows} rows can show"
     if one.name == TARGET_ONLY:
         hurts = f"negative transfer: the source hurts: it is {points} worse than the gold labels alone"
-        return hurts if found.low > 0 else f"worse by {points}: the source helps"
+        told = hurts if found.low > 0 else f"worse by {points}: the source helps"
+        return f"{told} (approximate limits: models of other gold rows judged each)"
     if one.name == NO_TRANSFER:
         hurts = f"negative transfer: the backbone hurts: with it the source's labels are {points} worse"
         return hurts if found.low > 0 else f"worse by {points}: the backbone helps"

@@ -146,6 +146,22 @@ def test_labels_that_are_kept_from_the_first_round_stay_wrong():
     assert errors[False] > 0.2
 
 
+def test_rows_that_are_kept_count_toward_the_most():
+    """A teacher that changes its mind chooses others each round: what was kept takes their places."""
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    heads = [Linear(np.array([w, [-w[0], -w[1]]]), np.zeros(2)) for w in ([1.0, 0.0], [0.0, 1.0], [1.0, 1.0])]
+    turn, seen = iter([*heads, *heads]), []
+
+    def fit(pseudo):
+        seen.append(pseudo)
+        return next(turn)
+
+    selection = Selection("balanced", grow=0.25, most=0.25, restart=False)
+    list(islice(students(heads[0], rows, fit, selection, np.array([0.5, 0.5])), 5))
+    assert [len(one.rows) for one in seen] == [50] * 5
+    assert all(len(np.unique(one.rows)) == 50 for one in seen)
+
+
 @pytest.mark.parametrize("select", ["balanced", "prior", "uncertain"])
 def test_a_rows_label_reaches_no_head_that_lacks_its_fold(select):
     x, y = domain(60, 0.5, 0)
