@@ -24,6 +24,7 @@ from textlabel.cli.map_labels import map_labels
 from textlabel.cli.optimize import optimize
 from textlabel.cli.output import log_to_stderr, pairs, say
 from textlabel.cli.report import report
+from textlabel.cli.review import review
 from textlabel.cli.run import run
 from textlabel.cli.scan import scan
 from textlabel.cli.train_backbone import train_backbone
@@ -85,7 +86,7 @@ def start(
 
 for command in (
     *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
-    *(check_labels, clusters, why, report, scan, run, demo, recipes, plugins),
+    *(check_labels, clusters, why, review, report, scan, run, demo, recipes, plugins),
 ):
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)

@@ -1,0 +1,218 @@
+"""What is asked, what is hidden, and that an answer is the audit's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sealed import HOSTILE, drawn, labeled
+
+from textlabel import audit
+from textlabel.audit.answers import all_answers, audit_answers
+from textlabel.audit.seal import open_sealed
+from textlabel.audit.store import LOG, read_lines
+from textlabel.errors import AuditError
+from textlabel.review.queue import Conflict, Filter, FolderQueue
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return labeled(tmp_path_factory.mktemp("review"))
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "labeled"))
+
+
+def every(queue, reviewer="Ann"):
+    place, found = queue.next(-1, reviewer, Filter()), []
+    while place is not None:
+        found.append(place)
+        place = queue.next(place, reviewer, Filter())
+    return found
+
+
+def test_an_audit_shows_nothing_of_the_model(folder):
+    queue = FolderQueue(drawn(folder), "audit", model="somewhere")
+    assert len(queue) == 20
+    for place in range(20):
+        asked = queue.question(place, "Ann")
+        assert asked.suggestion is None
+        assert asked.confidence is None
+        assert asked.columns == {}
+    facts = queue.facts("Ann")
+    assert not facts["shows_model"]
+    assert not facts["explains"]
+    assert queue.highlight(0) is None
+    whole = every(queue)
+    for filtered in (Filter(label="positive"), Filter(low=0.9), Filter(decision="accepted")):
+        assert [p for p in range(20) if queue._fits(filtered)[p]] == whole  # what would tell is not looked at
+
+
+def test_an_audit_is_asked_in_random_order_each_text_once(folder):
+    queue = FolderQueue(drawn(folder), "audit")
+    texts = [queue.question(place, "").text for place in range(20)]
+    assert len(set(texts)) == 20
+    rows = [queue._row(place) for place in range(20)]
+    assert rows != sorted(rows)
+    assert [FolderQueue(folder, "audit")._row(p) for p in range(20)] == rows
+
+
+def test_answers_are_those_of_an_imported_sheet(folder, tmp_path):
+    queue = FolderQueue(drawn(folder), "audit")
+    said = {}
+    for place in every(queue):
+        asked = queue.question(place, "Ann")
+        said[asked.id] = ("negative", "positive", "?unsure")[place % 3]
+        queue.answer(place, said[asked.id], "Ann", "", asked.version)
+    by_page = audit_answers(open_sealed(folder))
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    (other / "audit" / LOG).unlink()
+    sheet = tmp_path / "sheet.jsonl"
+    audit.sheet(other, 1, sheet)
+    lines = [json.loads(line) for line in sheet.read_text().splitlines()]
+    sheet.write_text("".join(json.dumps({**one, "label": said[one["id"]]}) + "\n" for one in lines))
+    audit.import_answers(other, sheet, reviewer="Ann")
+    by_sheet = audit_answers(open_sealed(other))
+    np.testing.assert_array_equal(by_page.label, by_sheet.label)
+    np.testing.assert_array_equal(by_page.seen, by_sheet.seen)
+    assert by_page.reviewers == by_sheet.reviewers
+    assert audit.certify(folder, 0.5)["groups"] == audit.certify(other, 0.5)["groups"]
+
+
+def test_undo_goes_back_through_all_answers_and_rewrites_nothing(folder):
+    queue = FolderQueue(drawn(folder), "audit")
+    for place, word in ((0, "negative"), (1, "positive"), (0, "positive")):
+        queue.answer(place, word, "Ann", "", queue.question(place, "Ann").version)
+    lines = len(read_lines(folder / "audit" / LOG))
+    assert queue.undo("Ann") == 0
+    assert queue.question(0, "Ann").said["label"] == "negative"  # what was said before stands again
+    gold = audit_answers(open_sealed(folder))
+    assert gold.label[queue._row(0)] == 0
+    assert queue.undo("Ann") == 0
+    assert queue.question(0, "Ann").said is None
+    assert queue.undo("Ann") == 1
+    assert queue.undo("Ann") is None
+    assert not audit_answers(open_sealed(folder)).seen.any()
+    assert len(read_lines(folder / "audit" / LOG)) > lines
+    assert queue.facts("Ann")["answered"] == 0
+
+
+def test_undo_is_the_reviewers_own(folder):
+    queue = FolderQueue(drawn(folder), "audit")
+    queue.answer(0, "negative", "Ann", "", 0)
+    assert queue.undo("Ben") is None
+    assert queue.question(0, "Ann").said["label"] == "negative"
+    assert queue.question(0, "Ben").said is None
+
+
+def test_two_windows_do_not_overwrite_each_other(folder):
+    drawn(folder)
+    one, other = FolderQueue(folder, "audit"), FolderQueue(folder, "audit")
+    seen = other.question(3, "Ann")
+    one.answer(3, "negative", "Ann", "", one.question(3, "Ann").version)
+    with pytest.raises(Conflict) as told:
+        other.answer(3, "positive", "Ann", "", seen.version)
+    assert told.value.question.said["label"] == "negative"
+    other.answer(3, "positive", "Ann", "", told.value.question.version)  # knowing of it, it may be changed
+    assert one.question(3, "Ann").said["label"] == "positive"
+    other.answer(3, "negative", "Ben", "", 0)  # another person is no conflict
+    assert other.disagreements()[0]["said"] == {"Ann": "positive", "Ben": "negative"}
+
+
+def test_what_is_not_a_label_is_refused_and_nothing_is_written(folder):
+    queue = FolderQueue(drawn(folder), "audit")
+    with pytest.raises(AuditError, match="positiv"):
+        queue.answer(0, "positiv", "Ann", "", 0)
+    with pytest.raises(AuditError, match="there is no row"):
+        queue.question(99, "Ann")
+    assert not (folder / "audit" / LOG).exists()
+
+
+def test_all_rows_come_with_the_models_label_the_least_sure_first_without_those_of_an_audit(folder):
+    drawn(folder)
+    queue = FolderQueue(folder, "all")
+    assert len(queue) == 40
+    sure = [queue.question(place, "").confidence for place in range(40)]
+    assert sure == sorted(sure)
+    asked = {queue._row(place) for place in range(40)}
+    assert not asked & {FolderQueue(folder, "audit")._row(place) for place in range(20)}
+
+
+def test_filters(folder):
+    queue = FolderQueue(folder, "all")
+    place = queue.next(-1, "", Filter(search="SCRIPT"))
+    assert queue.question(place, "").text == HOSTILE
+    for place in range(len(queue)):
+        asked = queue.question(place, "")
+        assert queue._fits(Filter(label="positive"))[place] == (asked.suggestion == "positive")
+        assert queue._fits(Filter(low=0.7, high=0.9))[place] == (0.7 <= asked.confidence <= 0.9)
+        assert queue._fits(Filter(column="section", value="a"))[place] == (asked.columns["section"] == "a")
+    assert queue.facts("")["slices"] == {"section": ["a", "b"]}
+
+
+def test_rows_to_do_follow_a_certificate(folder):
+    with pytest.raises(AuditError, match="certify"):
+        FolderQueue(folder, "todo")
+    queue = FolderQueue(drawn(folder, 40), "audit")
+    for place in every(queue):
+        queue.answer(place, "positive" if place % 2 else "negative", "Ann", "", 0)
+    audit.certify(folder, 0.6)
+    rows, _ = audit.todo(folder)
+    if not len(rows):
+        with pytest.raises(AuditError, match="nothing left"):
+            FolderQueue(folder, "todo")
+        return
+    todo = FolderQueue(folder, "todo")
+    assert {todo._row(place) for place in range(len(todo))} == set(rows.tolist())
+    for place in every(todo):
+        todo.answer(place, "positive", "Ann", "", 0)
+    assert all_answers(open_sealed(folder)).decided[rows].all()
+
+
+def test_released_answers_are_not_reviewed(folder, tmp_path):
+    queue = FolderQueue(drawn(folder), "audit")
+    queue.answer(0, "negative", "Ann", "", 0)
+    from textlabel.audit import release
+
+    release(folder, tmp_path / "released.csv")
+    with pytest.raises(AuditError):
+        FolderQueue(folder, "audit")
+
+
+@pytest.mark.parametrize(("kind", "word", "label"), [("multi", "b|a", "a|b"), ("score", "2.5", 2.5)])
+def test_other_kinds_of_labels(tmp_path, kind, word, label):
+    folder = drawn(labeled(tmp_path, 40, kind))
+    queue = FolderQueue(folder, "audit")
+    if kind == "multi":
+        first, second = queue.classes[:2]
+        word, label = f"{second}|{first}", f"{first}|{second}"
+    queue.answer(0, word, "Ann", "", 0)
+    assert queue.question(0, "Ann").said["label"] == label
+
+
+def test_words_that_moved_the_model(folder, made):
+    queue = FolderQueue(folder, "all", model=str(made.parent / "model"))
+    text = queue.question(5, "").text
+    found = queue.highlight(5)
+    assert found
+    assert all(text[start:end].strip() for start, end, _ in found)
+
+
+def test_what_another_process_appends_is_seen_and_a_torn_line_is_not(folder):
+    queue = FolderQueue(drawn(folder), "audit")
+    queue.answer(0, "negative", "Ann", "", 0)
+    log = folder / "audit" / LOG
+    whole = log.read_bytes()
+    line = json.loads(whole)
+    line["row"], line["label"] = queue._row(1), "positive"
+    with log.open("ab") as file:
+        file.write(json.dumps(line).encode()[:20])  # killed in the middle
+    assert queue.question(1, "Ann").said is None
+    queue.answer(2, "positive", "Ann", "", 0)
+    assert queue.question(2, "Ann").said["label"] == "positive"
+    assert audit_answers(open_sealed(folder)).seen.sum() == 2

@@ -1,0 +1,104 @@
+"""The step review: people answer rows of an annotated corpus, on a page of this machine or in a shell."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textlabel.errors import AuditError
+
+if TYPE_CHECKING:
+    from textlabel.review.queue import FolderQueue
+    from textlabel.review.server import ReviewServer
+
+log = logging.getLogger("textlabel")
+
+
+@dataclass(frozen=True)
+class Review:
+    """Answer rows of an annotated corpus.
+
+    Parameters
+    ----------
+    annotations : folder that `annotate` wrote.
+    audit : the rows that `textlabel audit draw` drew, without anything that the model said of them.
+    every : all rows that no audit holds, the least sure first; without it and without audit those that must
+        be labeled before `textlabel finish`.
+    reviewer : who answers; the page asks if it is empty.
+    guidelines : text file that is shown beside the rows.
+    model : folder that `fit` wrote; words that moved its labels are then shown on demand.
+    port : of the page; 0: any that is free.
+    browser : open it.
+    """
+
+    annotations: str
+    audit: bool = False
+    every: bool = False
+    reviewer: str = ""
+    guidelines: str = ""
+    model: str = ""
+    port: int = 0
+    browser: bool = True
+
+    def queue(self) -> FolderQueue:
+        """Return what is to be asked.
+
+        Raises
+        ------
+        AuditError : both audit and all rows are wanted; no such rows.
+        """
+        from textlabel.review.queue import FolderQueue
+
+        if self.audit and self.every:
+            raise AuditError("an audit holds the rows that were drawn: leave out --all, or --audit")
+        mode = "audit" if self.audit else "all" if self.every else "todo"
+        return FolderQueue(self.annotations, mode, self.model)
+
+    def server(self) -> ReviewServer:
+        """Return the page's server, not started yet; an `AuditError` for a port that is taken."""
+        from textlabel.review.server import ReviewServer
+
+        try:
+            return ReviewServer(self.queue(), self.port, self.reviewer, self._guidelines())
+        except OSError as error:
+            raise AuditError(f"port {self.port} cannot be used ({error}): leave --port out") from None
+
+    def serve(self, server: ReviewServer) -> dict[str, Any]:
+        """Serve the page until Ctrl-C, and return how many rows have an answer."""
+        if self.browser:
+            webbrowser.open(server.url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.server_close()
+        return self._told(server.queue)
+
+    def in_terminal(self) -> dict[str, Any]:
+        """Ask in this shell, and return how many rows have an answer."""
+        from textlabel.review.terminal import review
+
+        queue = self.queue()
+        review(queue, self.reviewer, iter(sys.stdin.readline, ""), sys.stderr, self._guidelines())
+        return self._told(queue)
+
+    def disagreements(self) -> list[dict[str, Any]]:
+        """Return rows of which reviewers say different things."""
+        return self.queue().disagreements()
+
+    def _told(self, queue: Any) -> dict[str, Any]:
+        facts = queue.facts(self.reviewer)
+        return {name: facts[name] for name in ("total", "left")}
+
+    def _guidelines(self) -> str:
+        if not self.guidelines:
+            return ""
+        try:
+            return Path(self.guidelines).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise AuditError(f"{self.guidelines}: the guidelines cannot be read ({error})") from None
