@@ -28,6 +28,8 @@ KINDS: dict[str, str] = {
     "off_map": "textlabel.trust.off_map",
     "certificate": "textlabel.trust.certificates",
     "export": "textlabel.export",
+    "strategy": "textlabel.ask.strategies",
+    "stopping": "textlabel.ask.stopping",
 }
 
 

@@ -27,6 +27,7 @@ from textlabel.cli.report import report
 from textlabel.cli.review import review
 from textlabel.cli.run import run
 from textlabel.cli.scan import scan
+from textlabel.cli.simulate import simulate
 from textlabel.cli.train_backbone import train_backbone
 from textlabel.cli.transfer import transfer
 from textlabel.cli.why import why
@@ -89,6 +90,7 @@ for command in (
     *(check_labels, clusters, why, review, report, scan, run, demo, recipes, plugins),
 ):
     app.command()(command)
+app.command("simulate", cls=Several)(simulate)
 app.command("choose-backbone", cls=Several)(choose.backbone)
 app.command("choose-source", cls=Several)(choose.source)
 app.command("fit-sources")(fit_sources)

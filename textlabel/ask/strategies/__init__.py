@@ -1,0 +1,1 @@
+"""Strategies: one file, one way to choose rows."""

@@ -1,0 +1,55 @@
+"""Strategy ``typiclust``: the most typical row of each large cluster without labels.
+
+Hacohen et al. 2022, arXiv 2202.02794. Clusters are as many as rows will be labeled then, at most
+`MOST_CLUSTERS`; those with the fewest labels come first, of these the largest. Typical is what is near its
+nearest neighbors within the cluster.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from textlabel.ask import Floats, Ints, Pool, some_of, unit
+
+NAME = "typiclust"
+NEEDS: tuple[str, ...] = ()
+MOST_CLUSTERS = 500
+#: neighbors that tell how typical a row is, and rows that a cluster must have to be asked first
+NEIGHBORS, LEAST_ROWS = 20, 5
+#: random open rows that are clustered: more take longer and change little
+MOST_ROWS = 10_000
+
+
+def propose(pool: Pool, count: int, rng: np.random.Generator) -> Ints:
+    """Return typical rows, each of another cluster as far as there are some."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    rows = np.concatenate([some_of(pool.open(), max(MOST_ROWS, count), rng), pool.labeled])
+    x, is_open = unit(pool.features[rows]), pool.labels[rows] < 0
+    wanted = min(len(pool.labeled) + count, MOST_CLUSTERS, len(rows))
+    made = MiniBatchKMeans(
+        wanted, n_init=1, batch_size=4096, max_iter=10, random_state=int(rng.integers(2**31))
+    )
+    cluster = made.fit_predict(x)
+    labels_in = np.bincount(cluster[~is_open], minlength=wanted)
+    size = np.bincount(cluster, minlength=wanted)
+    ranked = {c: _typical(x, rows, (cluster == c) & is_open) for c in range(wanted)}
+    found: list[int] = []
+    while len(found) < count:
+        order = np.lexsort((-size, labels_in, size <= LEAST_ROWS))
+        for c in (c for c in order.tolist() if ranked[c]):
+            found.append(ranked[c].pop(0))
+            labels_in[c] += 1
+            if len(found) == count:
+                break
+    return np.array(found, np.int64)
+
+
+def _typical(x: Floats, rows: Ints, inside: np.ndarray) -> list[int]:
+    """Return the open rows of a cluster, the most typical first."""
+    part = x[inside]
+    if not len(part):
+        return []
+    near = np.sort(2 - 2 * part @ part.T, axis=1)[:, 1 : NEIGHBORS + 1]
+    distance = np.sqrt(np.maximum(near, 0)).mean(axis=1) if near.shape[1] else np.zeros(len(part))
+    return [int(row) for row in rows[inside][np.argsort(distance, kind="stable")]]
