@@ -8,6 +8,11 @@ stands by more than that error once, for it costs more. What is compared is the 
 model that did not train on it (negative log-likelihood at the best temperature), which tells more than
 whether the label is right.
 
+Where a classifier tells the unlabeled texts from the labeled ones, a recipe that trains the backbone on both
+(`ELSEWHERE`) is tried before the others. Labeled rows cannot tell what it is worth on the other domain, so it
+stands unless they speak against it by more than twice the error, and the others are tried only then. What it
+gains there is measured in `recipes/benchmarks/domain_trained.py`.
+
 Beside them stands a floor: TF-IDF of characters, which knows nothing but the labeled rows. Where it is better
 than the readings by more than that error, the backbone probably does not read the language, which is told,
 and the floor is what training the backbone must beat. Where the backbone's vocabulary lacks a fifth of the
@@ -35,6 +40,7 @@ from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.classifier import Classifier
 from textlabel.models.ngrams import without_ngrams
+from textlabel.models.propagation import told_apart
 from textlabel.models.vocabulary import UNREAD, unknown_share
 from textlabel.recipe import Recipe, Stage, options_of
 from textlabel.types import FloatArray, IntArray
@@ -48,6 +54,8 @@ TRAINING_PASSES = 3.0
 #: rows by which a pass is timed
 TIMED_ROWS = 64
 FLOOR = "TF-IDF (no transfer)"
+#: what is tried first where the unlabeled texts are of another domain
+ELSEWHERE = "mcc"
 
 #: makes a run of a recipe on a backbone, whose checkpoints lie in a folder of that name
 Start = Callable[[Backbone, Recipe, str], Run]
@@ -156,7 +164,10 @@ def choose_recipe(
         runs[number] = start(without_ngrams(), Recipe.load("tfidf"), "floor")
     pass_seconds = _pass_seconds(runs[reading]) if budget else 0.0
     folds = {}
-    for name in recipe.alternatives:
+    elsewhere = bool(budget) and _elsewhere(runs[reading])
+    for name in ((ELSEWHERE,) if elsewhere else ()) + recipe.alternatives:
+        if best in runs and runs[best].recipe.name == ELSEWHERE:
+            break  # the others know nothing of the other domain
         before, number = time.monotonic(), len(trials)
         other = start(runs[reading].backbone, Recipe.load(name), str(number))
         layers, seconds = other.backbone.info.layers, _estimate(other, pass_seconds)
@@ -171,8 +182,18 @@ def choose_recipe(
         logits = folds[number].logits
         losses[number], runs[number] = tempered_losses(logits, task.targets)[some], other
         trials.append(_trial(name, layers, logits, task, time.monotonic() - before))
-        best = _agreed(least_by_far({best: losses[best], number: losses[number]}, errors=1.0))
+        if name == ELSEWHERE:
+            best = _agreed(least_by_far({number: losses[number], best: losses[best]}))
+        else:
+            best = _agreed(least_by_far({best: losses[best], number: losses[number]}, errors=1.0))
     return Choice(runs[best], _with_verdicts(trials, best, unknown), folds.get(best))
+
+
+def _elsewhere(run: Run) -> bool:
+    """Return whether the unlabeled texts are of another domain than the labeled rows, of one class each."""
+    if not run.task.unlabeled or run.task.schema.kind != "single" or not len(run.base_unlabeled):
+        return False
+    return bool(_agreed(int(told_apart(run.base_features, run.base_unlabeled))))
 
 
 def _agreed(choice: int) -> int:
@@ -263,8 +284,10 @@ def _estimate(run: Run, pass_seconds: float) -> float:
     counts = np.bincount(run.task.targets)
     uneven = len(counts) * counts.max() / counts.sum()
     epochs = sum(stage.training.epochs for stage in run.recipe.stages if stage.tune.name != "head")
-    # each of the folds trains on all rows but its own, and the final run on all
-    return FOLDS * pass_seconds * epochs * TRAINING_PASSES * float(uneven)
+    # each of the folds trains on all rows but its own, and the final run on all; with each row another text,
+    # if a recipe reads those
+    read = 2.0 if run.recipe.reads_unlabeled else 1.0
+    return FOLDS * pass_seconds * epochs * TRAINING_PASSES * float(uneven) * read
 
 
 def _with_verdicts(trials: list[Trial], best: int, unknown: float) -> list[Trial]:

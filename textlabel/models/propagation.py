@@ -126,7 +126,7 @@ class Propagation:
         self.features = np.concatenate([labeled, unlabeled]).astype(np.float64)
         self.graph = one_thread(neighbor_graph)(self.features)
         #: whether the unlabeled rows are of another domain than the labeled ones
-        self.elsewhere = _elsewhere(labeled, unlabeled)
+        self.elsewhere = told_apart(labeled, unlabeled)
 
     @one_thread
     def head(self, head: Callable[[FloatArray], FloatArray], known: FloatArray, alpha: float) -> Linear:
@@ -166,7 +166,7 @@ class Propagation:
 
 
 @one_thread
-def _elsewhere(labeled: FloatArray, unlabeled: FloatArray) -> bool:
+def told_apart(labeled: FloatArray, unlabeled: FloatArray) -> bool:
     """Return whether a classifier tells rows of one kind from rows of the other; few rows tell nothing."""
     parts = [np.unique(part, axis=0) for part in (labeled, unlabeled)]
     rng = np.random.default_rng(0)

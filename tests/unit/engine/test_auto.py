@@ -154,6 +154,48 @@ def test_a_recipe_that_trains_the_body_must_be_better_by_more_than_noise(deep, m
         assert bundle.record["recipe"]["name"] == ("partial" if good else "auto")
 
 
+@pytest.mark.usefixtures("weak_floor")
+@pytest.mark.parametrize(
+    ("corpus", "sides", "chosen"),
+    [
+        ("other", 1, True),  # as good on labeled rows as what stands: it stands for the other domain
+        ("other", -1, False),  # labeled rows speak against it
+        ("same", 1, None),  # there is no other domain
+        ("none", 1, None),
+    ],
+)
+def test_another_domain_is_adapted_to_where_there_is_time(deep, monkeypatch, corpus, sides, chosen):
+    recipe = Recipe.from_dict({**Recipe.load("auto").to_dict(), "alternatives": ["partial"]})
+    truth = task().targets
+    texts = {
+        "other": [f"{row['text']} qq zz ww xx vv" for row in snippets(60, seed=9)],
+        "same": [row["text"] for row in snippets(60, seed=9)],
+        "none": [],
+    }[corpus]
+    asked = Task(task().texts, truth, SCHEMA, texts)
+    logits = sides * 9.0 * np.eye(2)[truth]
+    monkeypatch.setattr("textlabel.engine.adapt._by_folds", lambda run, *_: _scored(run, logits))
+    bundle = adapt(load_backbone(deep), asked, recipe, 0, budget=600, calibration="none")
+    told = {name: verdict for (name, _), verdict in tried(bundle).items()}
+    if chosen is None:
+        assert auto.ELSEWHERE not in told
+        assert "partial" in told
+    else:
+        assert (told[auto.ELSEWHERE] == "chosen") is chosen
+        assert ("partial" in told) is not chosen
+        assert (bundle.record["recipe"]["name"] == auto.ELSEWHERE) is chosen
+
+
+@pytest.mark.usefixtures("weak_floor")
+def test_without_time_the_other_domain_is_left_to_the_head(deep):
+    texts = [f"{row['text']} qq zz ww xx vv" for row in snippets(60, seed=9)]
+    asked = Task(task().texts, task().targets, SCHEMA, texts)
+    for budget in (0, 1e-6):
+        bundle = adapt(load_backbone(deep), asked, Recipe.load("auto"), 0, budget=budget, calibration="none")
+        told = {name: verdict for (name, _), verdict in tried(bundle).items()}
+        assert told.get(auto.ELSEWHERE, "no time") == "no time"
+
+
 def _scored(run, logits):
     from textlabel.engine.adapt import Scored
 
