@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import numpy.typing as npt
 from textlabel.audit.draws import MARKER, drawn_rows, draws
 from textlabel.audit.seal import Sealed, open_sealed
 from textlabel.audit.store import LOG, append, locked, read_lines
-from textlabel.audit.subsets import SEPARATOR, read_word
+from textlabel.audit.subsets import SEPARATOR, as_word, read_word
 from textlabel.corpus.check import NOTHING, UNDECIDED, Rejects
 from textlabel.corpus.files import read_file
 from textlabel.corpus.records import joined
 from textlabel.corpus.spool import Spool
-from textlabel.errors import AuditError, CorpusError, nearest
+from textlabel.errors import AuditError, CorpusError, ExportError, nearest
+from textlabel.export._read import answers_of
+from textlabel.export._tools import Answer
 from textlabel.trust.agreement import majority
 from textlabel.trust.certificate import Bools, Floats, Ints
 
@@ -41,7 +43,7 @@ class Imported:
 
 
 def import_answers(
-    folder: str | Path, sheet: str | Path, *, reviewer: str = "", correct: bool = False
+    folder: str | Path, sheet: str | Path, *, reviewer: str = "", correct: bool = False, tool: str = ""
 ) -> Imported:
     """Add the answers of a sheet to the log; all of them, or none if one row is unfit.
 
@@ -55,14 +57,33 @@ def import_answers(
     reviewer : who answered; a ``reviewer`` column of the sheet says it row by row.
     correct : replace answers that the same reviewer gave otherwise before; without it they are refused, for
         they may be another person's.
+    tool : the labeling tool that exported ``sheet`` ("label_studio", "argilla", "doccano", "prodigy"). Texts
+        of a sheet are known by its marks; those of exported annotations by their id, as to-do answers,
+        because people saw the model's label.
 
     Raises
     ------
-    AuditError : another folder's sheet; a row that was not asked, or twice; a text that is not the row's; an
-        unknown label; another answer than before.
+    AuditError : another folder's sheet; not a file of the tool; a row that was not asked, or twice; a text
+        that is not the row's; an unknown label; another answer than before.
     """
     sealed = open_sealed(folder)
     path = Path(sheet)
+    rows = list(_from_tool(sealed, path, tool) if tool else _from_sheet(path))
+    with locked(sealed.audit_folder):
+        read = _Reader(sealed, path, _asked(sealed), reviewer, correct, _in_force(sealed))
+        found = [read.row(where, values) for where, values in rows]
+        records = [record for record in found if record]
+        append(sealed.audit_folder / LOG, [record for record in records if not read.known(record)])
+    answered = sum(record["label"] is not None for record in records)
+    return Imported(answered, len(records) - answered, len(found) - len(records), len(read.replaced))
+
+
+#: place in a file, and what it has there
+Given = tuple[str, Mapping[str, Any]]
+
+
+def _from_sheet(path: Path) -> Iterator[Given]:
+    """Yield the rows of a sheet."""
     try:
         spool = Spool()
         part = read_file(path, {}, Rejects("fail"), spool)
@@ -72,14 +93,44 @@ def import_answers(
         raise AuditError(f"{fault} Nothing was imported; give the sheet with its labels filled in") from None
     if missing := [name for name in (MARKER, "text", "label") if name not in table.column_names]:
         raise AuditError(f"{path}: no column {missing[0]!r}; expected a sheet that textlabel wrote")
-    with locked(sealed.audit_folder):
-        read = _Reader(sealed, path, _asked(sealed), reviewer, correct, _in_force(sealed))
-        rows = zip(part.rows.tolist(), table.to_pylist(), strict=True)
-        found = [read.row(number, values) for number, values in rows]
-        records = [record for record in found if record]
-        append(sealed.audit_folder / LOG, [record for record in records if not read.known(record)])
-    answered = sum(record["label"] is not None for record in records)
-    return Imported(answered, len(records) - answered, len(found) - len(records), len(read.replaced))
+    rows = zip(part.rows.tolist(), table.to_pylist(), strict=True)
+    return ((f"row {number}", values) for number, values in rows)
+
+
+def _from_tool(sealed: Sealed, path: Path, tool: str) -> Iterator[Given]:
+    """Yield the answers of a file that a labeling tool exported, as rows of a sheet."""
+    place = {name: row for row, name in enumerate(sealed.rows["id"])}
+    inside = set(sealed.order.tolist())
+    try:
+        for one in answers_of(path, tool):
+            label = _word(sealed, one, path)
+            mark, name = one.keys.get(MARKER), one.keys.get("id")
+            if not mark:
+                if not label:
+                    continue  # of a whole corpus, most rows
+                row = place.get(str(name), -1)
+                if row not in inside:
+                    why = "is none of the model's" if row >= 0 else f"is not in {sealed.folder}"
+                    raise ExportError(f"{path}, {one.where}, field 'id': row {name!r} {why}")
+                mark = f"{TODO}/{row}"
+            held = {"text": one.text, "label": label, "reviewer": one.reviewer, "note": one.note}
+            yield one.where, {MARKER: mark, **held}
+    except ExportError as error:
+        raise AuditError(f"{error}. Nothing was imported") from None
+
+
+def _word(sealed: Sealed, answer: Answer, path: Path) -> str:
+    """Return an answer as people write it on a sheet; empty where there is none yet."""
+    if answer.state:
+        return f"?{answer.state}"
+    if answer.labels is None:
+        return ""
+    said = [str(label) for label in answer.labels]
+    if sealed.several:
+        return as_word(said)
+    if len(said) > 1:
+        raise ExportError(f"{path}, {answer.where}, field 'label': expected one label, got {said}")
+    return "".join(said)
 
 
 #: whose answer to which text it is, on audit sheets or on to-do sheets
@@ -107,21 +158,21 @@ class _Reader:
     correct: bool
     before: Mapping[Vote, str | float | None]
     seen: set[Vote] = field(default_factory=set)
-    replaced: list[int] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
 
-    def row(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    def row(self, where: str, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the log record of one sheet row; None if it is blank."""
-        sheet, row = self.place(number, str(values[MARKER]))
+        sheet, row = self.place(where, str(values[MARKER]))
         text, label = str(values["text"]), "" if values["label"] is None else str(values["label"])
         if not _same(text, self.sealed.rows[row]["text"]):
             raise self.error(
-                number, "text", f"this is not the text of row {values[MARKER]!r}; was one column sorted?"
+                where, "text", f"this is not the text of row {values[MARKER]!r}; was one column sorted?"
             )
         if not label.strip():
             return None
-        state, value = self.value(number, label)
+        state, value = self.value(where, label)
         who = " ".join(str(values.get("reviewer") or self.reviewer).split())
-        self.check(number, _vote(sheet, self.sealed.rows[row]["text"], who), value)
+        self.check(where, _vote(sheet, self.sealed.rows[row]["text"], who), value)
         return {
             "sheet": sheet,
             "row": row,
@@ -133,17 +184,17 @@ class _Reader:
             "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
         }
 
-    def place(self, number: int, marker: str) -> tuple[str, int]:
+    def place(self, where: str, marker: str) -> tuple[str, int]:
         sheet, _, digits = marker.partition("/")
         if sheet not in self.asked:
-            raise self.error(number, MARKER, f"{sheet!r} is no draw of {self.sealed.folder}")
+            raise self.error(where, MARKER, f"{sheet!r} is no draw of {self.sealed.folder}")
         if not (digits.isascii() and digits.isdigit()) or int(digits) not in self.asked[sheet]:
-            raise self.error(number, MARKER, f"row {marker!r} was not asked")
+            raise self.error(where, MARKER, f"row {marker!r} was not asked")
         return sheet, int(digits)
 
-    def check(self, number: int, vote: Vote, value: str | float | None) -> None:
+    def check(self, where: str, vote: Vote, value: str | float | None) -> None:
         if vote in self.seen:
-            raise self.error(number, MARKER, "this text is in the sheet twice")
+            raise self.error(where, MARKER, "this text is in the sheet twice")
         self.seen.add(vote)
         earlier = self.before.get(vote, value)
         if earlier == value:
@@ -154,18 +205,18 @@ class _Reader:
                 f"{vote[2] or 'somebody unnamed'} answered {said!r} before; another person answers under a "
                 "name (--reviewer NAME), a correction is marked (--correct)"
             )
-            raise self.error(number, "label", problem)
-        self.replaced.append(number)
+            raise self.error(where, "label", problem)
+        self.replaced.append(where)
 
     def known(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record says what is in force already."""
         vote = _vote(record["sheet"], self.sealed.rows[record["row"]]["text"], record["reviewer"])
         return vote in self.before and self.before[vote] == record["label"]
 
-    def value(self, number: int, label: str) -> tuple[str, str | float | None]:
-        return self.subset(number, label) if self.sealed.several else self.single(number, label)
+    def value(self, where: str, label: str) -> tuple[str, str | float | None]:
+        return self.subset(where, label) if self.sealed.several else self.single(where, label)
 
-    def subset(self, number: int, label: str) -> tuple[str, str | None]:
+    def subset(self, where: str, label: str) -> tuple[str, str | None]:
         """Return the set of classes that a person wrote, as one word."""
         try:
             return "answered", read_word(label, self.sealed.classes)
@@ -176,9 +227,9 @@ class _Reader:
             part = str(error.args[0])
             hint = nearest(part, [*self.sealed.classes, NOTHING, *UNDECIDED])
             problem = f"unknown label {part!r}: {hint}; several are joined by {SEPARATOR!r}"
-            raise self.error(number, "label", problem) from None
+            raise self.error(where, "label", problem) from None
 
-    def single(self, number: int, label: str) -> tuple[str, str | float | None]:
+    def single(self, where: str, label: str) -> tuple[str, str | float | None]:
         names = self.sealed.names
         folded = {name.strip().casefold(): name for name in names}
         word = label.strip().casefold()
@@ -190,17 +241,17 @@ class _Reader:
             return word.removeprefix("?"), None
         if names:
             hint = nearest(label, [*names, *UNDECIDED])
-            raise self.error(number, "label", f"unknown label {label!r}: {hint}")
+            raise self.error(where, "label", f"unknown label {label!r}: {hint}")
         try:
             score = float(label)
         except ValueError:
             score = math.nan
         if not math.isfinite(score):
-            raise self.error(number, "label", f"expected a number, or one of {UNDECIDED}; got {label!r}")
+            raise self.error(where, "label", f"expected a number, or one of {UNDECIDED}; got {label!r}")
         return "answered", score
 
-    def error(self, number: int, name: str, problem: str) -> AuditError:
-        return AuditError(f"{self.path}, row {number}, column {name!r}: {problem}. Nothing was imported")
+    def error(self, where: str, name: str, problem: str) -> AuditError:
+        return AuditError(f"{self.path}, {where}, column {name!r}: {problem}. Nothing was imported")
 
 
 def _same(found: str, text: str) -> bool:

@@ -108,7 +108,7 @@ def _agent(record: Mapping[str, Any]) -> str:
 def write_annotations(
     dataset: Dataset, path: Path, record: dict[str, Any], file: str, encode: Encode, extras: Extras
 ) -> Path:
-    """Return ``path``, now a folder with the rows as a tool reads them, what else it needs, record and card."""
+    """Return ``path``, now a folder with the rows as a tool reads them, and what else it needs."""
     task = task_of(dataset.features, record)
 
     def rows(folder: Path) -> None:
@@ -187,9 +187,7 @@ def read_annotations(
     return as_dataset(pa.concat_tables(spooled(_tables(path / file, features, row))), features)
 
 
-def _tables(
-    file: File, features: Features, row: Callable[[Any], Mapping[str, Any]]
-) -> Iterator[pa.Table]:
+def _tables(file: File, features: Features, row: Callable[[Any], Mapping[str, Any]]) -> Iterator[pa.Table]:
     """Yield the rows of a file, some at a time, the first time none."""
     from datasets import Dataset
 
@@ -228,7 +226,9 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"{path}: cannot be read ({error}); expected the JSON that the tool exports") from None
+        raise ExportError(
+            f"{path}: cannot be read ({error}); expected the JSON that the tool exports"
+        ) from None
     if text.lstrip()[:1] == "[":
         pairs = enumerate(_parsed(path, "", text), 1)
         found: Iterable[tuple[str, Any]] = ((f"row {number}", one) for number, one in pairs)
@@ -267,5 +267,3 @@ def number(path: Path, where: str, name: str, value: Any) -> float:
     if not math.isfinite(found):
         raise ExportError(f"{path}, {where}, field {name!r}: expected a number, got {str(value)[:40]!r}")
     return found
-
-

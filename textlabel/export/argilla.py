@@ -47,7 +47,7 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
 
 def read(path: File, features: Features) -> Dataset:
     """Return the rows of ``path/argilla.json`` with the types of ``features``."""
-    return _tools.read_annotations(path, features, FILE, lambda record: record[ROW])  # type: ignore[no-any-return]
+    return _tools.read_annotations(path, features, FILE, lambda record: record[ROW])
 
 
 def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:

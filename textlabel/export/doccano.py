@@ -48,7 +48,7 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
 
 def read(path: File, features: Features) -> Dataset:
     """Return the rows of ``path/doccano.jsonl`` with the types of ``features``."""
-    return _tools.read_annotations(path, features, FILE, lambda line: line[ROW])  # type: ignore[no-any-return]
+    return _tools.read_annotations(path, features, FILE, lambda line: line[ROW])
 
 
 def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:
@@ -76,7 +76,9 @@ def answers(path: Path) -> Iterator[Answer]:
 def _encode(item: Item, task: Task) -> dict[str, Any]:
     found: dict[str, Any] = {"text": item.text, "label": [], "row_id": item.id}
     if item.blind:
-        return found | {name: value for name, value in item.row.items() if name not in ("id", "text", "label")}
+        return found | {
+            name: value for name, value in item.row.items() if name not in ("id", "text", "label")
+        }
     told = {} if item.labels is None else {"model_label": item.labels, "confidence": item.score}
     return found | told | {ROW: dict(item.row)}
 

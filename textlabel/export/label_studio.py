@@ -42,7 +42,7 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
 
 def read(path: File, features: Features) -> Dataset:
     """Return the rows of ``path/label_studio.json`` with the types of ``features``."""
-    return _tools.read_annotations(path, features, FILE, lambda task: task["data"])  # type: ignore[no-any-return]
+    return _tools.read_annotations(path, features, FILE, lambda task: task["data"])
 
 
 def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:
@@ -116,5 +116,7 @@ def _extras(task: Task) -> Mapping[str, str]:
         # required would leave no way to say "none of them"
         required = "" if task.kind == "multi" else ' required="true"'
         choices = "".join(f"    <Choice value={quoteattr(name)}/>\n" for name in task.names)
-        control = f'  <Choices name="label" toName="text" choice="{choice}"{required}>\n{choices}  </Choices>\n'
+        control = (
+            f'  <Choices name="label" toName="text" choice="{choice}"{required}>\n{choices}  </Choices>\n'
+        )
     return {CONFIG: f'<View>\n  <Text name="text" value="$text"/>\n{control}</View>\n'}

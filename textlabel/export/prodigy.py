@@ -42,7 +42,7 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
 
 def read(path: File, features: Features) -> Dataset:
     """Return the rows of ``path/prodigy.jsonl`` with the types of ``features``."""
-    return _tools.read_annotations(path, features, FILE, lambda line: line[ROW])  # type: ignore[no-any-return]
+    return _tools.read_annotations(path, features, FILE, lambda line: line[ROW])
 
 
 def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:
