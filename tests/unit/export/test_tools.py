@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 import sealed as made
@@ -16,6 +18,7 @@ from textlabel.registry import load
 
 TOOLS = ["argilla", "doccano", "label_studio", "prodigy"]
 NAMES = ["bad", 'so-so & "more"', "good"]
+PERSON = "00000000-0000-0000-0000-000000000001"
 ROWS = {"single": [0, 2], "multi": [[0, 2], []], "score": [1.5, 4.0]}
 
 
@@ -240,13 +243,35 @@ def test_a_format_of_no_tool():
         tool_of("csv")
 
 
-@pytest.mark.parametrize("kind", ROWS)
-def test_the_argilla_client_reads_records_and_settings(kind, tmp_path):
+@pytest.fixture
+def argilla_client():
+    """The real client, which asks a server who it is before it reads anything."""
     argilla = pytest.importorskip("argilla", reason="argilla is not installed")
+
+    class Me(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            me = {"id": PERSON, "username": "a", "first_name": "a", "role": "owner"}
+            self.wfile.write(json.dumps(me).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Me) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        argilla.Argilla(api_url=f"http://127.0.0.1:{server.server_port}", api_key="key")
+        yield argilla
+        server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_the_argilla_client_reads_records_and_settings(kind, tmp_path, argilla_client):
     from argilla.records._io._json import JsonIO
 
     written("argilla", kind, tmp_path)
-    settings = argilla.Settings.from_json(tmp_path / "out/argilla_settings.json")
+    settings = argilla_client.Settings.from_json(tmp_path / "out/argilla_settings.json")
     settings.validate()
     assert [question.name for question in settings.questions] == ["label"]
     records = JsonIO._records_from_json(tmp_path / "out/argilla.json")
@@ -255,11 +280,11 @@ def test_the_argilla_client_reads_records_and_settings(kind, tmp_path):
     assert [one["score"] for one in said] == [0.25, 0.75]
     first = {"single": "bad", "multi": ["bad", "good"], "score": "1.5"}[kind]
     assert said[0]["value"] == first
-    records[0].responses.add(argilla.Response("label", first, user_id="00000000-0000-0000-0000-000000000001"))
+    records[0].responses.add(argilla_client.Response("label", first, user_id=PERSON))
     JsonIO.to_json(records, tmp_path / "back.json")
     one, two = answers_of(tmp_path / "back.json", "argilla")
     assert one.labels == (first if isinstance(first, list) else [first])
-    assert one.reviewer == "00000000-0000-0000-0000-000000000001"
+    assert one.reviewer == PERSON
     assert (one.keys["id"], two.labels) == ("a", None)
 
 
