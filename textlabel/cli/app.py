@@ -12,6 +12,7 @@ from textlabel.cli.annotate import annotate
 from textlabel.cli.certify import certify, finish, plan, shares, todo
 from textlabel.cli.check_labels import check_labels
 from textlabel.cli.clusters import clusters
+from textlabel.cli.conflicts import conflicts
 from textlabel.cli.convert import convert
 from textlabel.cli.demo import demo
 from textlabel.cli.evaluate import evaluate
@@ -83,7 +84,7 @@ def start(
 
 for command in (
     *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
-    *(check_labels, convert, clusters, run, demo, recipes, plugins),
+    *(check_labels, conflicts, convert, clusters, run, demo, recipes, plugins),
 ):
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)
