@@ -135,17 +135,11 @@ class FromTool:
         ExportError : not such a file; several labels where one is expected; one id with two texts.
         """
         from textlabel.corpus.check import SHEET_COLUMN
-        from textlabel.export._read import answers_of
 
-        found = list(answers_of(self.source, self.tool))
-        kind = self._kind(found)
-        texts = defaultdict(list)
-        for one in found:
-            texts[self._key(one)].append(one)
+        texts, kind = self.given()
         rows: list[dict[str, Any]] = []
         open_, blank = 0, 0
-        for given in texts.values():
-            self._same_text(given)
+        for given in texts:
             said = [one for one in given if one.state or one.labels is not None]
             label = self._majority(said, kind)
             blank += not said
@@ -161,6 +155,18 @@ class FromTool:
         if len({tuple(row) for row in rows}) > 1:  # some bear a mark: a table has one set of columns
             rows = [{SHEET_COLUMN: "", **row} for row in rows]
         return rows, {"texts": len(texts), "labeled": len(rows), "open": open_, "blank": blank, "kind": kind}
+
+    def given(self) -> tuple[list[list[Answer]], LabelKind]:
+        """Return the answers to each text, and their kind; an ExportError if one id has two texts."""
+        from textlabel.export._read import answers_of
+
+        found = list(answers_of(self.source, self.tool))
+        texts = defaultdict(list)
+        for one in found:
+            texts[self._key(one)].append(one)
+        for given in texts.values():
+            self._same_text(given)
+        return list(texts.values()), self._kind(found)
 
     def _key(self, answer: Answer) -> tuple[str, str]:
         """Return what answers to one text share."""
@@ -189,7 +195,7 @@ class FromTool:
 
     def _majority(self, said: list[Answer], kind: LabelKind) -> str | float | None:
         """Return what most say of a text; None if that is open."""
-        words = [self._word(one, kind) for one in said]
+        words = [self.word(one, kind) for one in said]
         if kind == "score":
             numbers = [float(word) for word in words if word is not None]
             return float(np.median(numbers)) if 2 * len(numbers) > len(words) else None
@@ -197,7 +203,8 @@ class FromTool:
         most = [word for word, count in votes.items() if count == max(votes.values())]
         return most[0] if len(most) == 1 else None
 
-    def _word(self, answer: Answer, kind: LabelKind) -> str | None:
+    def word(self, answer: Answer, kind: LabelKind) -> str | None:
+        """Return an answer as one word, several classes joined by ``|``; None if it decides nothing."""
         from textlabel.audit.subsets import SEPARATOR, as_word
 
         if answer.state or answer.labels is None:

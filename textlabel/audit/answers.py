@@ -311,6 +311,11 @@ def all_answers(sealed: Sealed) -> Gold:
     return replace(audit, label=np.where(audit.decided, audit.label, late.label), seen=audit.seen | late.seen)
 
 
+def every_answer(sealed: Sealed) -> Gold:
+    """Return what each reviewer said last of each text, on whatever sheet."""
+    return _gold(sealed, _log(sealed), np.sort(sealed.order))
+
+
 def _log(sealed: Sealed) -> list[dict[str, Any]]:
     return read_lines(sealed.audit_folder / LOG)
 

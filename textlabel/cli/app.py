@@ -8,6 +8,7 @@ import typer
 
 from textlabel.cli import audit, backbones, cache, choose
 from textlabel.cli.adapt import adapt
+from textlabel.cli.agreement import agreement
 from textlabel.cli.annotate import annotate
 from textlabel.cli.certify import certify, finish, plan, shares, todo
 from textlabel.cli.check_labels import check_labels
@@ -84,7 +85,7 @@ def start(
 
 for command in (
     *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
-    *(check_labels, conflicts, convert, clusters, run, demo, recipes, plugins),
+    *(check_labels, conflicts, agreement, convert, clusters, run, demo, recipes, plugins),
 ):
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)
