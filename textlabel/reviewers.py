@@ -154,7 +154,8 @@ def _of_folder(folder: str) -> Answered:
         words = np.array([*sealed.names, None], dtype=object)
         table = words[gold.table]  # -1, no answer, is the last
     else:
-        table = np.where(np.isnan(gold.table), None, gold.table.astype(object))
+        table = gold.table.astype(object)
+        table[np.isnan(gold.table)] = None
     kind = "multi" if sealed.several else "single" if sealed.names else "score"
     return Answered(rows["id"][:], rows["text"][:], names, table, kind)
 

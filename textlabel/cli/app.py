@@ -16,6 +16,7 @@ from textlabel.cli.clusters import clusters
 from textlabel.cli.conflicts import conflicts
 from textlabel.cli.convert import convert
 from textlabel.cli.demo import demo
+from textlabel.cli.diff import diff
 from textlabel.cli.evaluate import evaluate
 from textlabel.cli.extend_vocabulary import extend_vocabulary
 from textlabel.cli.fit import fit
@@ -85,7 +86,7 @@ def start(
 
 for command in (
     *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
-    *(check_labels, conflicts, agreement, convert, clusters, run, demo, recipes, plugins),
+    *(check_labels, conflicts, agreement, diff, convert, clusters, run, demo, recipes, plugins),
 ):
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)
