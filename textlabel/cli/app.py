@@ -28,6 +28,7 @@ from textlabel.cli.map_labels import map_labels
 from textlabel.cli.optimize import optimize
 from textlabel.cli.output import log_to_stderr, pairs, say
 from textlabel.cli.run import run
+from textlabel.cli.taxonomy import taxonomy
 from textlabel.cli.train_backbone import train_backbone
 from textlabel.cli.transfer import transfer
 
@@ -86,7 +87,7 @@ def start(
 
 for command in (
     *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
-    *(check_labels, conflicts, agreement, diff, convert, clusters, run, demo, recipes, plugins),
+    *(check_labels, conflicts, agreement, diff, taxonomy, convert, clusters, run, demo, recipes, plugins),
 ):
     app.command()(command)
 app.command("choose-backbone", cls=Several)(choose.backbone)

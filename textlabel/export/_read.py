@@ -74,6 +74,20 @@ def read_annotations(path: str | Path) -> Dataset:
     raise CorpusError(f"{name}: {RECORD} but no annotated rows here; expected a folder that `annotate` wrote")
 
 
+def format_of(path: str | Path) -> str:
+    """Return the format of an output folder on this machine.
+
+    Raises
+    ------
+    CorpusError : the folder holds no rows that textlabel wrote.
+    """
+    for name in plugins("export"):
+        file = getattr(load("export", name), "FILE", None)
+        if file and (Path(path) / file).is_file():
+            return name
+    raise CorpusError(f"{path}: no annotated rows here; expected a folder that `annotate` wrote")
+
+
 def tool_of(name: str) -> ModuleType:
     """Return the export plugin of a labeling tool, which has ``ask`` and ``answers``.
 
