@@ -31,7 +31,7 @@ class Diff:
     Parameters
     ----------
     before, after : folder that `annotate` wrote, or labeled rows: a csv, tsv, jsonl or parquet file, a saved
-        dataset, or a Hub dataset id.
+        dataset, or a Hub dataset id; in Python a `datasets.Dataset`, too.
     out : file for all rows that differ, .csv or .jsonl; none is replaced.
     label_kind : single, multi or score, of labeled rows; folders tell it themselves.
     text_column : column of labeled rows that holds the text.
@@ -40,8 +40,8 @@ class Diff:
     shown : sample rows of each change in the summary.
     """
 
-    before: str
-    after: str
+    before: str | Dataset
+    after: str | Dataset
     out: str = ""
     label_kind: str = "single"
     text_column: str = "text"
@@ -67,13 +67,16 @@ class Diff:
         samples = {change: rows(self.shown) for change, rows in told.rows.items()}
         return {**told.counts, "samples": samples, "out": self.out}
 
-    def _table(self, source: str) -> pa.Table:
+    def _table(self, source: str | Dataset) -> pa.Table:
         """Return id, text, label and confidence of a version."""
         from textlabel.corpus.load import load_corpus
         from textlabel.export._folder import RECORD
         from textlabel.export._read import read_annotations
 
-        if (Path(source) / RECORD).is_file():
+        if not isinstance(source, str):
+            if {"id", "text", "label"} <= set(source.column_names):
+                return table_of(source)
+        elif (Path(source) / RECORD).is_file():
             return table_of(read_annotations(source))
         return table_of(
             load_corpus(

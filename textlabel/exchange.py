@@ -94,12 +94,15 @@ class FromTool:
     tool : label_studio, argilla, doccano or prodigy.
     out : file to write, .csv or .jsonl; none is replaced.
     kind : single, multi or score; by default what the answers look like.
+    text_column, label_column : what the tool's project calls text and label.
     """
 
     source: str
     tool: str
     out: str = ""
     kind: str = ""
+    text_column: str = "text"
+    label_column: str = "label"
 
     def run(self) -> dict[str, Any]:
         """Write the labeled rows and return what there is to tell.
@@ -160,7 +163,7 @@ class FromTool:
         """Return the answers to each text, and their kind; an ExportError if one id has two texts."""
         from textlabel.export._read import answers_of
 
-        found = list(answers_of(self.source, self.tool))
+        found = list(answers_of(self.source, self.tool, self.text_column, self.label_column))
         texts = defaultdict(list)
         for one in found:
             texts[self._key(one)].append(one)

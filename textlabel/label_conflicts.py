@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from textlabel.errors import RecipeError
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from textlabel.corpus.check import OnBadRow
     from textlabel.types import LabelKind
 
@@ -67,7 +69,7 @@ class Conflicts:
     Parameters
     ----------
     labeled : labeled rows: a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved dataset, or a
-        Hub dataset id.
+        Hub dataset id; in Python a `datasets.Dataset`, too.
     out : file for the list, .csv or .jsonl; none is replaced.
     near : how near two texts are to be compared, as the share of their character 5-grams that both have.
     label_kind : single (one class a row) or multi (several, joined by | in files).
@@ -77,7 +79,7 @@ class Conflicts:
     on_bad_row : fail stops at the first unusable row, skip leaves such rows out.
     """
 
-    labeled: str
+    labeled: str | Dataset
     out: str
     near: float = 0.8
     label_kind: str = "single"

@@ -237,6 +237,7 @@ class Moved:
         known = class_names_of(rows.features["label"])
         old = [_named(label, known) for label in rows["label"][:]]
         several = any(isinstance(label, list) for label in old)
+        ids, texts = rows["id"][:], rows["text"][:]
         kept: list[int] = []
         labels: list[Any] = []
         asked: dict[int, list[str]] = {}
@@ -251,12 +252,12 @@ class Moved:
                     continue
                 found: Any = image if several else image[0] if image else None
             else:
-                name = str(rows[i]["id"])
+                name = str(ids[i])
                 if name not in answers:
                     asked[i] = list(dict.fromkeys(new for part in parts for new in fates[part]))
                     continue
                 used[name] = i
-                found = _answer(rows[i], answers[name], classes, several)
+                found = _answer(name, texts[i], answers[name], classes, several)
             kept.append(i)
             labels.append(found)
             changed += found != label
@@ -274,10 +275,11 @@ class Moved:
     def sheet(self, rows: Dataset) -> list[dict[str, Any]]:
         """Return the rows that people must relabel."""
         found = []
-        for i, choices in self.asked.items():
+        picked = rows.select_columns(["id", "text"]).select(list(self.asked))
+        for row, (i, choices) in zip(picked, self.asked.items(), strict=True):
             old = SEPARATOR.join(self.old[i]) if self.several else self.old[i]
-            row = {"id": rows[i]["id"], "text": rows[i]["text"], "label": None, "old_label": old}
-            found.append({**row, "choose_from": SEPARATOR.join(choices)})
+            held = {"id": row["id"], "text": row["text"], "label": None, "old_label": old}
+            found.append({**held, "choose_from": SEPARATOR.join(choices)})
         return found
 
 
@@ -290,13 +292,13 @@ def _named(label: Any, names: Sequence[str]) -> Any:
     return names[label] if label >= 0 else None
 
 
-def _answer(row: Mapping[str, Any], answer: tuple[str, str], classes: Sequence[str], several: bool) -> Any:
+def _answer(name: str, expected: str, answer: tuple[str, str], classes: Sequence[str], several: bool) -> Any:
     from textlabel.audit.subsets import as_classes, read_word
 
     text, label = answer
-    if text.split() != str(row["text"]).split():
+    if text.split() != expected.split():
         raise CorpusError(
-            f"answers, row {row['id']!r}, column 'text': this is not its text; was one column sorted?"
+            f"answers, row {name!r}, column 'text': this is not its text; was one column sorted?"
         )
     try:
         word = read_word(label, classes) if several else label
@@ -305,9 +307,7 @@ def _answer(row: Mapping[str, Any], answer: tuple[str, str], classes: Sequence[s
     except KeyError as error:
         part = str(error.args[0])
         hint = nearest(part, classes)
-        raise CorpusError(
-            f"answers, row {row['id']!r}, column 'label': unknown class {part!r}: {hint}"
-        ) from None
+        raise CorpusError(f"answers, row {name!r}, column 'label': unknown class {part!r}: {hint}") from None
     return as_classes(word) if several else word
 
 

@@ -79,6 +79,8 @@ def test_annotations_and_their_confidence(tmp_path):
     assert (told["confidence_moved"], told["label_changed"], told["added"]) == (3, 0, 0)
     assert told["confidence_change"] == pytest.approx(-(3 * 0.2 + 27 * 0.01) / 30, abs=1e-4)
     assert [row["id"] for row in told["samples"]["confidence_moved"]] == ["r0", "r1"]
+    in_memory = Diff(rows, type(rows).from_list(later, features=rows.features), shown=2).run()
+    assert in_memory == told
     same = Diff(str(tmp_path / "one"), str(tmp_path / "one")).run()
     assert same["confusion"] == []
     assert not any(same["samples"].values())

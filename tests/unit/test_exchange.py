@@ -162,7 +162,8 @@ def test_several_classes_and_scores(tmp_path):
         assert [row["label"] for row in csv.DictReader(rows)] == ["a|b", "(none)"]
     with pytest.raises(ExportError, match=r"project\.json, row 1, field 'label': expected one label"):
         FromTool(str(file), "label_studio", kind="single").settled()
-    number = {"completed_by": 1, "result": [{"type": "number", "value": {"number": 2.5}}]}
+    value = {"type": "number", "from_name": "label", "value": {"number": 2.5}}
+    number = {"completed_by": 1, "result": [value]}
     file = studio(tmp_path, ({"id": "a", "text": "x"}, [number]))
     assert FromTool(str(file), "label_studio").dataset()["label"][:] == [2.5]
 

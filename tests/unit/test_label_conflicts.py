@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from datasets import Dataset
 from typer.testing import CliRunner
 
 from textlabel.cli.app import app
@@ -59,5 +60,7 @@ def test_several_classes_in_any_order(tmp_path):
     assert told["contradictions"] == 1
     first = json.loads((tmp_path / "list.jsonl").read_text().splitlines()[0])
     assert (first["text"], first["label"]) == ("ok", "a")
+    rows = Dataset.from_dict({"text": ["ok", "OK"], "label": ["a", "b"]})
+    assert Conflicts(rows, str(tmp_path / "more.csv")).run()["contradictions"] == 1
     with pytest.raises(RecipeError, match="scores differ by degrees"):
         Conflicts(str(file), str(tmp_path / "x.csv"), label_kind="score").run()

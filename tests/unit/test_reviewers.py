@@ -117,7 +117,10 @@ def test_scores_of_a_tools_file(tmp_path):
         {
             "data": {"id": text, "text": text},
             "annotations": [
-                {"completed_by": who, "result": [{"type": "number", "value": {"number": value}}]}
+                {
+                    "completed_by": who,
+                    "result": [{"type": "number", "from_name": "label", "value": {"number": value}}],
+                }
             ],
         }
         for (text, who), value in given.items()

@@ -26,6 +26,8 @@ def convert(
     tool: Annotated[str, typer.Option("--from", metavar="TOOL", help=_FROM["tool"])] = "",
     sheet: Annotated[str, typer.Option(metavar="FILE", help=_TO["sheet"])] = "",
     kind: Annotated[str, typer.Option(metavar="single|multi|score", help=_FROM["kind"])] = "",
+    text_column: Annotated[str, typer.Option(help=f"With --from: {_FROM['text_column']}")] = "text",
+    label_column: Annotated[str, typer.Option(help="The same of the label.")] = "label",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Give annotations or a sheet to Label Studio, Argilla, doccano or Prodigy, and take labels from there.
@@ -53,5 +55,6 @@ def convert(
         raise ExportError(
             "--sheet goes with --to; answers to a sheet: textlabel audit import DIR FILE --from TOOL"
         )
-    told = ToTool(source, to, out, sheet).run() if to else FromTool(source, tool, out, kind).run()
+    back = FromTool(source, tool, out, kind, text_column, label_column)
+    told = ToTool(source, to, out, sheet).run() if to else back.run()
     say_json(told) if as_json else say(pairs(told))

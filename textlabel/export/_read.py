@@ -103,15 +103,21 @@ def tool_of(name: str) -> ModuleType:
     return plugin
 
 
-def answers_of(path: str | Path, tool: str) -> Iterator[Answer]:
+def answers_of(
+    path: str | Path, tool: str, text_field: str = "text", label_field: str = "label"
+) -> Iterator[Answer]:
     """Yield what people answered in a file that a labeling tool exported.
+
+    Parameters
+    ----------
+    text_field, label_field : what the tool's project calls them.
 
     Raises
     ------
     PluginError : no such tool.
     ExportError : not such a file, told with row and field.
     """
-    answers: Iterator[Answer] = tool_of(tool).answers(Path(path))
+    answers: Iterator[Answer] = tool_of(tool).answers(Path(path), text_field, label_field)
     return answers
 
 

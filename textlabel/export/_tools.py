@@ -258,6 +258,16 @@ def need(path: Path, where: str, found: Mapping[str, Any], name: str, kind: type
     return value
 
 
+def check_field(path: Path, where: str, wanted: str, there: Iterable[str]) -> None:
+    """Raise an ExportError where people answered, but not what is asked for: the field has another name."""
+    found = sorted(set(there))
+    if found and wanted not in found:
+        raise ExportError(
+            f"{path}, {where}, field {wanted!r}: nothing was answered to it, but to {found}; say which has "
+            "the label (--label-column)"
+        )
+
+
 def number(path: Path, where: str, name: str, value: Any) -> float:
     """Return a number that a person gave; an ExportError that names file, row and field if it is none."""
     try:

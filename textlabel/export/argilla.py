@@ -10,8 +10,10 @@ The folder holds ``argilla.json``, in the layout of ``dataset.records.to_json``,
 The model's label is a suggestion with confidence and agent, never a response. Argilla has no question for
 any number, so a score is asked as text. The whole row is under ``row``, which Argilla does not read.
 
-Back comes ``dataset.records.to_json("answers.json")``. A response under a record whose status is "discarded"
-is "skip"; reviewers are called by their user id.
+Back comes what `save` writes, which is told names of people; or ``dataset.records.to_json``, in which they
+are numbers and which does not tell drafts and discarded responses from submitted ones. A discarded response
+is "skip", a draft no answer; one that was discarded without any value is nowhere in the client's records, and
+so is not answered here.
 
 Source: docs.argilla.io/latest/reference/argilla/records and .../settings; argilla 2.8.
 """
@@ -55,27 +57,56 @@ def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:
     return _tools.write_questions(sheet, path, task, FILE, _encode, _extras)
 
 
-def answers(path: Path) -> Iterator[Answer]:
+def save(records: Iterable[Any], path: str | Path, names: Mapping[str, str] | None = None) -> Path:
+    """Write Argilla's records with their responses, for `answers`::
+
+        save(dataset.records(with_responses=True), "answers.json",
+             {str(user.id): user.username for user in client.users})
+
+    Parameters
+    ----------
+    names : {user id: name} of people; others are called by their id.
+    """
+    known = names or {}
+    with Path(path).open("w", encoding="utf-8", newline="\n") as lines:
+        for record in records:
+            found = {name: record.to_dict()[name] for name in ("id", "fields", "metadata", "status")}
+            responses: dict[str, list[dict[str, Any]]] = {}
+            for one in record.responses:
+                who = known.get(str(one.user_id), str(one.user_id))
+                status = None if one.status is None else str(getattr(one.status, "value", one.status))
+                held = {"value": one.value, "user_id": who, **({"status": status} if status else {})}
+                responses.setdefault(one.question_name, []).append(held)
+            lines.write(json.dumps({**found, "responses": responses}, ensure_ascii=False) + "\n")
+    return Path(path)
+
+
+def answers(path: Path, text_field: str = "text", label_field: str = "label") -> Iterator[Answer]:
     """Yield each response to each record of an exported file.
+
+    Parameters
+    ----------
+    text_field, label_field : names of the field and of the question.
 
     Raises
     ------
-    ExportError : not such a file.
+    ExportError : not such a file, or no such question.
     """
     for where, record in _tools.read_objects(path):
         fields = _tools.need(path, where, record, "fields", dict, "the fields of a record")
-        text = str(_tools.need(path, f"{where}, fields", fields, "text", str, "the text"))
+        text = str(_tools.need(path, f"{where}, fields", fields, text_field, str, "the text"))
         metadata = record.get("metadata") or {}
         keys = {"id": record.get("id"), **metadata}
         responses = record.get("responses") or {}
-        given = responses.get("label") or []
+        given = responses.get(label_field) or []
+        _tools.check_field(path, where, label_field, [name for name in responses if name != "note"])
         notes = {one.get("user_id"): str(one.get("value") or "") for one in responses.get("note") or []}
         if not given:
             yield Answer(where, text, state=_state(record), keys=keys)
         for one in given:
             who = str(one.get("user_id") or "")
             state = _state({**record, **one})
-            value = None if state else one.get("value")
+            value = None if state or one.get("status") == "draft" else one.get("value")
             labels = value if value is None or isinstance(value, list) else [value]
             yield Answer(where, text, labels, state, who, notes.get(one.get("user_id"), ""), keys)
 

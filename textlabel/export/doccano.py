@@ -56,8 +56,12 @@ def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:
     return _tools.write_questions(sheet, path, task, FILE, _encode, _extras)
 
 
-def answers(path: Path) -> Iterator[Answer]:
+def answers(path: Path, text_field: str = "text", label_field: str = "label") -> Iterator[Answer]:
     """Yield the labels of each text of an exported file.
+
+    Parameters
+    ----------
+    text_field, label_field : keys of text and labels.
 
     Raises
     ------
@@ -65,9 +69,8 @@ def answers(path: Path) -> Iterator[Answer]:
     """
     reviewer = "" if Path(path).stem in _EVERYBODY else Path(path).stem
     for where, line in _tools.read_objects(path):
-        name = "text" if "text" in line else "data"
-        text = str(_tools.need(path, where, line, name, str, "the text"))
-        labels = _tools.need(path, where, line, "label", list, "a list of labels (a JSONL export)")
+        text = str(_tools.need(path, where, line, text_field, str, "the text"))
+        labels = _tools.need(path, where, line, label_field, list, "a list of labels (a JSONL export)")
         keys = {name: line[name] for name in line if name != "id"} | {"id": line.get("row_id")}
         note = " ".join(str(one) for one in line.get("Comments") or [])
         yield Answer(where, text, labels or None, reviewer=reviewer, note=note, keys=keys)

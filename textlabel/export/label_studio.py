@@ -1,7 +1,8 @@
 """Tasks with predictions for Label Studio, and its annotations back.
 
 The folder holds ``label_studio.json``, to import into a project, and ``label_studio.xml``, its labeling
-interface. ``data`` of a task has the columns of its row; the model's label is a prediction with confidence
+interface. ``data`` of a task has the columns of its row, ``label`` as ``textlabel_label``, because flat
+exports (JSON-MIN, CSV) put data and answers side by side. The model's label is a prediction with confidence
 and model version, never an annotation. A class is a choice, a score a number.
 
 Back comes the export "JSON" (one object a task, with all annotations): a skipped task (``was_cancelled``) is
@@ -29,6 +30,9 @@ NAME = "label_studio"
 FILE = "label_studio.json"
 CONFIG = "label_studio.xml"
 
+#: key of the column ``label`` in the data of a task
+LABEL = "textlabel_label"
+
 
 def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
     """Return ``path``, now a folder with tasks, labeling interface, provenance record and card.
@@ -42,7 +46,7 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
 
 def read(path: File, features: Features) -> Dataset:
     """Return the rows of ``path/label_studio.json`` with the types of ``features``."""
-    return _tools.read_annotations(path, features, FILE, lambda task: task["data"])
+    return _tools.read_annotations(path, features, FILE, lambda task: _row(task["data"]))
 
 
 def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:
@@ -50,16 +54,20 @@ def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:
     return _tools.write_questions(sheet, path, task, FILE, _encode, _extras)
 
 
-def answers(path: Path) -> Iterator[Answer]:
+def answers(path: Path, text_field: str = "text", label_field: str = "label") -> Iterator[Answer]:
     """Yield what each annotator said of each task of an exported file.
+
+    Parameters
+    ----------
+    text_field, label_field : key of the text in ``data``, and name of the control (``<Choices name=...>``).
 
     Raises
     ------
-    ExportError : not such a file.
+    ExportError : not such a file, or no such control.
     """
     for where, task in _tools.read_objects(path):
         data = _tools.need(path, where, task, "data", dict, "the data of a task")
-        text = str(_tools.need(path, f"{where}, data", data, "text", str, "the text"))
+        text = str(_tools.need(path, f"{where}, data", data, text_field, str, "the text"))
         given = _tools.need(path, where, task, "annotations", list, "a list; export as JSON, not JSON-MIN")
         if not given:
             yield Answer(where, text, keys=data)
@@ -68,23 +76,32 @@ def answers(path: Path) -> Iterator[Answer]:
             if one.get("was_cancelled"):
                 yield Answer(where, text, state="skip", reviewer=who, keys=data)
                 continue
-            labels, note = _values(path, where, one.get("result") or [])
+            labels, note = _values(path, where, one.get("result") or [], label_field)
             yield Answer(where, text, labels, reviewer=who, note=note, keys=data)
 
 
-def _values(path: Path, where: str, results: list[dict[str, Any]]) -> tuple[list[Any], str]:
+def _values(path: Path, where: str, results: list[dict[str, Any]], name: str) -> tuple[list[Any], str]:
     """Return labels and note of an annotation."""
+    kinds = ("choices", "number", "rating")
+    answered = [str(result.get("from_name")) for result in results if result.get("type") in kinds]
+    _tools.check_field(path, where, name, answered)
     labels: list[Any] = []
     note = ""
     for result in results:
         kind, value = result.get("type"), result.get("value") or {}
-        if kind == "choices" and result.get("from_name") == "label":
-            labels += _tools.need(path, where, value, "choices", list, "names of classes")
-        elif kind in ("number", "rating"):
-            labels.append(_tools.number(path, where, str(kind), value.get(kind)))
-        elif kind == "textarea":
+        if kind == "textarea":
             note = " ".join(value.get("text") or [])
+        elif result.get("from_name") != name:
+            continue
+        elif kind == "choices":
+            labels += _tools.need(path, where, value, "choices", list, "names of classes")
+        elif kind in kinds:
+            labels.append(_tools.number(path, where, str(kind), value.get(kind)))
     return labels, note
+
+
+def _row(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**data, "label": data[LABEL]} if LABEL in data else data
 
 
 def _name(completed_by: Any) -> str:
@@ -95,7 +112,8 @@ def _name(completed_by: Any) -> str:
 
 
 def _encode(item: Item, task: Task) -> dict[str, Any]:
-    found: dict[str, Any] = {"data": dict(item.row)}
+    data = {LABEL if name == "label" else name: value for name, value in item.row.items()}
+    found: dict[str, Any] = {"data": data}
     if item.labels is not None:
         kind = "number" if task.kind == "score" else "choices"
         value = item.labels[0] if task.kind == "score" else item.labels

@@ -50,15 +50,19 @@ def ask(sheet: Iterable[Mapping[str, Any]], path: Path, task: Task) -> Path:
     return _tools.write_questions(sheet, path, task, FILE, _encode, _extras)
 
 
-def answers(path: Path) -> Iterator[Answer]:
+def answers(path: Path, text_field: str = "text", label_field: str = "label") -> Iterator[Answer]:
     """Yield each example of a file that ``db-out`` wrote.
+
+    Parameters
+    ----------
+    text_field, label_field : keys of the text and, where there are no options, of the input field.
 
     Raises
     ------
     ExportError : not such a file.
     """
     for where, line in _tools.read_objects(path):
-        text = str(_tools.need(path, where, line, "text", str, "the text"))
+        text = str(_tools.need(path, where, line, text_field, str, "the text"))
         keys = line.get("meta") or {}
         who = str(line.get("_annotator_id") or line.get("_session_id") or "")
         said = line.get("answer")
@@ -68,7 +72,7 @@ def answers(path: Path) -> Iterator[Answer]:
         if "options" in line:
             labels = _tools.need(path, where, line, "accept", list, "ids of the chosen options")
         else:
-            labels = [line["label"]] if "label" in line else None
+            labels = [line[label_field]] if label_field in line else None
         yield Answer(where, text, labels, reviewer=who, note=str(line.get("note") or ""), keys=keys)
 
 

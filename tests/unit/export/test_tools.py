@@ -14,6 +14,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from textlabel.errors import ExportError
 from textlabel.export._read import answers_of, tool_of
 from textlabel.export._tools import Task
+from textlabel.export.argilla import save
 from textlabel.registry import load
 
 TOOLS = ["argilla", "doccano", "label_studio", "prodigy"]
@@ -143,7 +144,7 @@ def test_label_studio_annotations(tmp_path):
     given = [
         {"completed_by": {"id": 3, "email": "a@b.c"}, "result": [choice("good"), note]},
         {"completed_by": 4, "result": [choice("good", "bad")], "was_cancelled": True},
-        {"completed_by": 5, "result": [{"type": "rating", "value": {"rating": 4}}]},
+        {"completed_by": 5, "result": [{"type": "rating", "from_name": "label", "value": {"rating": 4}}]},
         {"completed_by": 6, "result": []},
     ]
     assert answers("label_studio", tmp_path, {"data": {"text": "x"}, "annotations": given}) == [
@@ -154,8 +155,26 @@ def test_label_studio_annotations(tmp_path):
     ]
 
 
+def test_other_names_of_text_and_label(tmp_path):
+    value = {"from_name": "mood", "type": "choices", "value": {"choices": ["good"]}}
+    path = tmp_path / "project.json"
+    path.write_text(json.dumps([{"data": {"review": "x"}, "annotations": [{"result": [value]}]}]))
+    (found,) = answers_of(path, "label_studio", "review", "mood")
+    assert (found.text, found.labels) == ("x", ["good"])
+    with pytest.raises(
+        ExportError, match=r"row 1, field 'label': nothing was answered to it, but to \['mood'\]"
+    ):
+        list(answers_of(path, "label_studio", "review"))
+    path.write_text(json.dumps([{"fields": {"text": "x"}, "responses": {"mood": [{"value": "good"}]}}]))
+    with pytest.raises(ExportError, match=r"nothing was answered to it, but to \['mood'\]"):
+        list(answers_of(path, "argilla"))
+    assert next(answers_of(path, "argilla", label_field="mood")).labels == ["good"]
+
+
 def test_argilla_responses(tmp_path):
     given = {"label": [{"value": "good", "user_id": "u1"}, {"value": ["a", "b"], "user_id": "u2"}]}
+    given["label"] += [{"value": "bad", "user_id": "u3", "status": "draft"}]
+    given["label"] += [{"value": "bad", "user_id": "u4", "status": "discarded"}]
     rows = [
         {"id": "a", "fields": {"text": "x"}, "responses": given},
         {"id": "b", "fields": {"text": "x"}, "responses": {}, "status": "discarded"},
@@ -164,6 +183,8 @@ def test_argilla_responses(tmp_path):
     assert answers("argilla", tmp_path, *rows) == [
         (["good"], "", "u1", ""),
         (["a", "b"], "", "u2", ""),
+        (None, "", "u3", ""),
+        (None, "skip", "u4", ""),
         (None, "skip", "", ""),
         (None, "", "", ""),
     ]
@@ -286,6 +307,12 @@ def test_the_argilla_client_reads_records_and_settings(kind, tmp_path, argilla_c
     assert one.labels == (first if isinstance(first, list) else [first])
     assert one.reviewer == PERSON
     assert (one.keys["id"], two.labels) == ("a", None)
+    later = {"user_id": PERSON, "status": "discarded"}
+    records[1].responses.add(argilla_client.Response("label", first, **later))
+    save(records, tmp_path / "saved.json", {PERSON: "anna"})
+    one, two = answers_of(tmp_path / "saved.json", "argilla")
+    assert (one.labels is None, one.reviewer) == (False, "anna")
+    assert (two.labels, two.state, two.reviewer) == (None, "skip", "anna")
 
 
 @pytest.mark.parametrize("kind", ROWS)
@@ -300,3 +327,30 @@ def test_the_label_studio_sdk_accepts_tasks_and_interface(kind, tmp_path):
         assert interface.validate_prediction(task["predictions"][0])
         given = {"id": 1, "completed_by": 1, "result": task["predictions"][0]["result"]}
         assert interface.validate_annotation(given)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_the_label_studio_converter_reads_the_same_annotations(kind, tmp_path):
+    pytest.importorskip("label_studio_sdk", reason="label-studio-sdk is not installed")
+    from label_studio_sdk.converter import Converter
+
+    exported = []
+    for number, task in enumerate(written("label_studio", kind, tmp_path)):
+        result = task["predictions"][0]["result"]
+        one = {"id": number, "completed_by": 1, "was_cancelled": False, "result": result}
+        exported.append({"id": number, "data": task["data"], "annotations": [one]})
+    file = tmp_path / "project.json"
+    file.write_text(json.dumps(exported))
+    converter = Converter(str(tmp_path / "out/label_studio.xml"), str(tmp_path), download_resources=False)
+    converter.convert(str(file), str(tmp_path / "min"), "JSON_MIN", is_dir=False)
+    theirs = json.loads((tmp_path / "min/result.json").read_text())
+    ours = [one.labels for one in answers_of(file, "label_studio")]
+    for row, labels in zip(theirs, ours, strict=True):
+        said = row.get("label", [])
+        if isinstance(said, dict):
+            said = said["choices"]
+        elif isinstance(said, list):
+            said = [one["number"] for one in said]
+        else:
+            said = [said]
+        assert said == labels
