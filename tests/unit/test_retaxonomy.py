@@ -168,6 +168,8 @@ def test_annotations_are_merged_and_sealed_again(tmp_path):
     record = read_record(tmp_path / "new")
     assert record["schema"]["names"] == ["bad", "fine"]
     assert record["taxonomy"][0]["rename"] == {"good": "fine"}
+    card = (tmp_path / "new/README.md").read_text()
+    assert "change of classes 1" in card
     assert open_sealed(tmp_path / "new").n == 60
     audit.draw(tmp_path / "new", 10, seed=0)
 

@@ -460,6 +460,9 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, str]:
         facts["labels for training that are likely wrong"] = labels["likely_wrong"]
     if "row_weights" in record:
         facts["weights of labeled rows"] = _row_weights(record["row_weights"])
+    for number, changes in enumerate(record.get("taxonomy", []), start=1):
+        made = {kind: change for kind, change in changes.items() if change}
+        facts[f"change of classes {number}"] = json.dumps(made, ensure_ascii=False)
     if record.get("rows") is not None:
         facts["rows annotated"] = record["rows"]
     if record.get("backend"):
