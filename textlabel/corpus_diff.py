@@ -65,7 +65,7 @@ class Diff:
         if self.out:
             write_sheet(Path(self.out), [row for rows in told.rows.values() for row in rows()], COLUMNS)
         samples = {change: rows(self.shown) for change, rows in told.rows.items()}
-        return {**told.counts, "samples": samples, "out": self.out}
+        return {**told.counts, "samples": samples, "out": self.out or None}
 
     def _table(self, source: str | Dataset) -> pa.Table:
         """Return id, text, label and confidence of a version."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from textlabel.errors import ExportError, nearest
-from textlabel.export._tools import Answer, task_of
+from textlabel.export._tools import Answer, Task, task_of
 from textlabel.types import LabelKind
 
 if TYPE_CHECKING:
@@ -23,21 +23,28 @@ KINDS = ("single", "multi", "score")
 
 @dataclass(frozen=True)
 class ToTool:
-    """Write annotations, or the rows of a sheet, for a labeling tool.
+    """Write annotations, the rows of a sheet, or texts without labels for a labeling tool.
 
     Parameters
     ----------
-    source : folder that `textlabel annotate` wrote.
+    source : folder that `textlabel annotate` wrote; or, with `classes` or kind score, texts to label: a csv,
+        tsv, jsonl or parquet file, a saved dataset, or a Hub dataset id.
     to : label_studio, argilla, doccano or prodigy; without a sheet any other format, too
         (`textlabel plugins export`).
-    out : folder to write; a sheet replaces none.
+    out : folder to write; only annotations replace an earlier one.
     sheet : only the texts of this sheet of the folder (`audit draw`, `todo`), without the model's label.
+    classes : that texts without labels may get.
+    kind : of these labels: single (one class a text), multi (any number of them) or score.
+    text_column : column that holds the text of texts without labels.
     """
 
-    source: str
+    source: str | Dataset
     to: str
     out: str
     sheet: str = ""
+    classes: tuple[str, ...] = ()
+    kind: str = "single"
+    text_column: str = "text"
 
     def run(self) -> dict[str, Any]:
         """Write the files and return what there is to tell.
@@ -50,6 +57,10 @@ class ToTool:
         from textlabel.export._read import read_annotations, read_record, tool_of
         from textlabel.registry import load
 
+        if self.classes or not isinstance(self.source, str) or self.kind == "score":
+            asked, task = self._texts()
+            tool_of(self.to).ask(asked, Path(self.out), task)
+            return {"texts": len(asked), "labels_shown": False, "out": self.out}
         rows, record = read_annotations(self.source), read_record(self.source)
         if self.sheet:
             asked = sheet_rows(self.sheet)
@@ -60,6 +71,22 @@ class ToTool:
             raise ExportError(f"format {self.to!r} writes no folder: choose another")
         plugin.write(rows, Path(self.out), record)
         return {"texts": len(rows), "labels_shown": True, "out": self.out}
+
+    def _texts(self) -> tuple[list[dict[str, Any]], Task]:
+        """Return id and text of texts without labels, and what people shall say of them."""
+        from textlabel.corpus.load import load_corpus
+
+        if self.sheet:
+            raise ExportError("a sheet is of a folder, which knows its classes: leave classes and kind out")
+        if self.kind not in KINDS:
+            raise ExportError(f"kind = {self.kind!r}: {nearest(self.kind, KINDS)}")
+        if (self.kind == "score") == bool(self.classes) or len(set(self.classes)) < len(self.classes):
+            raise ExportError(
+                f"classes {list(self.classes)} of kind {self.kind!r}: expected two different classes or "
+                "more, and none for scores"
+            )
+        rows = load_corpus(self.source, text_column=self.text_column)
+        return rows.select_columns(["id", "text"]).to_list(), Task(self.kind, self.classes)
 
 
 def sheet_rows(path: str | Path) -> list[dict[str, Any]]:

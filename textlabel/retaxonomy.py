@@ -31,7 +31,7 @@ class ChangeTaxonomy:
     ----------
     changes : TOML or JSON file with tables rename, merge and split, and a list drop.
     labeled : labeled rows (a csv, tsv, jsonl or parquet file, a saved dataset, or a Hub dataset id), or a
-        folder that `annotate` or `finish` wrote.
+        folder that `annotate` or `finish` wrote; in Python a `datasets.Dataset` of labeled rows, too.
     out : of labeled rows a .csv or .jsonl file, of annotations a folder of the same format.
     ask : sheet for the rows of split classes, .csv or .jsonl; needed if there are any.
     answers : that sheet, with labels filled in.
@@ -42,7 +42,7 @@ class ChangeTaxonomy:
     """
 
     changes: str
-    labeled: str
+    labeled: str | Dataset
     out: str
     ask: str = ""
     answers: str = ""
@@ -68,10 +68,9 @@ class ChangeTaxonomy:
         CorpusError : rows or answers that cannot be used.
         """
         from textlabel.audit.draws import check_sheet, write_sheet
-        from textlabel.export._folder import RECORD
 
         change = read_changes(self.changes)
-        folder = (Path(self.labeled) / RECORD).is_file()
+        folder = str(self.labeled) if _is_folder(self.labeled) else ""
         for path in [self.ask] * bool(self.ask) + [self.out] * (not folder):
             check_sheet(Path(path))
         rows, names = self._rows(folder)
@@ -88,24 +87,24 @@ class ChangeTaxonomy:
         }
         told["changed"] = moved.changed
         if folder:
-            told |= self._write_folder(rows, moved, change, names)
+            told |= self._write_folder(folder, rows, moved, change, names)
         else:
             write_sheet(Path(self.out), moved.listed(rows), rows.column_names)
         if self.ask:
             write_sheet(Path(self.ask), moved.sheet(rows), COLUMNS)
-        return {**told, "classes": moved.classes, "out": self.out, "ask": self.ask}
+        return {**told, "classes": moved.classes, "out": self.out, "ask": self.ask or None}
 
-    def _rows(self, folder: bool) -> tuple[Dataset, list[str]]:
+    def _rows(self, folder: str) -> tuple[Dataset, list[str]]:
         """Return the rows, and the classes that they know or have."""
         from textlabel.corpus.load import load_corpus
         from textlabel.export._read import read_annotations
         from textlabel.types import class_names_of
 
         if folder:
-            rows = read_annotations(self.labeled)
+            rows = read_annotations(folder)
             names = list(class_names_of(rows.features["label"]))
             if not names:
-                raise RecipeError(f"{self.labeled}: these are scores, which have no classes to change")
+                raise RecipeError(f"{folder}: these are scores, which have no classes to change")
             return rows, names
         if self.label_kind == "score":
             raise RecipeError("label_kind = 'score': scores have no classes to change")
@@ -142,20 +141,20 @@ class ChangeTaxonomy:
         }
 
     def _write_folder(
-        self, rows: Dataset, moved: Moved, change: Taxonomy, names: Sequence[str]
+        self, folder: str, rows: Dataset, moved: Moved, change: Taxonomy, names: Sequence[str]
     ) -> dict[str, Any]:
+        """Write annotations under the new classes, and return what there is to tell of them."""
         from textlabel.audit.seal import seal
         from textlabel.export._read import format_of, read_record
         from textlabel.registry import load
 
-        record = read_record(self.labeled)
+        record = read_record(folder)
         if record["schema"].get("parents"):
-            raise RecipeError(
-                f"{self.labeled}: its classes stand in a tree, which a change of classes would break"
-            )
+            raise RecipeError(f"{folder}: its classes stand in a tree, which a change of classes would break")
         new, likelier = _annotated(rows, moved, change, names)
-        by_class = bool(record.get("certificate")) and record["certificate"].get("by") == "label"
-        keeps = change.keeps_promises and not by_class
+        certified = record.get("certificate")
+        # one by class names old ones
+        keeps = change.keeps_promises and (not certified or certified.get("by") != "label")
         schema = {**record["schema"], "names": moved.classes}
         schema.pop("descriptions", None)  # of the old classes
         if change.merge or not change.keeps_promises:
@@ -164,7 +163,7 @@ class ChangeTaxonomy:
             **record,
             "schema": schema,
             "rows": len(new),
-            "certificate": record.get("certificate") if keeps else None,
+            "certificate": certified if keeps else None,
             "evaluation": None,
             "estimate": None,
             "taxonomy": [*record.get("taxonomy", []), _told(change)],
@@ -173,8 +172,16 @@ class ChangeTaxonomy:
             # what else orders rows is made of probabilities, of which a split leaves none
             order_by = old["order_by"] if change.keeps_promises else "confidence"
             record["seal"] = seal(new, order_by=order_by, rejected=old["rejected"])
-        load("export", format_of(self.labeled)).write(new, Path(self.out), record)
-        return {"certificate_kept": record["certificate"] is not None, "another_class_likelier": likelier}
+        load("export", format_of(folder)).write(new, Path(self.out), record)
+        told: dict[str, Any] = {"another_class_likelier": likelier}
+        return told | ({"certificate": "carried over" if keeps else "void"} if certified else {})
+
+
+def _is_folder(labeled: str | Dataset) -> bool:
+    """Return whether these are annotations in a folder."""
+    from textlabel.export._folder import RECORD
+
+    return isinstance(labeled, str) and (Path(labeled) / RECORD).is_file()
 
 
 def read_changes(path: str | Path) -> Taxonomy:

@@ -93,7 +93,7 @@ class ReviewerAgreement:
             **self._told(codes, kind),
             "classes": self._classes(said) if kind == "nominal" else [],
             "pairs": self._pairs(said.reviewers, codes, kind),
-            "out": self.out,
+            "out": self.out or None,
         }
 
     def answered(self) -> Answered:

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import sealed as made
+from datasets import Dataset
 from typer.testing import CliRunner
 
 from textlabel import audit
@@ -185,6 +186,31 @@ def test_what_does_not_belong_here_is_named_and_nothing_is_imported(folder, tmp_
     file = studio(tmp_path, good, ({"id": "r0", "text": "z"}, [said(1, "good")]))
     with pytest.raises(ExportError, match=r"row 2, field 'text': another text than in row 1"):
         FromTool(str(file), "label_studio").settled()
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_first_labels_come_from_a_tool(tool, tmp_path):
+    texts = tmp_path / "texts.csv"
+    texts.write_text("id,text\na,x\nb,y\nc,z\n")
+    words = ("--to", tool, "--classes", "good,bad", "--out", tmp_path / "t")
+    run("convert", texts, *words)
+    file = people(tool, tmp_path / "t", {"a": "good", "b": "bad"}.get, tmp_path / "all.jsonl")
+    rows = FromTool(str(file), tool).dataset()
+    assert [(row["id"], row["text"], row["label"]) for row in rows] == [("a", "x", "good"), ("b", "y", "bad")]
+
+
+def test_texts_without_labels_need_classes_or_scores(tmp_path):
+    rows = Dataset.from_dict({"id": ["a"], "text": ["x"]})
+    for classes, kind in [
+        ((), "single"),
+        (("a", "a"), "single"),
+        (("a", "b"), "score"),
+        (("a", "b"), "sinlge"),
+    ]:
+        with pytest.raises(ExportError, match=r"expected two different classes|'single'"):
+            ToTool(rows, "argilla", str(tmp_path / "t"), classes=classes, kind=kind).run()
+    ToTool(rows, "label_studio", str(tmp_path / "t"), kind="score").run()
+    assert "<Number" in (tmp_path / "t/label_studio.xml").read_text()
 
 
 def test_usage(folder, tmp_path):

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import sealed as made
+from datasets import ClassLabel, Dataset, Features
 from typer.testing import CliRunner
 
 from textlabel import audit
@@ -140,8 +141,6 @@ THREE = ["bad", "good", "odd"]
 
 def annotated(tmp_path):
     """Annotations of three classes in which merging makes another class likelier now and then."""
-    from datasets import ClassLabel, Dataset, Features
-
     rows, _ = made.corpus(60)
     p = np.random.default_rng(0).dirichlet([1, 1, 1], 60)
     columns = {name: rows[name][:] for name in rows.column_names}
@@ -211,9 +210,17 @@ def test_a_certificate_stays_under_a_rename_and_not_under_a_split(text, kept, tm
     step = ChangeTaxonomy(
         str(changes), str(tmp_path / "finished"), str(tmp_path / "new"), str(tmp_path / "a.csv")
     )
-    assert step.run()["certificate_kept"] is kept
+    assert step.run()["certificate"] == ("carried over" if kept else "void")
     assert (read_record(tmp_path / "new")["certificate"] is not None) is kept
     assert (tmp_path / "new/annotations.jsonl").is_file()
+
+
+def test_a_dataset_goes_as_well_as_a_file(changes, tmp_path):
+    changes.write_text("[rename]\nsport = 'sports'")
+    rows = Dataset.from_dict({"id": ["a", "b"], "text": ["x", "y"], "label": ["sport", "music"]})
+    told = ChangeTaxonomy(str(changes), rows, str(tmp_path / "new.csv")).run()
+    assert (told["changed"], "certificate" in told) == (1, False)
+    assert [row["label"] for row in table(tmp_path / "new.csv")] == ["sports", "music"]
 
 
 def test_scores_have_no_classes(changes, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,9 +25,19 @@ def convert(
     to: Annotated[str, typer.Option("--to", metavar="TOOL", help=_TO["to"])] = "",
     tool: Annotated[str, typer.Option("--from", metavar="TOOL", help=_FROM["tool"])] = "",
     sheet: Annotated[str, typer.Option(metavar="FILE", help=_TO["sheet"])] = "",
-    kind: Annotated[str, typer.Option(metavar="single|multi|score", help=_FROM["kind"])] = "",
-    text_column: Annotated[str, typer.Option(help=f"With --from: {_FROM['text_column']}")] = "text",
-    label_column: Annotated[str, typer.Option(help="The same of the label.")] = "label",
+    classes: Annotated[
+        str, typer.Option(metavar="NAME,NAME", help=f"{_TO['classes']} Parted by commas.")
+    ] = "",
+    kind: Annotated[
+        str,
+        typer.Option(
+            metavar="single|multi|score", help=f"With --from: {_FROM['kind']} With --to: {_TO['kind']}"
+        ),
+    ] = "",
+    text_column: Annotated[
+        str, typer.Option(help="What holds the text, in the tool's project or the file.")
+    ] = "text",
+    label_column: Annotated[str, typer.Option(help="With --from: what holds the label.")] = "label",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Give annotations or a sheet to Label Studio, Argilla, doccano or Prodigy, and take labels from there.
@@ -43,7 +53,8 @@ def convert(
       textlabel audit import labeled answers.json --from argilla
 
     \b
-    rows that a team labeled, for `fit`
+    first labels, for `fit`
+      textlabel convert texts.csv --to label_studio --classes good,bad --out tasks
       textlabel convert project-7.json --from label_studio --out labeled.csv
 
     Answers are matched by id and text. Skipped tasks are answers that decide nothing. Where several people
@@ -55,6 +66,14 @@ def convert(
         raise ExportError(
             "--sheet goes with --to; answers to a sheet: textlabel audit import DIR FILE --from TOOL"
         )
+    names = tuple(name.strip() for name in classes.split(",")) if classes else ()
     back = FromTool(source, tool, out, kind, text_column, label_column)
-    told = ToTool(source, to, out, sheet).run() if to else back.run()
-    say_json(told) if as_json else say(pairs(told))
+    out_there = ToTool(source, to, out, sheet, names, kind or ToTool.kind, text_column)
+    told = out_there.run() if to else back.run()
+    say_json(told) if as_json else say(render(told))
+
+
+def render(told: dict[str, Any]) -> str:
+    """Return the result for people."""
+    shown = told.get("labels_shown")
+    return pairs(told if shown is None else {**told, "labels_shown": "yes" if shown else "no"})
