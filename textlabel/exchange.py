@@ -120,7 +120,7 @@ class FromTool:
     source : the file that the tool exported.
     tool : label_studio, argilla, doccano or prodigy.
     out : file to write, .csv or .jsonl; none is replaced.
-    kind : single, multi or score; by default what the answers look like.
+    kind : single, multi or score; by default what the answers look like: multi if one has several labels.
     text_column, label_column : what the tool's project calls text and label.
     """
 
@@ -217,9 +217,9 @@ class FromTool:
             raise ExportError(f"kind = {self.kind!r}: {nearest(self.kind, KINDS)}")
         said = [one.labels for one in found if one.labels is not None and not one.state]
         looks = "single"
-        if any(len(labels) != 1 for labels in said):
+        if any(len(labels) > 1 for labels in said):
             looks = "multi"
-        elif said and all(isinstance(labels[0], int | float) for labels in said):
+        elif said and all(isinstance(label, int | float) for labels in said for label in labels):
             looks = "score"
         return cast("LabelKind", self.kind or looks)
 

@@ -16,7 +16,7 @@ from textlabel.audit.answers import all_answers, audit_answers
 from textlabel.audit.seal import open_sealed
 from textlabel.cli.app import app
 from textlabel.corpus.load import load_corpus
-from textlabel.errors import AuditError, ExportError
+from textlabel.errors import AuditError, CorpusError, ExportError
 from textlabel.exchange import FromTool, ToTool
 from textlabel.registry import load
 
@@ -119,8 +119,8 @@ def test_answers_to_an_audit_do_not_get_into_training(folder, tmp_path):
     ToTool(str(out), "argilla", str(tmp_path / "t"), str(sheet)).run()
     file = people("argilla", tmp_path / "t", truth.get, tmp_path / "anna.json")
     FromTool(str(file), "argilla", str(tmp_path / "rows.csv")).run()
-    done = run("fit", tmp_path / "rows.csv", "--out", tmp_path / "model", code=1)
-    assert "this is an audit sheet" in done.stderr
+    with pytest.raises(CorpusError, match="this is an audit sheet"):
+        load_corpus(str(tmp_path / "rows.csv"), label_column="label")
 
 
 def studio(tmp_path, *tasks):
@@ -167,6 +167,14 @@ def test_several_classes_and_scores(tmp_path):
     number = {"completed_by": 1, "result": [value]}
     file = studio(tmp_path, ({"id": "a", "text": "x"}, [number]))
     assert FromTool(str(file), "label_studio").dataset()["label"][:] == [2.5]
+
+
+def test_an_empty_answer_makes_no_several_classes_of_one(tmp_path):
+    file = studio(tmp_path, ({"id": "a", "text": "x"}, [said(1, "a")]), ({"id": "b", "text": "y"}, [said(1)]))
+    with pytest.raises(ExportError, match=r"row 2, field 'label': expected one label, got \[\]"):
+        FromTool(str(file), "label_studio").settled()
+    rows, _ = FromTool(str(file), "label_studio", kind="multi").settled()
+    assert [row["label"] for row in rows] == ["a", "(none)"]
 
 
 def test_what_does_not_belong_here_is_named_and_nothing_is_imported(folder, tmp_path):
