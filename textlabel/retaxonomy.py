@@ -74,7 +74,11 @@ class ChangeTaxonomy:
         for path in [self.ask] * bool(self.ask) + [self.out] * (not folder):
             check_sheet(Path(path))
         rows, names = self._rows(folder)
-        moved = Moved.of(rows, names, change, self._answers())
+        answers = self._answers()
+        try:
+            moved = Moved.of(rows, names, change, answers)
+        except CorpusError as error:
+            raise CorpusError(f"{self.answers}, {error}. Nothing was written") from None
         if moved.asked and not self.ask:
             raise ExportError(
                 f"{len(moved.asked):,} rows of split classes must be relabeled by people: give a file for "
@@ -248,7 +252,8 @@ class Moved:
         kept: list[int] = []
         labels: list[Any] = []
         asked: dict[int, list[str]] = {}
-        used: dict[str, int] = {}
+        used: set[str] = set()
+        answered: set[int] = set()
         dropped = changed = 0
         for i, label in enumerate(old):
             parts = label if several else [label]
@@ -260,17 +265,19 @@ class Moved:
                 found: Any = image if several else image[0] if image else None
             else:
                 name = str(ids[i])
-                if name not in answers:
+                if name in answers:
+                    used.add(name)
+                if name not in answers or _undecided(answers[name][1], classes):
                     asked[i] = list(dict.fromkeys(new for part in parts for new in fates[part]))
                     continue
-                used[name] = i
+                answered.add(i)
                 found = _answer(name, texts[i], answers[name], classes, several)
             kept.append(i)
             labels.append(found)
             changed += found != label
-        if strange := set(answers) - set(used):
-            raise CorpusError(f"answers: row {min(strange)!r} is none that people must relabel")
-        return cls(classes, kept, labels, asked, dropped, changed, several, old, frozenset(used.values()))
+        if strange := set(answers) - used:
+            raise CorpusError(f"row {min(strange)!r}, column 'id': it is none that people must relabel")
+        return cls(classes, kept, labels, asked, dropped, changed, several, old, frozenset(answered))
 
     def listed(self, rows: Dataset) -> list[dict[str, Any]]:
         """Return the kept rows with their new label."""
@@ -299,14 +306,19 @@ def _named(label: Any, names: Sequence[str]) -> Any:
     return names[label] if label >= 0 else None
 
 
+def _undecided(label: str, classes: Sequence[str]) -> bool:
+    """Return whether a person left a row open, by a word that is no class."""
+    from textlabel.corpus.check import UNDECIDED
+
+    return label not in classes and label.casefold().removeprefix("?") in UNDECIDED
+
+
 def _answer(name: str, expected: str, answer: tuple[str, str], classes: Sequence[str], several: bool) -> Any:
     from textlabel.audit.subsets import as_classes, read_word
 
     text, label = answer
     if text.split() != expected.split():
-        raise CorpusError(
-            f"answers, row {name!r}, column 'text': this is not its text; was one column sorted?"
-        )
+        raise CorpusError(f"row {name!r}, column 'text': this is not its text; was one column sorted?")
     try:
         word = read_word(label, classes) if several else label
         if not several and label not in classes:
@@ -314,7 +326,7 @@ def _answer(name: str, expected: str, answer: tuple[str, str], classes: Sequence
     except KeyError as error:
         part = str(error.args[0])
         hint = nearest(part, classes)
-        raise CorpusError(f"answers, row {name!r}, column 'label': unknown class {part!r}: {hint}") from None
+        raise CorpusError(f"row {name!r}, column 'label': unknown class {part!r}: {hint}") from None
     return as_classes(word) if several else word
 
 

@@ -82,7 +82,7 @@ def test_only_rows_of_a_split_class_are_asked_and_come_back(changes, old, tmp_pa
     ]
     write(
         ask,
-        [({**row, "label": "cat"} if row["id"] == "d" else row).values() for row in sheet],
+        [({**row, "label": "cat" if row["id"] == "d" else "unsure"}).values() for row in sheet],
         list(sheet[0]),
     )
     again, left = tmp_path / "new.csv", tmp_path / "left.csv"
@@ -99,10 +99,10 @@ def test_what_is_missing_or_unfit_is_told_before_anything_is_written(changes, ol
     for row, said in [
         (("d", "meow", "bird"), "row 'd', column 'label': unknown class 'bird'"),
         (("d", "bark", "cat"), "row 'd', column 'text': this is not its text"),
-        (("a", "ball", "cat"), "row 'a' is none that people must relabel"),
+        (("a", "ball", "cat"), "row 'a', column 'id': it is none that people must relabel"),
     ]:
         sheet = write(tmp_path / "sheet.csv", [(*row, "", "")], columns)
-        with pytest.raises(CorpusError, match=said):
+        with pytest.raises(CorpusError, match=rf"sheet\.csv, {said}.*Nothing was written"):
             ChangeTaxonomy(str(changes), str(old), str(out), str(tmp_path / "x.csv"), str(sheet)).run()
     assert not out.exists()
     changes.write_text("[rename]\nsports = 'x'")
