@@ -55,7 +55,8 @@ class Annotate:
     out : folder or URL for the labeled rows, their provenance record and their card. Below hf:// the
         repository must be there already; it gets them in one commit, and until then shards are kept on this
         machine.
-    format : dataset, parquet, jsonl or csv (`textlabel plugins export`).
+    format : dataset, parquet, jsonl or csv, or label_studio, argilla, doccano or prodigy for people who
+        look through it there (`textlabel plugins export`).
     min_confidence : rows at least this sure are accepted, the others are for review; by default 0.9, and of a
         model that learned from no label no row is accepted.
     out_of_scope_rate : share of rows in scope that may be called out of scope by mistake; 0: no row is.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sealed import CHINESE, HOSTILE, RIGHT_TO_LEFT, drawn, labeled
+from labeled_folder import CHINESE, HOSTILE, RIGHT_TO_LEFT, drawn, labeled
 
 from textlabel.audit.answers import audit_answers
 from textlabel.audit.seal import open_sealed

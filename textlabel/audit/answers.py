@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,14 @@ import numpy.typing as npt
 from textlabel.audit.draws import MARKER, drawn_rows, draws
 from textlabel.audit.seal import Sealed, open_sealed
 from textlabel.audit.store import LOG, append, locked, read_lines
-from textlabel.audit.subsets import SEPARATOR, read_word
+from textlabel.audit.subsets import SEPARATOR, as_word, read_word
 from textlabel.corpus.check import NOTHING, UNDECIDED, Rejects
 from textlabel.corpus.files import read_file
 from textlabel.corpus.records import joined
 from textlabel.corpus.spool import Spool
-from textlabel.errors import AuditError, CorpusError, nearest
+from textlabel.errors import AuditError, CorpusError, ExportError, nearest
+from textlabel.export._read import answers_of
+from textlabel.export._tools import Answer
 from textlabel.trust.agreement import majority
 from textlabel.trust.certificate import Bools, Floats, Ints
 
@@ -44,7 +45,7 @@ class Imported:
 
 
 def import_answers(
-    folder: str | Path, sheet: str | Path, *, reviewer: str = "", correct: bool = False
+    folder: str | Path, sheet: str | Path, *, reviewer: str = "", correct: bool = False, tool: str = ""
 ) -> Imported:
     """Add the answers of a sheet to the log; all of them, or none if one row is unfit.
 
@@ -58,14 +59,33 @@ def import_answers(
     reviewer : who answered; a ``reviewer`` column of the sheet says it row by row.
     correct : replace answers that the same reviewer gave otherwise before; without it they are refused, for
         they may be another person's.
+    tool : the labeling tool that exported ``sheet`` ("label_studio", "argilla", "doccano", "prodigy"). Texts
+        of a sheet are known by its marks; those of exported annotations by their id, as to-do answers,
+        because people saw the model's label.
 
     Raises
     ------
-    AuditError : another folder's sheet; a row that was not asked, or twice; a text that is not the row's; an
-        unknown label; another answer than before.
+    AuditError : another folder's sheet; not a file of the tool; a row that was not asked, or twice; a text
+        that is not the row's; an unknown label; another answer than before.
     """
     sealed = open_sealed(folder)
     path = Path(sheet)
+    rows = list(_from_tool(sealed, path, tool) if tool else _from_sheet(path))
+    with locked(sealed.audit_folder):
+        read = Reader(sealed, path, asked_by_sheet(sealed), reviewer, correct, _in_force(sealed))
+        found = [read.row(where, values) for where, values in rows]
+        records = [record for record in found if record]
+        append(sealed.audit_folder / LOG, [record for record in records if not read.known(record)])
+    answered = sum(record["label"] is not None for record in records)
+    return Imported(answered, len(records) - answered, len(found) - len(records), len(read.replaced))
+
+
+#: place in a file, and what it has there
+Given = tuple[str, Mapping[str, Any]]
+
+
+def _from_sheet(path: Path) -> Iterator[Given]:
+    """Yield the rows of a sheet."""
     try:
         spool = Spool()
         part = read_file(path, {}, Rejects("fail"), spool)
@@ -75,14 +95,44 @@ def import_answers(
         raise AuditError(f"{fault} Nothing was imported; give the sheet with its labels filled in") from None
     if missing := [name for name in (MARKER, "text", "label") if name not in table.column_names]:
         raise AuditError(f"{path}: no column {missing[0]!r}; expected a sheet that textlabel wrote")
-    with locked(sealed.audit_folder):
-        read = _Reader(sealed, path, _asked(sealed), reviewer, correct, _in_force(sealed))
-        rows = zip(part.rows.tolist(), table.to_pylist(), strict=True)
-        found = [read.row(number, values) for number, values in rows]
-        records = [record for record in found if record]
-        append(sealed.audit_folder / LOG, [record for record in records if not read.known(record)])
-    answered = sum(record["label"] is not None for record in records)
-    return Imported(answered, len(records) - answered, len(found) - len(records), len(read.replaced))
+    rows = zip(part.rows.tolist(), table.to_pylist(), strict=True)
+    return ((f"row {number}", values) for number, values in rows)
+
+
+def _from_tool(sealed: Sealed, path: Path, tool: str) -> Iterator[Given]:
+    """Yield the answers of a file that a labeling tool exported, as rows of a sheet."""
+    place = {name: row for row, name in enumerate(sealed.rows["id"])}
+    inside = set(sealed.order.tolist())
+    try:
+        for one in answers_of(path, tool):
+            label = _word(sealed, one, path)
+            mark, name = one.keys.get(MARKER), one.keys.get("id")
+            if not mark:
+                if not label:
+                    continue  # of a whole corpus, most rows
+                row = place.get(str(name), -1)
+                if row not in inside:
+                    why = "is none of the model's" if row >= 0 else f"is not in {sealed.folder}"
+                    raise ExportError(f"{path}, {one.where}, field 'id': row {name!r} {why}")
+                mark = f"{TODO}/{row}"
+            held = {"text": one.text, "label": label, "reviewer": one.reviewer, "note": one.note}
+            yield one.where, {MARKER: mark, **held}
+    except ExportError as error:
+        raise AuditError(f"{error}. Nothing was imported") from None
+
+
+def _word(sealed: Sealed, answer: Answer, path: Path) -> str:
+    """Return an answer as people write it on a sheet; empty where there is none yet."""
+    if answer.state:
+        return f"?{answer.state}"
+    if answer.labels is None:
+        return ""
+    said = [str(label) for label in answer.labels]
+    if sealed.several:
+        return as_word(said)
+    if len(said) > 1:
+        raise ExportError(f"{path}, {answer.where}, field 'label': expected one label, got {said}")
+    return "".join(said)
 
 
 #: whose answer to which text it is, on audit sheets or on to-do sheets
@@ -102,7 +152,9 @@ def _in_force(sealed: Sealed) -> dict[Vote, str | float | None]:
 
 
 @dataclass(frozen=True)
-class _Reader:
+class Reader:
+    """Checks answers, one by one, against what was asked and what was said before."""
+
     sealed: Sealed
     path: Path
     asked: Mapping[str, Collection[int]]
@@ -110,21 +162,21 @@ class _Reader:
     correct: bool
     before: Mapping[Vote, str | float | None]
     seen: set[Vote] = field(default_factory=set)
-    replaced: list[int] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
 
-    def row(self, number: int, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    def row(self, where: str, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the log record of one sheet row; None if it is blank."""
-        sheet, row = self.place(number, str(values[MARKER]))
+        sheet, row = self.place(where, str(values[MARKER]))
         text, label = str(values["text"]), "" if values["label"] is None else str(values["label"])
         if not _same(text, self.sealed.rows[row]["text"]):
             raise self.error(
-                number, "text", f"this is not the text of row {values[MARKER]!r}; was one column sorted?"
+                where, "text", f"this is not the text of row {values[MARKER]!r}; was one column sorted?"
             )
         if not label.strip():
             return None
-        state, value = self.value(number, label)
+        state, value = self.value(where, label)
         who = " ".join(str(values.get("reviewer") or self.reviewer).split())
-        self.check(number, _vote(sheet, self.sealed.rows[row]["text"], who), value)
+        self.check(where, _vote(sheet, self.sealed.rows[row]["text"], who), value)
         return {
             "sheet": sheet,
             "row": row,
@@ -136,17 +188,19 @@ class _Reader:
             "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
         }
 
-    def place(self, number: int, marker: str) -> tuple[str, int]:
+    def place(self, where: str, marker: str) -> tuple[str, int]:
+        """Return sheet and row of a marker; an `AuditError` if it was not asked."""
         sheet, _, digits = marker.partition("/")
         if sheet not in self.asked:
-            raise self.error(number, MARKER, f"{sheet!r} is no draw of {self.sealed.folder}")
+            raise self.error(where, MARKER, f"{sheet!r} is no draw of {self.sealed.folder}")
         if not (digits.isascii() and digits.isdigit()) or int(digits) not in self.asked[sheet]:
-            raise self.error(number, MARKER, f"row {marker!r} was not asked")
+            raise self.error(where, MARKER, f"row {marker!r} was not asked")
         return sheet, int(digits)
 
-    def check(self, number: int, vote: Vote, value: str | float | None) -> None:
+    def check(self, where: str, vote: Vote, value: str | float | None) -> None:
+        """Raise an `AuditError` where the same person answered otherwise, unless it is a correction."""
         if vote in self.seen:
-            raise self.error(number, MARKER, "this text is in the sheet twice")
+            raise self.error(where, MARKER, "this text is in the sheet twice")
         self.seen.add(vote)
         earlier = self.before.get(vote, value)
         if earlier == value:
@@ -157,18 +211,19 @@ class _Reader:
                 f"{vote[2] or 'somebody unnamed'} answered {said!r} before; another person answers under a "
                 "name (--reviewer NAME), a correction is marked (--correct)"
             )
-            raise self.error(number, "label", problem)
-        self.replaced.append(number)
+            raise self.error(where, "label", problem)
+        self.replaced.append(where)
 
     def known(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record says what is in force already."""
         vote = _vote(record["sheet"], self.sealed.rows[record["row"]]["text"], record["reviewer"])
         return vote in self.before and self.before[vote] == record["label"]
 
-    def value(self, number: int, label: str) -> tuple[str, str | float | None]:
-        return self.subset(number, label) if self.sealed.several else self.single(number, label)
+    def value(self, where: str, label: str) -> tuple[str, str | float | None]:
+        """Return state and value of what was written."""
+        return self.subset(where, label) if self.sealed.several else self.single(where, label)
 
-    def subset(self, number: int, label: str) -> tuple[str, str | None]:
+    def subset(self, where: str, label: str) -> tuple[str, str | None]:
         """Return the set of classes that a person wrote, as one word."""
         try:
             return "answered", read_word(label, self.sealed.classes)
@@ -179,9 +234,10 @@ class _Reader:
             part = str(error.args[0])
             hint = nearest(part, [*self.sealed.classes, NOTHING, *UNDECIDED])
             problem = f"unknown label {part!r}: {hint}; several are joined by {SEPARATOR!r}"
-            raise self.error(number, "label", problem) from None
+            raise self.error(where, "label", problem) from None
 
-    def single(self, number: int, label: str) -> tuple[str, str | float | None]:
+    def single(self, where: str, label: str) -> tuple[str, str | float | None]:
+        """Return the class, or the score, that a person wrote."""
         names = self.sealed.names
         folded = {name.strip().casefold(): name for name in names}
         word = label.strip().casefold()
@@ -193,17 +249,18 @@ class _Reader:
             return word.removeprefix("?"), None
         if names:
             hint = nearest(label, [*names, *UNDECIDED])
-            raise self.error(number, "label", f"unknown label {label!r}: {hint}")
+            raise self.error(where, "label", f"unknown label {label!r}: {hint}")
         try:
             score = float(label)
         except ValueError:
             score = math.nan
         if not math.isfinite(score):
-            raise self.error(number, "label", f"expected a number, or one of {UNDECIDED}; got {label!r}")
+            raise self.error(where, "label", f"expected a number, or one of {UNDECIDED}; got {label!r}")
         return "answered", score
 
-    def error(self, number: int, name: str, problem: str) -> AuditError:
-        return AuditError(f"{self.path}, row {number}, column {name!r}: {problem}. Nothing was imported")
+    def error(self, where: str, name: str, problem: str) -> AuditError:
+        """Return an error that says where, and that nothing was imported."""
+        return AuditError(f"{self.path}, {where}, column {name!r}: {problem}. Nothing was imported")
 
 
 def _same(found: str, text: str) -> bool:
@@ -216,7 +273,7 @@ def _same(found: str, text: str) -> bool:
     )
 
 
-def _asked(sealed: Sealed) -> dict[str, Collection[int]]:
+def asked_by_sheet(sealed: Sealed) -> dict[str, Collection[int]]:
     """Return {sheet: row numbers that it may ask}."""
     return {**{one.marker: set(one.rows.tolist()) for one in draws(sealed)}, TODO: set(sealed.order.tolist())}
 
@@ -263,6 +320,11 @@ def all_answers(sealed: Sealed) -> Gold:
     return replace(audit, label=np.where(audit.decided, audit.label, late.label), seen=audit.seen | late.seen)
 
 
+def every_answer(sealed: Sealed) -> Gold:
+    """Return what each reviewer said last of each text, on whatever sheet."""
+    return _gold(sealed, _log(sealed), np.sort(sealed.order))
+
+
 def _log(sealed: Sealed) -> list[dict[str, Any]]:
     """Return the records that stand: what was taken back is left out, and that it was."""
     lines = read_lines(sealed.audit_folder / LOG)
@@ -275,114 +337,6 @@ def _log(sealed: Sealed) -> list[dict[str, Any]]:
         elif key not in gone:
             kept.append(line)
     return kept[::-1]
-
-
-class AnswerLog:
-    """The log as a person at work needs it: one answer at a time, on disk before `add` returns.
-
-    What others append meanwhile is read before anything is asked of it.
-    """
-
-    def __init__(self, sealed: Sealed) -> None:
-        self._sealed, self._path = sealed, sealed.audit_folder / LOG
-        self._asked = _asked(sealed)
-        self._read = 0
-        self._lines: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
-        self._order: list[tuple[str, int, str]] = []
-
-    def of(self, sheet: str, row: int, reviewer: str) -> tuple[dict[str, Any] | None, int]:
-        """Return a person's answer to a row that stands, and how often the row was answered or taken back."""
-        self._refresh()
-        lines = self._lines.get((sheet, row, reviewer.casefold()), [])
-        if not lines or lines[-1]["state"] == WITHDRAWN:
-            return None, len(lines)
-        return {name: lines[-1][name] for name in ("label", "state", "note", "time")}, len(lines)
-
-    def newest(self, reviewer: str) -> list[tuple[str, int]]:
-        """Return sheet and row of a person's answers that stand, the newest last."""
-        self._refresh()
-        found: dict[tuple[str, int], None] = {}
-        for sheet, row, who in self._order:
-            if who == reviewer.casefold():
-                found.pop((sheet, row), None)
-                if self._lines[sheet, row, who][-1]["state"] != WITHDRAWN:
-                    found[sheet, row] = None
-        return list(found)
-
-    def add(self, sheet: str, row: int, word: str, reviewer: str, note: str = "") -> None:
-        """Append an answer.
-
-        Raises
-        ------
-        AuditError : an unknown label, or a row that was not asked.
-        """
-        reader = _Reader(self._sealed, self._path, self._asked, reviewer, True, {})
-        reader.place(row, f"{sheet}/{row}")
-        state, label = reader.value(row, word)
-        self._append(sheet, row, reviewer, {"state": state, "label": label, "note": note or None})
-
-    def withdraw(self, sheet: str, row: int, reviewer: str) -> None:
-        """Append that an answer is taken back: what was said before it stands again, if anything was."""
-        lines = self._lines[sheet, row, reviewer.casefold()]
-        before: dict[str, Any] | None = None
-        stack: list[dict[str, Any]] = []
-        for line in lines:
-            if line["state"] == WITHDRAWN:
-                stack.clear()
-            else:
-                stack.append(line)
-        if len(stack) > 1:
-            before = stack[-2]
-        self._append(sheet, row, reviewer, {"state": WITHDRAWN, "label": None, "note": None})
-        if before is not None:
-            self._append(sheet, row, reviewer, {name: before[name] for name in ("state", "label", "note")})
-
-    def _append(self, sheet: str, row: int, reviewer: str, said: Mapping[str, Any]) -> None:
-        record = {"sheet": sheet, "row": row, "id": self._sealed.rows[row]["id"], **said}
-        record |= {"reviewer": " ".join(reviewer.split())}
-        record |= {"time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")}
-        with locked(self._sealed.audit_folder):
-            append(self._path, [record])
-
-    def answered(self) -> set[tuple[str, int]]:
-        """Return sheet and row of all answers that stand, whoever gave them."""
-        self._refresh()
-        return {key[:2] for key, lines in self._lines.items() if lines[-1]["state"] != WITHDRAWN}
-
-    def _refresh(self) -> None:
-        """Read what was appended since, whole lines only."""
-        if not self._path.is_file() or self._path.stat().st_size == self._read:
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for text in whole.decode("utf-8", errors="replace").split("\n"):
-            try:
-                line = json.loads(text) if text else None
-            except ValueError:  # what a crash left unfinished; `read_lines` tells it from damage
-                continue
-            if line is not None:
-                key = (line["sheet"], line["row"], line["reviewer"].casefold())
-                self._lines.setdefault(key, []).append(line)
-                self._order.append(key)
-
-
-def differences(sealed: Sealed, gold: Gold) -> list[dict[str, Any]]:
-    """Return the rows of which reviewers say different things: id, text, and what each says."""
-    missing = -1 if gold.table.dtype.kind == "i" else None
-    found = []
-    for row, said in zip(gold.table_rows.tolist(), gold.table.tolist(), strict=True):
-        known = {
-            name: value
-            for name, value in zip(gold.reviewers, said, strict=True)
-            if value != missing and value == value
-        }
-        if len(set(known.values())) > 1:
-            words = {name: sealed.names[v] if sealed.names else v for name, v in known.items()}
-            found.append({"id": sealed.rows[row]["id"], "text": sealed.rows[row]["text"], "said": words})
-    return found
 
 
 def _gold(sealed: Sealed, log: Sequence[Mapping[str, Any]], among: Ints) -> Gold:

@@ -8,11 +8,15 @@ import typer
 
 from textlabel.cli import audit, backbones, cache, choose
 from textlabel.cli.adapt import adapt
+from textlabel.cli.agreement import agreement
 from textlabel.cli.annotate import annotate
 from textlabel.cli.certify import certify, finish, plan, shares, todo
 from textlabel.cli.check_labels import check_labels
 from textlabel.cli.clusters import clusters
+from textlabel.cli.conflicts import conflicts
+from textlabel.cli.convert import convert
 from textlabel.cli.demo import demo
+from textlabel.cli.diff import diff
 from textlabel.cli.evaluate import evaluate
 from textlabel.cli.extend_vocabulary import extend_vocabulary
 from textlabel.cli.fit import fit
@@ -28,6 +32,7 @@ from textlabel.cli.review import review
 from textlabel.cli.run import run
 from textlabel.cli.scan import scan
 from textlabel.cli.simulate import simulate
+from textlabel.cli.taxonomy import taxonomy
 from textlabel.cli.train_backbone import train_backbone
 from textlabel.cli.transfer import transfer
 from textlabel.cli.why import why
@@ -87,7 +92,8 @@ def start(
 
 for command in (
     *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
-    *(check_labels, clusters, why, review, report, scan, run, demo, recipes, plugins),
+    *(check_labels, conflicts, agreement, diff, taxonomy, convert, clusters, why, review, report, scan),
+    *(run, demo, recipes, plugins),
 ):
     app.command()(command)
 app.command("simulate", cls=Several)(simulate)

@@ -23,6 +23,14 @@ Reviewer = Annotated[
 Correct = Annotated[
     bool, typer.Option("--correct", help="Replace answers that the same person gave otherwise before.")
 ]
+Tool = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="TOOL",
+        help="SHEET is what this tool exported: label_studio, argilla, doccano or prodigy.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -102,15 +110,21 @@ def sheet(
 
 @app.command("import")
 def import_audit(
-    folder: Dir, sheet: Sheet, reviewer: Reviewer = "", correct: Correct = False, as_json: Json = False
+    folder: Dir,
+    sheet: Sheet,
+    reviewer: Reviewer = "",
+    correct: Correct = False,
+    tool: Tool = "",
+    as_json: Json = False,
 ) -> None:
     """Add the answers of an audit sheet.
 
     All of the sheet or, if a row is unfit, nothing. A blank label is no answer yet. Several people may answer
     the same rows, each under a --reviewer of their own: the majority counts, and who is unsure votes for
-    leaving the row open.
+    leaving the row open. From a labeling tool, whose tasks `textlabel convert DIR --sheet SHEET --to TOOL`
+    wrote, --from TOOL takes what it exported, names of people included.
     """
-    _import(folder, sheet, reviewer, correct, as_json)
+    _import(folder, sheet, reviewer, correct, tool, as_json)
 
 
 @app.command("release")
@@ -159,21 +173,27 @@ def answers_() -> None:
 
 @answers.command("import")
 def import_answers(
-    folder: Dir, sheet: Sheet, reviewer: Reviewer = "", correct: Correct = False, as_json: Json = False
+    folder: Dir,
+    sheet: Sheet,
+    reviewer: Reviewer = "",
+    correct: Correct = False,
+    tool: Tool = "",
+    as_json: Json = False,
 ) -> None:
     """Add the answers of a to-do sheet (or of an audit sheet); all of them, or none if a row is unfit.
 
     \b
     Example:
       textlabel answers import labeled labeled/audit/todo-1.csv --reviewer anna
+      textlabel answers import labeled project-7.json --from label_studio
     """
-    _import(folder, sheet, reviewer, correct, as_json)
+    _import(folder, sheet, reviewer, correct, tool, as_json)
 
 
-def _import(folder: Path, sheet: Path, reviewer: str, correct: bool, as_json: bool) -> None:
+def _import(folder: Path, sheet: Path, reviewer: str, correct: bool, tool: str, as_json: bool) -> None:
     from dataclasses import asdict
 
     from textlabel.audit import import_answers as add
 
-    told = asdict(add(folder, sheet, reviewer=reviewer, correct=correct))
+    told = asdict(add(folder, sheet, reviewer=reviewer, correct=correct, tool=tool))
     say_json(told) if as_json else say(pairs(told))

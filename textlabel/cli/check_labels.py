@@ -41,7 +41,8 @@ def check_labels(
     `pip install 'textlabel[cleanlab]'`). The list has id, text, given label, suggested label, and the
     probability of the given label, lowest first. The estimated share of wrong labels is too high by what
     the heads themselves get wrong: where they agree with few labels, read the list, and do not believe the
-    share. To train without these rows: `textlabel fit --noisy-labels prune`.
+    share. One text with several labels: `textlabel conflicts`. To train without these rows: `textlabel fit
+    --noisy-labels prune`.
     """
     told = CheckLabels(
         train,

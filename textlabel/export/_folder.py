@@ -20,7 +20,7 @@ RECORD = "textlabel.json"
 CARD = "README.md"
 
 _OURS = re.compile(
-    r"textlabel\.json|README\.md|annotations\.(parquet|jsonl|csv)|data-\d+-of-\d+\.arrow|dataset_info\.json|state\.json"
+    r"textlabel\.json|README\.md|annotations\.(parquet|jsonl|csv)|label_studio\.(json|xml)|argilla(_settings)?\.json|doccano(\.jsonl|_labels\.json)|prodigy\.jsonl|data-\d+-of-\d+\.arrow|dataset_info\.json|state\.json"
 )
 
 

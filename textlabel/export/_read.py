@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from textlabel import tasks
 from textlabel.corpus.remote import advice, is_url, place, reached, shown
-from textlabel.errors import CorpusError
+from textlabel.errors import CorpusError, ExportError
 from textlabel.export._folder import RECORD
+from textlabel.export._tools import Answer
 from textlabel.registry import load, plugins
 
 if TYPE_CHECKING:
@@ -69,6 +72,53 @@ def read_annotations(path: str | Path) -> Dataset:
                 raise CorpusError(f"{folder / file} is damaged ({error}); annotate again") from error
             return rows
     raise CorpusError(f"{name}: {RECORD} but no annotated rows here; expected a folder that `annotate` wrote")
+
+
+def format_of(path: str | Path) -> str:
+    """Return the format of an output folder on this machine.
+
+    Raises
+    ------
+    CorpusError : the folder holds no rows that textlabel wrote.
+    """
+    for name in plugins("export"):
+        file = getattr(load("export", name), "FILE", None)
+        if file and (Path(path) / file).is_file():
+            return name
+    raise CorpusError(f"{path}: no annotated rows here; expected a folder that `annotate` wrote")
+
+
+def tool_of(name: str) -> ModuleType:
+    """Return the export plugin of a labeling tool, which has ``ask`` and ``answers``.
+
+    Raises
+    ------
+    PluginError : no such plugin.
+    ExportError : a format, but no tool's.
+    """
+    plugin = load("export", name)
+    if not hasattr(plugin, "answers"):
+        tools = [one for one in plugins("export") if hasattr(load("export", one), "answers")]
+        raise ExportError(f"{name!r} is a format, but of no labeling tool; expected one of {tools}")
+    return plugin
+
+
+def answers_of(
+    path: str | Path, tool: str, text_field: str = "text", label_field: str = "label"
+) -> Iterator[Answer]:
+    """Yield what people answered in a file that a labeling tool exported.
+
+    Parameters
+    ----------
+    text_field, label_field : what the tool's project calls them.
+
+    Raises
+    ------
+    PluginError : no such tool.
+    ExportError : not such a file, told with row and field.
+    """
+    answers: Iterator[Answer] = tool_of(tool).answers(Path(path), text_field, label_field)
+    return answers
 
 
 def _of_tasks(path: str | Path) -> str:

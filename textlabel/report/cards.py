@@ -456,6 +456,9 @@ def _sometimes(record: Mapping[str, Any]) -> dict[str, Any]:
         facts["labels for training that are likely wrong"] = record["labels"]["likely_wrong"]
     if "row_weights" in record:
         facts["weights of labeled rows"] = _row_weights(record["row_weights"])
+    for number, changes in enumerate(record.get("taxonomy", []), start=1):
+        made = {kind: change for kind, change in changes.items() if change}
+        facts[f"change of classes {number}"] = json.dumps(made, ensure_ascii=False)
     return facts
 
 

@@ -10,19 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from textlabel.audit.answers import (
-    TODO,
-    WITHDRAWN,
-    AnswerLog,
-    all_answers,
-    asked_rows,
-    audit_answers,
-    differences,
-)
+from textlabel.audit.answer_log import AnswerLog, differences
+from textlabel.audit.answers import TODO, all_answers, asked_rows, audit_answers
 from textlabel.audit.draws import draws, refuse_released
 from textlabel.audit.seal import open_sealed
-from textlabel.audit.subsets import SEPARATOR
-from textlabel.corpus.check import UNDECIDED
 from textlabel.errors import AuditError
 from textlabel.trust.certificate import Ints
 from textlabel.types import COLUMNS, NODE_COLUMNS
@@ -351,6 +342,3 @@ def _asked(sealed: Sealed, mode: str) -> tuple[Ints, list[str]]:
     if not kept:
         raise AuditError(f"{sealed.folder}: there is nothing left to ask")
     return rows[kept], [sheets[i] for i in kept]
-
-
-__all__ = ["SEPARATOR", "UNDECIDED", "WITHDRAWN", "Conflict", "Filter", "FolderQueue", "Question", "Queue"]

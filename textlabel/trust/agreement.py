@@ -141,3 +141,54 @@ def _mean_distance(a: Floats, kind: Kind) -> Floats:
     pairs = m * (m - 1)
     mean: Floats = np.divide(distances, pairs, out=np.full(len(a), np.nan), where=pairs > 0)
     return mean
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Low and high limits of percent agreement and of alpha, had other rows of the kind been answered."""
+
+    same: tuple[float, float]
+    alpha: tuple[float, float]
+
+
+def limits(
+    answers: npt.ArrayLike, kind: Kind = "nominal", level: float = 0.95, draws: int = 1000, seed: int = 0
+) -> Limits:
+    """Return percentile intervals of a bootstrap over rows, which keeps a row's answers together.
+
+    Reviewers are those that they are: nothing is said of others. NaN where the value is not defined, or rows
+    are fewer than two; draws in which alpha is not defined are left out. (Efron 1979, doi
+    10.1214/aos/1176344552; for alpha Hayes and Krippendorff 2007 resample pairs, which takes those of a
+    row as independent.)
+    """
+    a = _known(answers, kind)
+    votes = (~np.isnan(a)).sum(axis=1)
+    a, m = a[votes > 1], votes[votes > 1].astype(np.float64)
+    n = len(a)
+    if n < 2:
+        return Limits((np.nan, np.nan), (np.nan, np.nan))
+    apart, far = _mean_distance(a, "nominal"), _mean_distance(a, kind)
+    if kind == "nominal":
+        sums = _votes(a)[0].astype(np.float64)
+    else:
+        shifted = np.nan_to_num(a - np.nanmean(a))
+        sums = np.stack([shifted.sum(axis=1), (shifted**2).sum(axis=1)], axis=1)
+    parts = np.column_stack([np.ones(n), apart, m, m * far, sums])
+    rng = np.random.default_rng(seed)
+    # some draws at a time: the counts of a million rows take 8 MB a draw
+    step = max(1, 10_000_000 // n)
+    drawn = [
+        rng.multinomial(n, np.full(n, 1 / n), min(step, draws - i)) @ parts for i in range(0, draws, step)
+    ]
+    ones, apart_sum, total, far_sum, *rest = np.concatenate(drawn).T
+    if kind == "nominal":
+        all_far = total**2 - np.sum(np.square(rest), axis=0)
+    else:
+        all_far = 2 * (total * rest[1] - rest[0] ** 2)
+    expected = all_far / (total * (total - 1))
+    defined = expected > 1e-12
+    alpha = 1 - far_sum[defined] / total[defined] / expected[defined]
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    same = np.quantile(1 - apart_sum / ones, tails)
+    of_alpha = np.quantile(alpha, tails) if len(alpha) else np.full(2, np.nan)
+    return Limits((float(same[0]), float(same[1])), (float(of_alpha[0]), float(of_alpha[1])))

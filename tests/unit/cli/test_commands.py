@@ -26,6 +26,7 @@ COMMANDS += (
     "optimize",
 )
 COMMANDS += ("choose-backbone", "choose-source", "check-labels", "clusters", "fit-sources", "map-labels")
+COMMANDS += ("convert", "conflicts", "agreement", "diff", "taxonomy")
 
 
 def run(*words):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sealed import HOSTILE, drawn, labeled
+from labeled_folder import HOSTILE, drawn, labeled
 
 from textlabel import audit
 from textlabel.audit.answers import all_answers, audit_answers

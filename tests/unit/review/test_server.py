@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from sealed import HOSTILE, drawn, labeled
+from labeled_folder import HOSTILE, drawn, labeled
 
 from textlabel.audit.store import LOG, read_lines
 from textlabel.review.queue import FolderQueue

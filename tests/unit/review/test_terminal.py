@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sealed import drawn, labeled
+from labeled_folder import drawn, labeled
 from typer.testing import CliRunner
 
 from textlabel.audit.answers import audit_answers

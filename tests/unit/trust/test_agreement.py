@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from textlabel.errors import AuditError
-from textlabel.trust.agreement import agreement, disagreement, krippendorff_alpha, majority
+from textlabel.trust.agreement import agreement, disagreement, krippendorff_alpha, limits, majority
 
 
 def _codes(rng, n=200, r=4, k=5):
@@ -79,3 +79,35 @@ def test_what_cannot_disagree_has_no_alpha():
 def test_codes_of_rows_and_reviewers_are_expected(answers):
     with pytest.raises(AuditError, match="class codes of shape"):
         krippendorff_alpha(answers)
+
+
+@pytest.mark.parametrize("kind", ["nominal", "interval"])
+def test_limits_are_those_of_a_bootstrap_with_the_krippendorff_package(kind):
+    rng = np.random.default_rng(5)
+    answers = _codes(rng, n=80) if kind == "nominal" else _scores(rng, n=80)
+    given = np.where(answers == -1, np.nan, answers.astype(float))
+    some = given[(~np.isnan(given)).sum(axis=1) > 1]
+    drawn = [
+        krippendorff.alpha(some[rng.integers(0, len(some), len(some))].T, level_of_measurement=kind)
+        for _ in range(200)
+    ]
+    found = limits(answers, kind)
+    assert found.alpha == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.04)
+    assert found.same[0] < agreement(answers, kind).same < found.same[1] or kind == "interval"
+
+
+def test_limits_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(6)
+    truth = krippendorff_alpha(_codes(rng, n=100_000, r=2, k=3))
+    inside = [
+        low <= truth <= high
+        for low, high in (limits(_codes(rng, n=120, r=2, k=3), draws=200).alpha for _ in range(200))
+    ]
+    assert 0.9 < np.mean(inside) <= 0.99
+
+
+def test_limits_that_are_not_defined():
+    assert np.isnan(limits([[0, 0]]).alpha).all()
+    same = limits([[0, 0], [0, 0], [0, -1]])
+    assert np.isnan(same.alpha).all()
+    assert same.same == (1.0, 1.0)
