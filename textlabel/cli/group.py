@@ -53,11 +53,11 @@ class Commands(TyperGroup):
 
 
 class Several(TyperCommand):
-    """A command whose ``--candidates`` or ``--sources`` takes all the words up to the next option."""
+    """A command whose ``--candidates``, ``--sources`` or ``--strategies`` takes all words up to the next."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the option before each of its words, as click wants it."""
-        return super().parse_args(ctx, repeated(args, ("--candidates", "--sources")))
+        return super().parse_args(ctx, repeated(args, ("--candidates", "--sources", "--strategies")))
 
 
 def repeated(words: Sequence[str], options: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ def propose(pool: Pool, count: int, rng: np.random.Generator) -> Ints:
     x, is_open = unit(pool.features[rows]), pool.labels[rows] < 0
     wanted = min(len(pool.labeled) + count, MOST_CLUSTERS, len(rows))
     made = MiniBatchKMeans(
-        wanted, n_init=1, batch_size=4096, max_iter=10, random_state=int(rng.integers(2**31))
+        wanted, n_init=1, batch_size=4096, max_iter=4, random_state=int(rng.integers(2**31))
     )
     cluster = made.fit_predict(x)
     labels_in = np.bincount(cluster[~is_open], minlength=wanted)

@@ -1,0 +1,171 @@
+"""What every strategy must hold, and what each is for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from textlabel import registry
+from textlabel.ask import DEFAULT_STRATEGY, Pool, margins, propose
+from textlabel.ask.stopping import Round
+from textlabel.ask.stopping.certificate import predicted_share
+from textlabel.ask.stopping.kappa import kappa
+from textlabel.errors import CorpusError, RecipeError
+
+STRATEGIES = sorted(registry.plugins("strategy"))
+
+
+def blobs(n=200, k=4, seed=0, known=12):
+    """Return a pool of k clusters of rows, which are the classes, some of them labeled."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % k
+    x = 4 * np.eye(k, 8)[y] + rng.normal(size=(n, 8))
+    p = np.exp(x[:, :k])
+    p /= p.sum(axis=1, keepdims=True)
+    labels = np.full(n, -1)
+    labels[:known] = y[:known]
+    votes = np.stack([p, np.roll(p, 1, axis=1) * 0.3 + p * 0.7])
+    return Pool(x, labels, k, p, votes, np.arange(n)), y
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_it_asks_open_rows_once_each_and_the_same_for_a_seed(name):
+    pool, _ = blobs()
+    found = propose(pool, 40, name, seed=3)
+    assert len(found) == len(set(found.tolist())) == 40
+    assert (pool.labels[found] < 0).all()
+    np.testing.assert_array_equal(found, propose(pool, 40, name, seed=3))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_it_gives_all_that_is_left_and_no_more(name):
+    pool, _ = blobs(30)
+    assert sorted(propose(pool, 1000, name).tolist()) == list(range(12, 30))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_no_text_is_asked_twice(name):
+    pool, _ = blobs()
+    groups = np.arange(200) // 4  # four copies of each text, of which some are labeled
+    copies = Pool(pool.features, pool.labels, 4, pool.probabilities, pool.votes, groups)
+    found = propose(copies, 200, name)
+    assert len(found) == 47  # of 50 texts three have an answer
+    assert len(set(groups[found].tolist())) == 47
+    assert not set(groups[found].tolist()) & {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_it_can_begin_before_the_first_label(name):
+    pool, y = blobs(known=0)
+    cold = Pool(pool.features, pool.labels, 4)
+    found = propose(cold, 8, name)
+    assert len(found) == 8
+    if name in ("typiclust", "probcover", "core_set", DEFAULT_STRATEGY):
+        assert len(set(y[found].tolist())) == 4
+
+
+def test_uncertain_rows_are_those_by_definition():
+    pool, _ = blobs()
+    rows = pool.open()
+    p = pool.probabilities[rows]
+    for name, score in (
+        ("least_confidence", p.max(axis=1)),
+        ("margin", margins(p)),
+        ("entropy", (p * np.log(p)).sum(axis=1)),
+    ):
+        worst = set(rows[np.argsort(score, kind="stable")[:15]].tolist())
+        assert set(propose(pool, 15, name).tolist()) == worst
+
+
+def test_a_class_with_few_labels_comes_first():
+    pool, _ = blobs(known=0)
+    labels = np.full(200, -1)
+    labels[[0, 4, 8, 1, 5, 9, 2, 6, 10]] = [0, 0, 0, 1, 1, 1, 2, 2, 2]  # none of class 3
+    found = propose(Pool(pool.features, labels, 4, pool.probabilities), 3, "class_balanced_margin")
+    assert (pool.probabilities[found].argmax(axis=1) == 3).all()
+
+
+def test_core_set_is_greedy_k_center():
+    pool, _ = blobs(60, known=3)
+    x = pool.features / np.linalg.norm(pool.features, axis=1, keepdims=True)
+    near = list(range(3))
+    for row in propose(pool, 10, "core_set").tolist():
+        far = np.linalg.norm(x[:, None] - x[near][None], axis=2).min(axis=1)
+        assert far[row] == pytest.approx(far.max(), abs=1e-3)
+        near.append(row)
+
+
+def test_badge_prefers_large_and_different_gradients():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(50, 4)) * 0.01, rng.normal(size=(50, 4)) * 5])
+    p = np.full((100, 2), 0.5)
+    found = propose(Pool(x, np.full(100, -1), 2, p), 10, "badge")
+    assert (found >= 50).sum() >= 9
+
+
+def test_cal_asks_where_neighbors_are_told_otherwise():
+    x = np.eye(2)[np.arange(40) // 20] + 0.01 * np.arange(40)[:, None]
+    p = np.tile([0.9, 0.1], (40, 1))
+    p[25] = [0.1, 0.9]
+    labels = np.full(40, -1)
+    labels[[0, 1, 20, 21]] = 0
+    assert propose(Pool(x, labels, 2, p), 1, "cal").tolist() == [25]
+
+
+def test_disagreement_asks_where_heads_differ():
+    votes = np.tile([0.9, 0.1], (2, 30, 1))
+    votes[1, 17] = [0.1, 0.9]
+    pool = Pool(np.eye(30), np.full(30, -1), 2, votes.mean(axis=0), votes)
+    assert propose(pool, 1, "disagreement").tolist() == [17]
+
+
+def test_typical_rows_lie_in_the_middle_of_large_clusters_without_labels():
+    rng = np.random.default_rng(0)
+    x = 8 * np.eye(2)[np.arange(120) // 60] + rng.normal(size=(120, 2))
+    labels = np.full(120, -1)
+    labels[0] = 0
+    found = propose(Pool(x, labels, 2), 1, "typiclust")
+    assert found[0] >= 60
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"count": 0}, "1 row or more"), ({"strategy": "margins"}, "margin")],
+)
+def test_what_makes_no_sense_is_refused(change, told):
+    pool, _ = blobs()
+    given = {"count": 5, "strategy": "margin", **change}
+    with pytest.raises((RecipeError, CorpusError, Exception), match=told):
+        propose(pool, given["count"], given["strategy"])
+
+
+def test_arrays_that_do_not_fit_and_an_empty_pool_are_refused():
+    pool, y = blobs()
+    with pytest.raises(CorpusError, match="labels"):
+        propose(Pool(pool.features, y[:-1], 4), 5)
+    with pytest.raises(CorpusError, match="no row left"):
+        propose(Pool(pool.features, y, 4), 5)
+
+
+def test_kappa_is_scikit_learns():
+    from sklearn.metrics import cohen_kappa_score
+
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        a, b = rng.integers(3, size=(2, 50))
+        assert kappa(a, b) == pytest.approx(cohen_kappa_score(a, b))
+    assert kappa(np.zeros(5, int), np.zeros(5, int)) == 1.0
+
+
+def test_stopping_rules():
+    settled = np.tile([0.99, 0.01], (50, 1))
+    settled[25:] = settled[25:, ::-1]
+    turned = settled[:, ::-1]
+    rules = {name: registry.load("stopping", name) for name in registry.plugins("stopping")}
+    rounds = [Round(10 * i, p) for i, p in enumerate([turned, settled, settled, settled])]
+    assert rules["kappa"].stop(rounds) == ""
+    assert "hardly changed" in rules["kappa"].stop([*rounds, Round(40, settled)])
+    assert "may label 100%" in rules["certificate"].stop(rounds)
+    assert rules["certificate"].stop([Round(10, np.full((50, 2), 0.5))]) == ""
+    assert rules["certificate"].stop([]) == rules["kappa"].stop([]) == rules["budget"].stop(rounds) == ""
+    assert predicted_share(np.full((4, 2), 0.5), 0.5) == 1.0
