@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 import sealed as made
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, List
 from typer.testing import CliRunner
 
 from textlabel import audit
@@ -233,3 +233,38 @@ def test_usage(folder, tmp_path):
     assert (tmp_path / "c/annotations.csv").is_file()
     hub = run("convert", out, "--to", "hub", "--out", tmp_path / "h", code=1)
     assert "writes no folder" in hub.stderr
+
+
+@pytest.mark.parametrize(("kind", "given"), [("multi", [["good", "bad"], []]), ("score", [[2.5], [0]])])
+def test_an_audit_of_several_classes_or_scores(kind, given, tmp_path):
+    rows, _ = made.corpus(30)
+    if kind == "score":
+        rows, _ = made.scores(30)
+    else:
+        several = List(ClassLabel(names=list(made.NAMES)))
+        labels = [[label] for label in rows["label"]]
+        rows = rows.remove_columns("label").add_column("label", labels, feature=several)
+    folder = made.write(rows, tmp_path / "out")
+    tolerance = 0.5 if kind == "score" else None
+    draw, sheet = audit.draw(folder, 2, seed=1, tolerance=tolerance)
+    ToTool(str(folder), "label_studio", str(tmp_path / "t"), str(sheet)).run()
+    tasks = json.loads((tmp_path / "t/label_studio.json").read_text())
+    name = "choices" if kind == "multi" else "number"
+    for task, labels in zip(tasks, given, strict=True):
+        value = labels if kind == "multi" else labels[0]
+        result = {"type": name, "from_name": "label", "to_name": "text", "value": {name: value}}
+        task["annotations"] = [{"completed_by": 1, "result": [result] if labels else []}]
+    file = tmp_path / "project.json"
+    file.write_text(json.dumps(tasks))
+    told = audit.import_answers(folder, file, tool="label_studio")
+    assert (told.answered, told.undecided) == (2, 0)
+    sealed = open_sealed(folder)
+    gold = audit_answers(sealed)
+    row = {task["data"]["id"]: i for task, i in zip(tasks, range(2), strict=True)}
+    for number in draw.rows.tolist():
+        expected = given[row[rows["id"][number]]]
+        said = gold.label[number]
+        if kind == "score":
+            assert said == expected[0]
+        else:
+            assert sealed.names[int(said)] == ("bad|good" if expected else "(none)")

@@ -78,7 +78,7 @@ class Answer:
     where : place in the file, for messages.
     labels : names of the classes (or the number in a list of one); None: no answer yet.
     state : "skip" or "unsure" where the person did not decide.
-    keys : ``id``, ``sheet_row`` and others that the file gave back.
+    keys : ``id``, ``textlabel_sheet`` and others that the file gave back.
     """
 
     where: str
