@@ -14,6 +14,8 @@ from textlabel.ask import Floats, Ints, Pool, some_of, unit
 NAME = "typiclust"
 NEEDS: tuple[str, ...] = ()
 MOST_CLUSTERS = 500
+#: clusters up to which their centers are sought with care, which takes longest of all
+FEW_CLUSTERS = 100
 #: neighbors that tell how typical a row is, and rows that a cluster must have to be asked first
 NEIGHBORS, LEAST_ROWS = 20, 5
 #: random open rows that are clustered: more take longer and change little
@@ -27,9 +29,8 @@ def propose(pool: Pool, count: int, rng: np.random.Generator) -> Ints:
     rows = np.concatenate([some_of(pool.open(), max(MOST_ROWS, count), rng), pool.labeled])
     x, is_open = unit(pool.features[rows]), pool.labels[rows] < 0
     wanted = min(len(pool.labeled) + count, MOST_CLUSTERS, len(rows))
-    made = MiniBatchKMeans(
-        wanted, n_init=1, batch_size=4096, max_iter=4, random_state=int(rng.integers(2**31))
-    )
+    seed, init = int(rng.integers(2**31)), "k-means++" if wanted <= FEW_CLUSTERS else "random"
+    made = MiniBatchKMeans(wanted, init=init, n_init=1, batch_size=4096, max_iter=10, random_state=seed)
     cluster = made.fit_predict(x)
     labels_in = np.bincount(cluster[~is_open], minlength=wanted)
     size = np.bincount(cluster, minlength=wanted)
