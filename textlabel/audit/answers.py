@@ -70,7 +70,7 @@ def import_answers(
     """
     sealed = open_sealed(folder)
     path = Path(sheet)
-    rows = list(_from_tool(sealed, path, tool) if tool else _from_sheet(path))
+    rows = list(_from_tool(sealed, path, tool) if tool else sheet_lines(path))
     with locked(sealed.audit_folder):
         read = Reader(sealed, path, asked_by_sheet(sealed), reviewer, correct, _in_force(sealed))
         found = [read.row(where, values) for where, values in rows]
@@ -84,8 +84,8 @@ def import_answers(
 Given = tuple[str, Mapping[str, Any]]
 
 
-def _from_sheet(path: Path) -> Iterator[Given]:
-    """Yield the rows of a sheet."""
+def sheet_lines(path: Path, mark: str = MARKER) -> Iterator[Given]:
+    """Yield the rows of a sheet, each with where it stands; column ``mark`` says which row it is."""
     try:
         spool = Spool()
         part = read_file(path, {}, Rejects("fail"), spool)
@@ -93,7 +93,7 @@ def _from_sheet(path: Path) -> Iterator[Given]:
     except CorpusError as error:
         fault = str(error).partition(" Mend the row")[0]  # the rest names an option that is not here
         raise AuditError(f"{fault} Nothing was imported; give the sheet with its labels filled in") from None
-    if missing := [name for name in (MARKER, "text", "label") if name not in table.column_names]:
+    if missing := [name for name in (mark, "text", "label") if name not in table.column_names]:
         raise AuditError(f"{path}: no column {missing[0]!r}; expected a sheet that textlabel wrote")
     rows = zip(part.rows.tolist(), table.to_pylist(), strict=True)
     return ((f"row {number}", values) for number, values in rows)

@@ -73,10 +73,10 @@ def replay(
         count = min(batch, budget - int((known >= 0).sum()))
         asked = propose(pool, count, strategy, seed * 1000 + number)
         known[asked] = labels[asked]
-        heads = _heads(features, known, groups, k, seed)
-        if heads is None:
+        fitted = heads(features, known, groups, k, seed)
+        if fitted is None:
             continue
-        head, members = heads
+        head, members = fitted
         probabilities = softmax(head(features))
         votes = np.stack([softmax(one(features)) for one in members]) if members else None
         said = softmax(head(test[0]))
@@ -86,7 +86,7 @@ def replay(
     return curve
 
 
-def _heads(
+def heads(
     features: FloatArray, known: IntArray, groups: IntArray, k: int, seed: int
 ) -> tuple[Linear, Sequence[Linear]] | None:
     """Return the head of the labeled rows, and those of its folds; None while only one class is known."""
