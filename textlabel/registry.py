@@ -27,6 +27,7 @@ KINDS: dict[str, str] = {
     "off_map": "textlabel.trust.off_map",
     "certificate": "textlabel.trust.certificates",
     "export": "textlabel.export",
+    "label_model": "textlabel.rules.models",
 }
 
 
