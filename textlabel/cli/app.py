@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from textlabel.cli import audit, backbones, cache, choose
+from textlabel.cli import audit, backbones, cache, choose, rules
 from textlabel.cli.adapt import adapt
 from textlabel.cli.annotate import annotate
 from textlabel.cli.certify import certify, finish, plan, shares, todo
@@ -95,3 +95,4 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(audit.answers, name="answers")
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(cache.app, name="cache")
+app.add_typer(rules.app, name="rules")

@@ -179,7 +179,7 @@ def _said(function: LabelingFunction, text: str, row: int) -> str | None:
         ) from error
     if found is not None and not isinstance(found, str):
         raise RecipeError(
-            f"rule {function.name!r} returned {found!r} of row {row}; expected a class name, or None to abstain"
+            f"rule {function.name!r} returned {found!r} of row {row}; expected a class name or None"
         )
     return found
 

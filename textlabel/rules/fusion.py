@@ -1,8 +1,8 @@
 """One probability out of several that say the same of a text: rules, zero-shot, a tuned model.
 
-A log-linear pool, ``softmax(sum_s v_s log p_s)``, whose factors are learned on gold rows and never negative
-(`textlabel.trust.source_pool`): to trust a source less than nothing is what few rows teach by chance. Their sum
-is how sure the pool is, so it calibrates in one go.
+A log-linear pool, ``softmax(sum_s v_s log p_s)``, whose factors are learned on gold rows and never
+negative (`textlabel.trust.source_pool`): to trust a source less than nothing is what few rows teach by chance.
+Their sum is how sure the pool is, so it calibrates in one go.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def fuse(names: Sequence[str], probabilities: npt.ArrayLike, gold: npt.ArrayLike
     Examples
     --------
     >>> rules, model = np.full((40, 2), 0.5), np.where(np.eye(2)[[0, 1] * 20] > 0, 0.8, 0.2)
-    >>> fuse(["rules", "model"], np.stack([rules, model]), [0, 1] * 20).factors.round(1)[0]
+    >>> fuse(["rules", "model"], np.stack([rules, model]), [0, 1] * 20).factors.round(1).tolist()[0]
     0.0
     """
     p, y = np.asarray(probabilities, np.float64), np.asarray(gold, np.int64)

@@ -1,7 +1,7 @@
 """Votes weighted by the log-odds of each rule's accuracy (Nitzan and Paroush 1982, doi 10.2307/2526438).
 
-A rule's accuracy is that on gold rows, drawn toward how often it agrees with the majority of the other rules by
-as much as `AGREEMENT` gold rows would; without gold that alone. A rule worse than chance counts nothing.
+A rule's accuracy is that on gold rows, drawn toward how often it agrees with the majority of the other rules
+by as much as `AGREEMENT` gold rows would; without gold that alone. A rule worse than chance counts nothing.
 """
 
 from __future__ import annotations

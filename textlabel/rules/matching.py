@@ -35,7 +35,7 @@ def folded(text: str) -> str:
 
 @cache
 def _marks() -> str:
-    """Return the vowel signs and accents that belong to the letter before them, which ``\\w`` does not know."""
+    """Return vowel signs and accents: they belong to the letter before them, and ``\\w`` knows them not."""
     found = [c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c).startswith("M")]
     return "".join(c for c in found if not re.match(f"[{_UNSPACED}]", c))
 

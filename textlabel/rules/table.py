@@ -19,8 +19,8 @@ class RuleRow:
 
     Parameters
     ----------
-    rule_coverage, overlap, conflict : share of texts that it votes on; where another rule votes, too; and where
-        another votes for another class.
+    rule_coverage, overlap, conflict : share of texts that it votes on; where another rule votes, too; and
+        where another votes for another class.
     gold_votes : gold rows that it votes on.
     accuracy, low, high : share of these that it has right, with exact limits (Clopper and Pearson 1934) that
         hold for rows drawn at random; None without any.
@@ -80,6 +80,8 @@ def _row(votes: IntArray, j: int, name: str, classes: Sequence[str], gold: IntAr
         float(overlap.sum() / rows),
         float(conflict.sum() / rows),
         judged,
-        *((hits / judged, low, high) if judged else (None, None, None)),
+        hits / judged if judged else None,
+        low if judged else None,
+        high if judged else None,
         finding,
     )

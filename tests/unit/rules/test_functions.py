@@ -34,7 +34,7 @@ def rules_of(tmp_path, text):
         ("ดี", "อาหารดีมาก", True),
         ("c++", "I like C++.", True),
         (":)", "ok:)", True),
-        ("ＡＢＣ", "abc", True),
+        ("\uff21\uff22", "ab", True),
     ],
 )
 def test_words_of_any_script(word, text, found):

@@ -91,10 +91,11 @@ def test_ties_go_to_the_class_that_gold_has_more_often():
     assert majority.fit_predict(votes, 2).probabilities[0].argmax() == 0
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, in crowd-kit
 @pytest.mark.parametrize(("ours", "theirs"), [(majority, "MajorityVote"), (dawid_skene, "DawidSkene")])
 def test_crowd_kit_says_the_same(ours, theirs):
-    aggregation = pytest.importorskip("crowdkit.aggregation")
     import pandas as pd
+    from crowdkit import aggregation
 
     votes, _ = world([0.8, 0.7, 0.6, 0.75, 0.65], n=200, says=1.1)
     rows = [(i, j, votes[i, j]) for i, j in np.ndindex(*votes.shape)]

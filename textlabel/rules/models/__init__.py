@@ -4,8 +4,8 @@ A plugin is a module with ``NAME`` and::
 
     fit_predict(votes, classes, gold=None) -> Labeled
 
-``votes`` (n, m) are class numbers in [0, classes) or -1 where a rule abstains, ``gold`` (n,) is the class of the
-few rows that people labeled and -1 elsewhere. No model but `anchored` gives a gold row its own label: what it
+``votes`` (n, m) are class numbers in [0, classes) or -1 where a rule abstains, ``gold`` (n,) is the class of
+the few rows that people labeled and -1 elsewhere. No model but `anchored` gives a gold row its own label: what it
 says of gold rows is the votes', weighed by what gold taught. To judge it, mask the gold of the judged rows.
 """
 
@@ -56,7 +56,7 @@ def checked(votes: npt.ArrayLike, classes: int, gold: npt.ArrayLike | None) -> t
     for name, values in (("votes", v), ("gold", g)):
         if values.size and not (values.min() >= ABSTAIN and values.max() < classes):
             raise CorpusError(
-                f"{name} lie in [{values.min()}, {values.max()}]; expected class numbers below {classes}, or -1"
+                f"{name} in [{values.min()}, {values.max()}]; expected class numbers below {classes}, or -1"
             )
     return v, g
 
@@ -67,7 +67,7 @@ def counts(votes: IntArray, classes: int) -> Floats:
 
 
 def class_prior(gold: IntArray, classes: int) -> Floats:
-    """Return the shares of classes (k,) in gold, each with one row more than there is; uniform without any."""
+    """Return the shares of classes (k,) in gold, one row added to each; uniform without any."""
     shares = np.bincount(gold[gold >= 0], minlength=classes) + 1.0
     found: Floats = shares / shares.sum()
     return found

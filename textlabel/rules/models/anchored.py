@@ -1,4 +1,4 @@
-"""Dawid and Skene's tables with the labels of the few gold rows held fast, which also says which class is which.
+"""Dawid and Skene's tables, the labels of the few gold rows held fast: they say which class is which.
 
 Gold begins the tables: the first guess of the other rows is the majority weighted by what gold says of each
 rule, and each gold row counts as `WORTH` rows, for votes of many rows would drown the few.

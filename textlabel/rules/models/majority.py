@@ -1,7 +1,7 @@
 """The share of votes for each class: the baseline that nothing beats on average (WRENCH, arXiv 2109.11377).
 
-A tie goes to the class that is more frequent in gold, without gold to the first class. Where all rules abstain
-the probabilities are the shares of classes in gold, smoothed.
+A tie goes to the class that is more frequent in gold, without gold to the first class. Where all rules
+abstain the probabilities are the shares of classes in gold, smoothed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Votes weighted by how often each rule is right, by gold and by its agreement with the others (`log_odds`)."""
+"""Votes weighted by how often each rule is right, by gold and agreement with the others (`log_odds`)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,255 @@
+"""Rules on a corpus: what they say of it, and a labeled corpus made of their votes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from textlabel import registry
+from textlabel.errors import CorpusError, RecipeError
+from textlabel.rules.compare import MAJORITY, beside_majority, unseen_gold, verdict
+from textlabel.rules.functions import Rules, encode, read_rules, vote_names
+from textlabel.rules.models import Floats
+from textlabel.rules.table import rule_table
+from textlabel.types import COLUMNS, IntArray, LabelSchema, Summary
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+#: a voter from elsewhere: its class names, a row each, None where it abstains
+Voters = Mapping[str, Sequence[str | None]]
+
+
+@dataclass(frozen=True)
+class Voted:
+    """What rules said of a corpus, and what people said of some of its rows.
+
+    Parameters
+    ----------
+    votes : (n + g, m), rows of the corpus first, then gold rows that are not among them.
+    gold : (n + g,) class numbers, -1 where nobody labeled.
+    rows : the n rows of the corpus.
+    """
+
+    votes: IntArray
+    gold: IntArray
+    rows: Dataset
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def judged(self) -> bool:
+        """Whether any row is gold."""
+        return bool((self.gold >= 0).any())
+
+
+def cast_votes(
+    rules: Rules | Sequence[str | Path],
+    corpus: Any,
+    gold: Any = None,
+    voters: Voters | None = None,
+    **loading: Any,
+) -> Voted:
+    """Return the votes of rules on a corpus and on gold rows; a gold text that is in the corpus is its row.
+
+    Parameters
+    ----------
+    rules : files, or what `read_rules` returned.
+    corpus, gold : path, glob, Hub id, Dataset or list of dicts; gold rows have a column ``label``.
+    voters : further votes on the rows of the corpus by others, such as the labels of a saved model; on gold
+        rows that are not in the corpus they abstain.
+    loading : options of `textlabel.load_corpus` for both, and ``label_column``.
+
+    Raises
+    ------
+    RecipeError, CorpusError
+    """
+    from textlabel.corpus.load import load_corpus
+
+    rules = rules if isinstance(rules, Rules) else read_rules(*rules)
+    label_column = loading.pop("label_column", "label")
+    rows = load_corpus(corpus, **loading)
+    known = None if gold is None else load_corpus(gold, label_column=label_column, **loading)
+    texts = list(rows["text"])
+    labels: dict[str, str] = {} if known is None else dict(zip(known["text"], known["label"], strict=True))
+    outside = [text for text in labels if text not in set(texts)]
+    said = vote_names(rules, [*texts, *outside])
+    for name, column in (voters or {}).items():
+        if len(column) != len(texts):
+            raise CorpusError(
+                f"voter {name!r} has {len(column)} votes; expected one for each of {len(texts)} rows"
+            )
+        for row, vote in zip(said, [*column, *[None] * len(outside)], strict=True):
+            row.append(vote)
+    classes = rules.classes or _classes(rules, said, labels)
+    if len(classes) < 2:
+        raise RecipeError(f"rules and gold know of {list(classes)} alone: name all with classes = [...]")
+    answers = [[labels.get(text)] for text in (*texts, *outside)]
+    names = (*rules.names, *(voters or {}))
+    return Voted(encode(said, classes), encode(answers, classes)[:, 0], rows, names, classes)
+
+
+def _classes(
+    rules: Rules, said: Sequence[Sequence[str | None]], labels: Mapping[str, str]
+) -> tuple[str, ...]:
+    voted = {name for row in said for name in row if name is not None}
+    return tuple(sorted({*rules.labels, *voted, *labels.values()}))
+
+
+@dataclass(frozen=True)
+class CheckRules:
+    """Tell of each rule what it covers, where it is in conflict, and how often gold proves it right.
+
+    Parameters
+    ----------
+    rules : rules files, .toml, or .py whose functions are decorated by @labeling_function (their code runs).
+    on : corpus: a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved dataset, or a Hub id.
+    gold : labeled rows to judge rules by; they need not be in the corpus.
+    label_model : which label model is set beside the majority (`textlabel plugins label_model`).
+    text_column : column that holds the text; several are joined.
+    label_column : column of gold that holds the label.
+    """
+
+    rules: tuple[str, ...]
+    on: Any
+    gold: Any = ""
+    label_model: str = "anchored"
+    text_column: tuple[str, ...] = ("text",)
+    label_column: str = "label"
+
+    def voted(self) -> Voted:
+        """Return the votes."""
+        return cast_votes(
+            self.rules,
+            self.on,
+            None if isinstance(self.gold, str) and not self.gold else self.gold,
+            text_column=self.text_column,
+            label_column=self.label_column,
+        )
+
+    def run(self) -> Summary:
+        """Return the table and, with gold, whether the label model beats the majority."""
+        voted = self.voted()
+        n = len(voted.rows)
+        table = rule_table(voted.votes, voted.names, voted.classes, voted.gold)
+        return {
+            "rows": n,
+            "classes": list(voted.classes),
+            "covered": round(float((voted.votes[:n] >= 0).any(axis=1).mean()), 4) if n else 0.0,
+            "rules": [asdict(row) for row in table],
+            "label_models": judged(voted, (MAJORITY, self.label_model)),
+        }
+
+
+def judged(voted: Voted, models: Sequence[str]) -> Summary | None:
+    """Return the share of gold rows that label models have right without seeing them, and the verdict."""
+    if not voted.judged:
+        return None
+    k, labels = len(voted.classes), voted.gold[voted.gold >= 0]
+    right = {
+        name: round(float((unseen_gold(name, voted.votes, k, voted.gold).argmax(axis=1) == labels).mean()), 4)
+        for name in dict.fromkeys(models)
+    }
+    clever = [name for name in right if name != MAJORITY]
+    said = [verdict(name, beside_majority(name, voted.votes, k, voted.gold)) for name in clever]
+    return {"gold": len(labels), "accuracy": right, "verdict": "; ".join(said)}
+
+
+@dataclass(frozen=True)
+class LabelByRules(CheckRules):
+    """Label a corpus by rules alone: a folder that can be audited and certified.
+
+    Parameters
+    ----------
+    out : folder for the labeled corpus.
+    format : dataset, parquet, jsonl or csv.
+    """
+
+    out: str = field(default="")
+    format: str = "dataset"
+
+    def run(self) -> Summary:
+        """Write the labeled corpus and return what there is to tell."""
+        from textlabel.audit.seal import seal
+        from textlabel.report.record import versions
+
+        voted = self.voted()
+        model = registry.load("label_model", self.label_model)
+        found = model.fit_predict(voted.votes, len(voted.classes), voted.gold)
+        p, told = _calibrated(voted, found.probabilities, self.label_model)
+        rows = rows_by_rules(voted, p)
+        record = {
+            "rules": {"files": list(self.rules), "names": list(voted.names), "label_model": self.label_model},
+            "schema": LabelSchema("single", voted.classes).to_json(),
+            "labels": {"train": int((voted.gold >= 0).sum()), "calibration": 0, "audit": 0},
+            "confidence": told,
+            "versions": versions(),
+            "seal": seal(rows),
+        }
+        registry.load("export", self.format).write(rows, Path(self.out), record)
+        return {
+            "annotations": self.out,
+            "rows": len(rows),
+            "covered": int((voted.votes[: len(rows)] >= 0).any(axis=1).sum()),
+            "confidence": told,
+            "label_models": judged(voted, (MAJORITY, self.label_model)),
+        }
+
+
+def _calibrated(voted: Voted, p: Floats, model: str) -> tuple[Floats, str]:
+    """Return the probabilities of the corpus, tempered by gold rows where these suffice, and what was done."""
+    from textlabel.rules.fusion import fuse
+
+    n, known = len(voted.rows), voted.gold >= 0
+    unseen = unseen_gold(model, voted.votes, len(voted.classes), voted.gold) if known.any() else p[:0]
+    found = fuse([model], unseen[None], voted.gold[known])
+    return found.apply(p[None, :n]), found.told
+
+
+def rows_by_rules(voted: Voted, probabilities: npt.NDArray[np.float64]) -> Dataset:
+    """Return the corpus with the columns of annotated rows; ``source`` is "rule", or "human" on gold rows.
+
+    All rows that people did not label are for review: what rules say is not certified by gold alone.
+    """
+    from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_datasets
+
+    from textlabel.engine.annotate import carry
+
+    n, gold = len(voted.rows), voted.gold[: len(voted.rows)]
+    label = np.where(gold >= 0, gold, probabilities.argmax(axis=1))
+    top = np.sort(probabilities, axis=1)[:, ::-1]
+    human = gold >= 0
+    features = Features(
+        {
+            "label": ClassLabel(names=list(voted.classes)),
+            "confidence": Value("float64"),
+            "probabilities": List(Value("float32")),
+            "margin": Value("float64"),
+            "prediction_set": List(Value("string")),
+            "ood_score": Value("float32"),
+            "decision": Value("string"),
+            "source": Value("string"),
+        }
+    )
+    made = Dataset.from_dict(
+        {
+            "label": label.tolist(),
+            "confidence": probabilities[np.arange(n), label].tolist(),
+            "probabilities": probabilities.astype(np.float32).tolist(),
+            "margin": (top[:, 0] - top[:, 1]).tolist(),
+            "prediction_set": [None] * n,
+            "ood_score": [None] * n,
+            "decision": np.where(human, "accepted", "review").tolist(),
+            "source": np.where(human, "human", "rule").tolist(),
+        },
+        features=features,
+    )
+    rows = carry(voted.rows, keep=("id", "text"), ours=COLUMNS)
+    both = concatenate_datasets([rows, made], axis=1)
+    rest = [name for name in rows.column_names if name not in ("id", "text")]
+    return both.select_columns(["id", "text", *features, *rest])
