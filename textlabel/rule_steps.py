@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from textlabel import registry
+from textlabel import __version__, registry
 from textlabel.errors import CorpusError, RecipeError
+from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.rules.compare import MAJORITY, beside_majority, unseen_gold, verdict
 from textlabel.rules.functions import Rules, encode, read_rules, vote_names
 from textlabel.rules.models import Floats
@@ -34,11 +37,13 @@ class Voted:
     votes : (n + g, m), rows of the corpus first, then gold rows that are not among them.
     gold : (n + g,) class numbers, -1 where nobody labeled.
     rows : the n rows of the corpus.
+    texts : of all n + g.
     """
 
     votes: IntArray
     gold: IntArray
     rows: Dataset
+    texts: list[str]
     names: tuple[str, ...]
     classes: tuple[str, ...]
 
@@ -81,9 +86,7 @@ def cast_votes(
     said = vote_names(rules, [*texts, *outside])
     for name, column in (voters or {}).items():
         if len(column) != len(texts):
-            raise CorpusError(
-                f"voter {name!r} has {len(column)} votes; expected one for each of {len(texts)} rows"
-            )
+            raise CorpusError(f"voter {name!r} has {len(column)} votes; expected {len(texts)}, one a row")
         for row, vote in zip(said, [*column, *[None] * len(outside)], strict=True):
             row.append(vote)
     classes = rules.classes or _classes(rules, said, labels)
@@ -91,7 +94,9 @@ def cast_votes(
         raise RecipeError(f"rules and gold know of {list(classes)} alone: name all with classes = [...]")
     answers = [[labels.get(text)] for text in (*texts, *outside)]
     names = (*rules.names, *(voters or {}))
-    return Voted(encode(said, classes), encode(answers, classes)[:, 0], rows, names, classes)
+    return Voted(
+        encode(said, classes), encode(answers, classes)[:, 0], rows, [*texts, *outside], names, classes
+    )
 
 
 def _classes(
@@ -176,15 +181,24 @@ class LabelByRules(CheckRules):
     def run(self) -> Summary:
         """Write the labeled corpus and return what there is to tell."""
         from textlabel.audit.seal import seal
-        from textlabel.report.record import versions
+        from textlabel.report.record import FORMAT, versions
 
         voted = self.voted()
         model = registry.load("label_model", self.label_model)
         found = model.fit_predict(voted.votes, len(voted.classes), voted.gold)
-        p, told = _calibrated(voted, found.probabilities, self.label_model)
+        p, told, calibrated = _calibrated(voted, found.probabilities, self.label_model)
         rows = rows_by_rules(voted, p)
         record = {
-            "rules": {"files": list(self.rules), "names": list(voted.names), "label_model": self.label_model},
+            "format": FORMAT,
+            "textlabel": __version__,
+            "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            # no model read a text: what stands in its place is the rules
+            "backbone": {"name": "rules", "sha256": digest(self.rules), "source": "rules", "license": None},
+            "recipe": {"name": "rules", "files": list(self.rules), "label_model": self.label_model},
+            "seed": 0,
+            "calibrator": {"name": "temperature"} if calibrated else {"name": "none"},
+            "certificate": None,
+            "evaluation": None,
             "schema": LabelSchema("single", voted.classes).to_json(),
             "labels": {"train": int((voted.gold >= 0).sum()), "calibration": 0, "audit": 0},
             "confidence": told,
@@ -201,14 +215,14 @@ class LabelByRules(CheckRules):
         }
 
 
-def _calibrated(voted: Voted, p: Floats, model: str) -> tuple[Floats, str]:
+def _calibrated(voted: Voted, p: Floats, model: str) -> tuple[Floats, str, bool]:
     """Return the probabilities of the corpus, tempered by gold rows where these suffice, and what was done."""
     from textlabel.rules.fusion import fuse
 
     n, known = len(voted.rows), voted.gold >= 0
     unseen = unseen_gold(model, voted.votes, len(voted.classes), voted.gold) if known.any() else p[:0]
     found = fuse([model], unseen[None], voted.gold[known])
-    return found.apply(p[None, :n]), found.told
+    return found.apply(p[None, :n]), found.told, found.calibrated
 
 
 def rows_by_rules(voted: Voted, probabilities: npt.NDArray[np.float64]) -> Dataset:
@@ -253,3 +267,63 @@ def rows_by_rules(voted: Voted, probabilities: npt.NDArray[np.float64]) -> Datas
     both = concatenate_datasets([rows, made], axis=1)
     rest = [name for name in rows.column_names if name not in ("id", "text")]
     return both.select_columns(["id", "text", *features, *rest])
+
+
+def digest(paths: Sequence[str | Path]) -> str:
+    """Return the sha256 of the bytes of rules files, one after the other."""
+    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()
+
+
+@dataclass(frozen=True)
+class FitRules(CheckRules):
+    """Fit a model on what rules say of a corpus, and on gold rows beside.
+
+    Parameters
+    ----------
+    out : folder for the model, which `annotate` takes.
+    backbone : registered name (`textlabel backbones`), local folder, or Hub id.
+    seed : decides folds, and which rows of a large corpus are read.
+    cache : look features up in the feature cache (`textlabel cache`), and keep them there.
+    """
+
+    out: str = field(default="")
+    backbone: str = DEFAULT_BACKBONE
+    seed: int = 0
+    cache: bool = True
+
+    def fit(self) -> tuple[Labeler, Voted]:
+        """Return the fitted labeler, and the votes that it learned from."""
+        from textlabel.engine.feature_cache import cache_folder
+        from textlabel.engine.rule_head import fit_on_rules
+        from textlabel.models.backbone import load_backbone
+        from textlabel.report.record import complete_record
+
+        voted = self.voted()
+        known = np.flatnonzero(voted.gold >= 0)
+        texts = voted.texts
+        bundle = fit_on_rules(
+            load_backbone(self.backbone),
+            LabelSchema("single", voted.classes),
+            list(voted.rows["text"]),
+            voted.votes[: len(voted.rows)],
+            ([texts[i] for i in known], voted.votes[known], voted.gold[known]),
+            model=self.label_model,
+            seed=self.seed,
+            cache=cache_folder(self.cache),
+        )
+        bundle.record = complete_record(bundle)
+        return Labeler.of_bundle(bundle), voted
+
+    def run(self) -> Summary:
+        """Write the model and return what there is to tell."""
+        labeler, voted = self.fit()
+        labeler.save(self.out)
+        head = labeler.bundle.record["head"]
+        return {
+            "model": self.out,
+            "gold": int((voted.gold >= 0).sum()),
+            "rows_of_rules": head["rules"],
+            "rules_count": f"{head['ratio']:g} times the gold rows",
+            "calibrated": labeler.bundle.record["labels"]["calibration"] != 0,
+            "label_models": judged(voted, (MAJORITY, self.label_model)),
+        }

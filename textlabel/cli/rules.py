@@ -8,11 +8,12 @@ import typer
 
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json, table
-from textlabel.rule_steps import CheckRules, LabelByRules
+from textlabel.rule_steps import CheckRules, FitRules, LabelByRules
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 _HELP = meanings(CheckRules)
 _LABEL = meanings(LabelByRules)
+_FIT = meanings(FitRules)
 
 Files = Annotated[list[str], typer.Argument(metavar="RULES...", help=_HELP["rules"])]
 On = Annotated[str, typer.Option(metavar="CORPUS", help=_HELP["on"])]
@@ -85,6 +86,49 @@ def label(
     """
     told = LabelByRules(
         tuple(files), on, gold, label_model, tuple(text_column), label_column, out=out, format=format
+    ).run()
+    models = told.pop("label_models")
+    if as_json:
+        say_json({**told, "label_models": models})
+    else:
+        say(pairs({**told, **({} if models is None else {"verdict": models["verdict"]})}))
+
+
+@app.command("fit")
+def fit(
+    files: Files,
+    on: On,
+    out: Annotated[str, typer.Option(metavar="DIR", help=_FIT["out"])],
+    gold: Gold = "",
+    label_model: Model = CheckRules.label_model,
+    backbone: Annotated[str, typer.Option(help=_FIT["backbone"])] = FitRules.backbone,
+    seed: Annotated[int, typer.Option(help=_FIT["seed"])] = FitRules.seed,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_FIT["cache"])] = True,
+    text_column: Text = ["text"],  # noqa: B006 - typer copies it
+    label_column: Label = CheckRules.label_column,
+    as_json: Json = False,
+) -> None:
+    """Fit a model on what rules say of a corpus, with gold rows beside, for `textlabel annotate`.
+
+    \b
+    Example:
+      textlabel rules fit rules.toml --on corpus.csv --gold few.csv --out model
+      textlabel annotate corpus.csv --model model --out labeled
+
+    How much the rules count is chosen by gold rows out of fold, which also calibrate; labels of rules never
+    do. With fewer than ten gold rows, or a class without one, confidence is not calibrated.
+    """
+    told = FitRules(
+        tuple(files),
+        on,
+        gold,
+        label_model,
+        tuple(text_column),
+        label_column,
+        out=out,
+        backbone=backbone,
+        seed=seed,
+        cache=cache,
     ).run()
     models = told.pop("label_models")
     if as_json:

@@ -1,8 +1,8 @@
 """One probability out of several that say the same of a text: rules, zero-shot, a tuned model.
 
-A log-linear pool, ``softmax(sum_s v_s log p_s)``, whose factors are learned on gold rows and never
-negative (`textlabel.trust.source_pool`): to trust a source less than nothing is what few rows teach by chance.
-Their sum is how sure the pool is, so it calibrates in one go.
+A log-linear pool, ``softmax(sum_s v_s log p_s)``, whose factors are learned on gold rows and never negative
+(`textlabel.trust.source_pool`): few rows teach by chance to trust a source less than nothing. Their sum is how
+sure the pool is, so it calibrates in one go.
 """
 
 from __future__ import annotations
