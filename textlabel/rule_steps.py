@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,8 @@ from textlabel.types import COLUMNS, IntArray, LabelSchema, Summary
 if TYPE_CHECKING:
     from datasets import Dataset
 
-#: a voter from elsewhere: its class names, a row each, None where it abstains
-Voters = Mapping[str, Sequence[str | None]]
+#: by name, what votes on all texts at once: a class name for each, None where it abstains
+Voters = Mapping[str, Callable[[Sequence[str]], Sequence[str | None]]]
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ def cast_votes(
     ----------
     rules : files, or what `read_rules` returned.
     corpus, gold : path, glob, Hub id, Dataset or list of dicts; gold rows have a column ``label``.
-    voters : further votes on the rows of the corpus by others, such as the labels of a saved model; on gold
-        rows that are not in the corpus they abstain.
+    voters : what votes beside the rules, such as `model_voter` and `names_voter`.
     loading : options of `textlabel.load_corpus` for both, and ``label_column``.
 
     Raises
@@ -84,10 +83,11 @@ def cast_votes(
     labels: dict[str, str] = {} if known is None else dict(zip(known["text"], known["label"], strict=True))
     outside = [text for text in labels if text not in set(texts)]
     said = vote_names(rules, [*texts, *outside])
-    for name, column in (voters or {}).items():
-        if len(column) != len(texts):
-            raise CorpusError(f"voter {name!r} has {len(column)} votes; expected {len(texts)}, one a row")
-        for row, vote in zip(said, [*column, *[None] * len(outside)], strict=True):
+    for name, voter in (voters or {}).items():
+        column = voter([*texts, *outside])
+        if len(column) != len(said):
+            raise CorpusError(f"voter {name!r} gave {len(column)} votes; expected {len(said)}, one a text")
+        for row, vote in zip(said, column, strict=True):
             row.append(vote)
     classes = rules.classes or _classes(rules, said, labels)
     if len(classes) < 2:
@@ -118,6 +118,8 @@ class CheckRules:
     label_model : which label model is set beside the majority (`textlabel plugins label_model`).
     text_column : column that holds the text; several are joined.
     label_column : column of gold that holds the label.
+    voters : folders of saved models that vote beside the rules, such as `fit` wrote.
+    names_vote : whether the names of the classes vote, too (zero-shot).
     """
 
     rules: tuple[str, ...]
@@ -126,13 +128,20 @@ class CheckRules:
     label_model: str = "anchored"
     text_column: tuple[str, ...] = ("text",)
     label_column: str = "label"
+    voters: tuple[str, ...] = ()
+    names_vote: bool = False
 
     def voted(self) -> Voted:
         """Return the votes."""
+        rules = read_rules(*self.rules)
+        others = {folder: model_voter(folder) for folder in self.voters}
+        if self.names_vote:
+            others["class names"] = names_voter(rules.labels)
         return cast_votes(
-            self.rules,
+            rules,
             self.on,
             None if isinstance(self.gold, str) and not self.gold else self.gold,
+            others,
             text_column=self.text_column,
             label_column=self.label_column,
         )

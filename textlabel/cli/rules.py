@@ -21,6 +21,11 @@ Gold = Annotated[str, typer.Option(metavar="FILE", help=_HELP["gold"])]
 Model = Annotated[str, typer.Option(metavar="NAME", help=_HELP["label_model"])]
 Text = Annotated[list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")]
 Label = Annotated[str, typer.Option(help=_HELP["label_column"])]
+Voters = Annotated[
+    list[str] | None,
+    typer.Option("--voter", metavar="DIR", help=f"{_HELP['voters']} Repeat the option for several."),
+]
+Names = Annotated[bool, typer.Option("--names-vote", help=_HELP["names_vote"])]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -48,6 +53,8 @@ def check(
     label_model: Model = CheckRules.label_model,
     text_column: Text = ["text"],  # noqa: B006 - typer copies it
     label_column: Label = CheckRules.label_column,
+    voter: Voters = None,
+    names_vote: Names = False,
     as_json: Json = False,
 ) -> None:
     """Tell of each rule what it covers, where it is in conflict, and how often gold proves it right.
@@ -59,7 +66,9 @@ def check(
     A rule that votes on nothing is "dead"; one whose exact 95 % interval on gold lies below chance is named.
     A .py file is imported, so its code runs. Patterns with nested repeats may take very long.
     """
-    told = CheckRules(tuple(files), on, gold, label_model, tuple(text_column), label_column).run()
+    told = CheckRules(
+        tuple(files), on, gold, label_model, tuple(text_column), label_column, tuple(voter or ()), names_vote
+    ).run()
     say_json(told) if as_json else say(render(told))
 
 
@@ -73,6 +82,8 @@ def label(
     format: Annotated[str, typer.Option(help=_LABEL["format"])] = LabelByRules.format,
     text_column: Text = ["text"],  # noqa: B006 - typer copies it
     label_column: Label = CheckRules.label_column,
+    voter: Voters = None,
+    names_vote: Names = False,
     as_json: Json = False,
 ) -> None:
     """Label a corpus by rules alone: a folder that `audit draw` and `certify` take.
@@ -85,7 +96,16 @@ def label(
     is else said not to be. Every row that no person labeled is for review.
     """
     told = LabelByRules(
-        tuple(files), on, gold, label_model, tuple(text_column), label_column, out=out, format=format
+        tuple(files),
+        on,
+        gold,
+        label_model,
+        tuple(text_column),
+        label_column,
+        tuple(voter or ()),
+        names_vote,
+        out=out,
+        format=format,
     ).run()
     models = told.pop("label_models")
     if as_json:
@@ -106,6 +126,8 @@ def fit(
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_FIT["cache"])] = True,
     text_column: Text = ["text"],  # noqa: B006 - typer copies it
     label_column: Label = CheckRules.label_column,
+    voter: Voters = None,
+    names_vote: Names = False,
     as_json: Json = False,
 ) -> None:
     """Fit a model on what rules say of a corpus, with gold rows beside, for `textlabel annotate`.
@@ -125,6 +147,8 @@ def fit(
         label_model,
         tuple(text_column),
         label_column,
+        tuple(voter or ()),
+        names_vote,
         out=out,
         backbone=backbone,
         seed=seed,
