@@ -99,6 +99,32 @@ def cast_votes(
     )
 
 
+def model_voter(folder: str | Path) -> Callable[[Sequence[str]], Sequence[str | None]]:
+    """Return the labels of a saved model as votes; it should not have trained on the gold rows."""
+
+    def vote(texts: Sequence[str]) -> Sequence[str | None]:
+        return _label_names(Labeler.from_pretrained(folder), texts)
+
+    return vote
+
+
+def names_voter(
+    classes: Sequence[str], backbone: str = DEFAULT_BACKBONE
+) -> Callable[[Sequence[str]], Sequence[str | None]]:
+    """Return what the names of the classes alone say of texts (zero-shot) as votes."""
+
+    def vote(texts: Sequence[str]) -> Sequence[str | None]:
+        rows = [{"text": text} for text in texts]
+        return _label_names(Labeler(backbone).fit(None, rows, classes=classes), texts)
+
+    return vote
+
+
+def _label_names(labeler: Labeler, texts: Sequence[str]) -> list[str | None]:
+    codes = labeler.predict([{"text": text} for text in texts]).logits.argmax(axis=1)
+    return [labeler.schema.names[code] for code in codes.tolist()]
+
+
 def _classes(
     rules: Rules, said: Sequence[Sequence[str | None]], labels: Mapping[str, str]
 ) -> tuple[str, ...]:
@@ -225,7 +251,7 @@ class LabelByRules(CheckRules):
 
 
 def _calibrated(voted: Voted, p: Floats, model: str) -> tuple[Floats, str, bool]:
-    """Return the probabilities of the corpus, tempered by gold rows where these suffice, and what was done."""
+    """Return probabilities of the corpus, tempered by gold where it suffices, and what was done."""
     from textlabel.rules.fusion import fuse
 
     n, known = len(voted.rows), voted.gold >= 0

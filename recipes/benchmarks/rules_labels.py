@@ -1,7 +1,7 @@
 """Rules and 50 labels against 50 labels alone and rules alone, and label models beside the majority.
 
 The rules lie in rules/*.toml; whoever wrote them saw training rows only. All heads read the features of one
-backbone. "rules alone" is the better known of two on each seed: not chosen, both are told.
+backbone; "fused" pools that head with the anchored label model, by factors from gold rows out of fold.
 
     python recipes/benchmarks/rules_labels.py --data FOLDER
 """
@@ -72,18 +72,20 @@ def main() -> None:
     args = parser.parse_args()
     splits = [s for name in args.sets if (s := public(name, args.data, (1000, 1000))) is not None]
     runs = {split.name: measure(split, args.seeds) for split in splits}
-    others = [name for name in next(iter(runs.values()))[0] if name not in ("ratio", "rules and labels")]
+    ours = ("rules and labels", "rules, labels, fused")
+    others = [name for name in next(iter(runs.values()))[0] if name not in ("ratio", *ours)]
     against = {
-        other: hierarchical_interval(
-            {name: [row["rules and labels"] - row[other] for row in rows] for name, rows in runs.items()}
+        f"{own} less {other}": hierarchical_interval(
+            {name: [row[own] - row[other] for row in rows] for name, rows in runs.items()}
         )
+        for own in ours
         for other in others
     }
     result = {
         "labels": LABELS,
         "score": "mean share right over classes",
         "runs": runs,
-        "rules and labels less": against,
+        "differences": against,
         "environment": environment(),
     }
     write(args.out, "rules_labels" if len(runs) > 1 else f"rules_labels_{next(iter(runs))}", result)

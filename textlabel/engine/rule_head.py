@@ -183,6 +183,6 @@ def fit_on_rules(
 def _without(corpus: Sequence[str], texts: Sequence[str], votes: IntArray, seed: int) -> IntArray:
     """Return the numbers of rows with votes whose text is not gold, at most `MOST_ROWS` of them."""
     gold = {text_key(text) for text in texts}
-    says = (votes >= 0).any(axis=1)
-    rows = np.array([i for i, text in enumerate(corpus) if says[i] and text_key(text) not in gold], np.int64)
+    says = np.flatnonzero((votes >= 0).any(axis=1))
+    rows = np.array([i for i in says.tolist() if text_key(corpus[i]) not in gold], np.int64)
     return np.sort(np.random.default_rng(seed).permutation(rows)[:MOST_ROWS])
