@@ -61,7 +61,7 @@ def test_labeled_by_rules_can_be_audited(files):
     assert rows["source"][:].count("rule") == 30
     np.testing.assert_allclose(np.sum(rows["probabilities"][:], axis=1), 1, atol=1e-5)
     assert open_sealed(files / "labeled").n == 30
-    assert told("audit", "draw", files / "labeled", "--size", 5)["texts to answer"] == 5
+    assert "texts to answer  5" in run("audit", "draw", files / "labeled", "--size", 5).stdout
 
 
 def test_a_model_fitted_on_rules_is_calibrated_on_gold_alone(files):

@@ -5,8 +5,8 @@ A plugin is a module with ``NAME`` and::
     fit_predict(votes, classes, gold=None) -> Labeled
 
 ``votes`` (n, m) are class numbers in [0, classes) or -1 where a rule abstains, ``gold`` (n,) is the class of
-the few rows that people labeled and -1 elsewhere. What a model says of a gold row has seen its label,
-`anchored` most of all, which repeats it: to judge a model, mask the gold of the judged rows (`textlabel.rules.compare`).
+the few rows that people labeled and -1 elsewhere. What a model says of a gold row has seen its label, and
+`anchored` repeats it: to judge a model, mask the gold of the judged rows (`textlabel.rules.compare`).
 """
 
 from __future__ import annotations
