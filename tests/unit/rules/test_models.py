@@ -91,7 +91,7 @@ def test_ties_go_to_the_class_that_gold_has_more_often():
     assert majority.fit_predict(votes, 2).probabilities[0].argmax() == 0
 
 
-@pytest.mark.filterwarnings("ignore:The (inplace|copy) keyword")  # of pandas, in crowd-kit
+@pytest.mark.filterwarnings("ignore")  # of pandas, in crowd-kit
 @pytest.mark.parametrize(("ours", "theirs"), [(majority, "MajorityVote"), (dawid_skene, "DawidSkene")])
 def test_crowd_kit_says_the_same(ours, theirs):
     import pandas as pd
