@@ -1,8 +1,8 @@
 """One probability out of several of the same text: rules, zero-shot, a tuned model.
 
 A log-linear pool, ``softmax(sum_s v_s log p_s)``, whose factors are learned on gold rows, never negative
-(`textlabel.trust.source_pool`): by chance few rows teach to trust a source less than nothing. Their sum is how
-sure the pool is, so it calibrates in one go.
+(`textlabel.trust.source_pool`): by chance few rows teach to trust a source less than nothing. Their sum is
+how sure the pool is, so it calibrates in one go.
 """
 
 from __future__ import annotations
