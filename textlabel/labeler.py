@@ -562,6 +562,11 @@ class Labeler(Fitted):
         return cls._holding(Bundle.load(folder), backend=backend, cascade=cascade, cache=cache)
 
     @classmethod
+    def of_bundle(cls, bundle: Bundle, *, cache: bool | str | Path | SharedFeatures = True) -> Labeler:
+        """Return a labeler around a classifier that was fitted elsewhere, such as on rules."""
+        return cls._holding(bundle, backend=REFERENCE, cascade=False, cache=cache)
+
+    @classmethod
     def _holding(
         cls, bundle: Bundle, *, backend: str, cascade: bool, cache: bool | str | Path | SharedFeatures
     ) -> Labeler:

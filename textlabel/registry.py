@@ -30,6 +30,7 @@ KINDS: dict[str, str] = {
     "export": "textlabel.export",
     "strategy": "textlabel.ask.strategies",
     "stopping": "textlabel.ask.stopping",
+    "label_model": "textlabel.rules.models",
 }
 
 

@@ -230,8 +230,8 @@ def _equal(rows: Dataset, name: str, value: str) -> Bools:
 
 
 def population(rows: Dataset) -> Ints:
-    """Return the numbers (n,) of the rows that the model labeled, which a certificate is about."""
-    return np.flatnonzero(_equal(rows, "source", "model"))
+    """Return the numbers (n,) of the rows that a model or rules labeled, which a certificate is about."""
+    return np.flatnonzero(_equal(rows, "source", "model") | _equal(rows, "source", "rule"))
 
 
 def _out_of_scope(rows: Dataset) -> Bools:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from textlabel.cli import audit, backbones, cache, choose, loop
+from textlabel.cli import audit, backbones, cache, choose, loop, rules
 from textlabel.cli.adapt import adapt
 from textlabel.cli.agreement import agreement
 from textlabel.cli.annotate import annotate
@@ -108,3 +108,4 @@ app.add_typer(audit.answers, name="answers")
 app.add_typer(loop.app, name="loop")
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(cache.app, name="cache")
+app.add_typer(rules.app, name="rules")

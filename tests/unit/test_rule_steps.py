@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from commands import run, told
+from datasets import load_from_disk
+from tiny import write_backbone
+
+from textlabel.audit.seal import open_sealed
+from textlabel.engine.rule_head import RuleRows, learn
+from textlabel.rule_steps import CheckRules, cast_votes
+
+RULES = """
+[[rule]]
+name = "praise"
+label = "good"
+keywords = ["fine", "great"]
+[[rule]]
+name = "blame"
+label = "bad"
+keywords = ["poor", "awful"]
+[[rule]]
+name = "never"
+label = "bad"
+keywords = ["zzz"]
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "rules.toml").write_text(RULES, encoding="utf-8")
+    words = ["fine", "great", "poor", "awful", "plain"]
+    rows = [f"{words[i % 5]} thing number {i}" for i in range(60)]
+    (tmp_path / "corpus.csv").write_text("text\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    gold = [f"{text},{'good' if i % 5 < 2 else 'bad'}" for i, text in enumerate(rows[:30])]
+    (tmp_path / "few.csv").write_text(
+        "text,label\n" + "\n".join(gold) + "\nfine outside,good\n", encoding="utf-8"
+    )
+    return tmp_path
+
+
+def test_check_tells_of_each_rule(files):
+    found = told(
+        "rules", "check", files / "rules.toml", "--on", files / "corpus.csv", "--gold", files / "few.csv"
+    )
+    praise, _, never = found["rules"]
+    assert (found["rows"], found["covered"], found["label_models"]["gold"]) == (60, 0.8, 31)
+    assert (praise["gold_votes"], praise["accuracy"], never["finding"]) == (13, 1.0, "dead")
+    assert "does not beat the majority" in found["label_models"]["verdict"]
+    shown = run("rules", "check", files / "rules.toml", "--on", files / "corpus.csv").stdout
+    assert "dead" in shown
+
+
+def test_labeled_by_rules_can_be_audited(files):
+    words = ["rules", "label", files / "rules.toml", "--on", files / "corpus.csv", "--out", files / "labeled"]
+    assert "NOT calibrated" in told(*words)["confidence"]
+    found = told(*words, "--gold", files / "few.csv")
+    assert found["confidence"].startswith("factors from 31 gold rows")
+    rows = load_from_disk(str(files / "labeled"))
+    assert rows["source"][:].count("human") == 30
+    assert rows["source"][:].count("rule") == 30
+    np.testing.assert_allclose(np.sum(rows["probabilities"][:], axis=1), 1, atol=1e-5)
+    assert open_sealed(files / "labeled").n == 30
+    assert "texts to answer  5" in run("audit", "draw", files / "labeled", "--size", 5).stdout
+
+
+def test_a_model_fitted_on_rules_is_calibrated_on_gold_alone(files):
+    backbone = write_backbone(files / "backbone")
+    words = [
+        "rules",
+        "fit",
+        files / "rules.toml",
+        "--on",
+        files / "corpus.csv",
+        "--backbone",
+        backbone,
+        "--no-cache",
+    ]
+    bare = told(*words, "--out", files / "bare")
+    assert (bare["calibrated"], bare["rows_of_rules"]) == (False, 48)
+    found = told(*words, "--out", files / "model", "--gold", files / "few.csv")
+    assert (found["calibrated"], found["rows_of_rules"]) == (True, 24)
+    annotated = told(
+        "annotate", files / "corpus.csv", "--model", files / "model", "--out", files / "by_model"
+    )
+    assert annotated["rows"] == 60
+    voted = CheckRules(
+        (str(files / "rules.toml"),), str(files / "corpus.csv"), voters=(str(files / "model"),)
+    )
+    assert (voted.voted().votes[:, 3] >= 0).all()
+
+
+def test_held_out_gold_does_not_reach_the_label_model():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=40)
+    votes = rng.integers(2, size=(40, 1))  # a rule that says nothing
+    rows = RuleRows(
+        rng.normal(size=(200, 3)), rng.integers(2, size=(200, 1)), rng.normal(size=(40, 3)), votes, y
+    )
+    found = learn(rows, np.arange(40), 2)
+    assert (found.logits.argmax(axis=1) == y).mean() < 0.75
+
+
+def test_votes_of_others_stand_beside(files):
+    rules, corpus = [files / "rules.toml"], str(files / "corpus.csv")
+    found = cast_votes(rules, corpus, voters={"other": lambda texts: ["good"] * len(texts)})
+    assert found.names[-1] == "other"
+    assert (found.votes[:, -1] == found.classes.index("good")).all()

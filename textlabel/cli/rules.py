@@ -1,0 +1,188 @@
+"""`textlabel rules`: keywords, patterns and functions that label."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from textlabel.cli.keys import meanings
+from textlabel.cli.output import pairs, say, say_json, table
+from textlabel.rule_steps import CheckRules, FitRules, LabelByRules
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+_HELP = meanings(CheckRules)
+_LABEL = meanings(LabelByRules)
+_FIT = meanings(FitRules)
+
+Files = Annotated[list[str], typer.Argument(metavar="RULES...", help=_HELP["rules"])]
+On = Annotated[str, typer.Option(metavar="CORPUS", help=_HELP["on"])]
+Gold = Annotated[str, typer.Option(metavar="FILE", help=_HELP["gold"])]
+Model = Annotated[str, typer.Option(metavar="NAME", help=_HELP["label_model"])]
+Text = Annotated[list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")]
+Label = Annotated[str, typer.Option(help=_HELP["label_column"])]
+Voters = Annotated[
+    list[str] | None,
+    typer.Option("--voter", metavar="DIR", help=f"{_HELP['voters']} Repeat the option for several."),
+]
+Names = Annotated[bool, typer.Option("--names-vote", help=_HELP["names_vote"])]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.callback()
+def rules() -> None:
+    """Label by rules that you write: keywords, patterns, word lists, or functions of a text.
+
+    \b
+      [[rule]]
+      name = "prize"
+      label = "spam"
+      keywords = ["free prize", "winner"]
+
+    \b
+      textlabel rules check rules.toml --on corpus.csv --gold few.csv
+      textlabel rules label rules.toml --on corpus.csv --gold few.csv --out labeled
+    """
+
+
+@app.command("check")
+def check(
+    files: Files,
+    on: On,
+    gold: Gold = "",
+    label_model: Model = CheckRules.label_model,
+    text_column: Text = ["text"],  # noqa: B006 - typer copies it
+    label_column: Label = CheckRules.label_column,
+    voter: Voters = None,
+    names_vote: Names = False,
+    as_json: Json = False,
+) -> None:
+    """Tell of each rule what it covers, where it is in conflict, and how often gold proves it right.
+
+    \b
+    Example:
+      textlabel rules check rules.toml --on corpus.csv --gold few.csv
+
+    A rule that votes on nothing is "dead"; one whose exact 95 % interval on gold lies below chance is named.
+    A .py file is imported, so its code runs. Patterns with nested repeats may take very long.
+    """
+    told = CheckRules(
+        tuple(files), on, gold, label_model, tuple(text_column), label_column, tuple(voter or ()), names_vote
+    ).run()
+    say_json(told) if as_json else say(render(told))
+
+
+@app.command("label")
+def label(
+    files: Files,
+    on: On,
+    out: Annotated[str, typer.Option(metavar="DIR", help=_LABEL["out"])],
+    gold: Gold = "",
+    label_model: Model = CheckRules.label_model,
+    format: Annotated[str, typer.Option(help=_LABEL["format"])] = LabelByRules.format,
+    text_column: Text = ["text"],  # noqa: B006 - typer copies it
+    label_column: Label = CheckRules.label_column,
+    voter: Voters = None,
+    names_vote: Names = False,
+    as_json: Json = False,
+) -> None:
+    """Label a corpus by rules alone: a folder that `audit draw` and `certify` take.
+
+    \b
+    Example:
+      textlabel rules label rules.toml --on corpus.csv --gold few.csv --out labeled
+
+    Confidence is calibrated on gold rows, each labeled without its own answer, if there are ten or more, and
+    is else said not to be. Every row that no person labeled is for review.
+    """
+    told = LabelByRules(
+        tuple(files),
+        on,
+        gold,
+        label_model,
+        tuple(text_column),
+        label_column,
+        tuple(voter or ()),
+        names_vote,
+        out=out,
+        format=format,
+    ).run()
+    models = told.pop("label_models")
+    if as_json:
+        say_json({**told, "label_models": models})
+    else:
+        say(pairs({**told, **({} if models is None else {"verdict": models["verdict"]})}))
+
+
+@app.command("fit")
+def fit(
+    files: Files,
+    on: On,
+    out: Annotated[str, typer.Option(metavar="DIR", help=_FIT["out"])],
+    gold: Gold = "",
+    label_model: Model = CheckRules.label_model,
+    backbone: Annotated[str, typer.Option(help=_FIT["backbone"])] = FitRules.backbone,
+    seed: Annotated[int, typer.Option(help=_FIT["seed"])] = FitRules.seed,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_FIT["cache"])] = True,
+    text_column: Text = ["text"],  # noqa: B006 - typer copies it
+    label_column: Label = CheckRules.label_column,
+    voter: Voters = None,
+    names_vote: Names = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a model on what rules say of a corpus, with gold rows beside, for `textlabel annotate`.
+
+    \b
+    Example:
+      textlabel rules fit rules.toml --on corpus.csv --gold few.csv --out model
+      textlabel annotate corpus.csv --model model --out labeled
+
+    How much the rules count is chosen by gold rows out of fold, which also calibrate; labels of rules never
+    do. With fewer than ten gold rows, or a class without one, confidence is not calibrated.
+    """
+    told = FitRules(
+        tuple(files),
+        on,
+        gold,
+        label_model,
+        tuple(text_column),
+        label_column,
+        tuple(voter or ()),
+        names_vote,
+        out=out,
+        backbone=backbone,
+        seed=seed,
+        cache=cache,
+    ).run()
+    models = told.pop("label_models")
+    if as_json:
+        say_json({**told, "label_models": models})
+    else:
+        say(pairs({**told, **({} if models is None else {"verdict": models["verdict"]})}))
+
+
+def render(told: dict[str, Any]) -> str:
+    """Return the table for people, with the verdict on label models."""
+    head = ("rule", "votes for", "rule coverage", "overlap", "conflict", "right on gold", "finding")
+    rows = [
+        (
+            row["rule"],
+            ", ".join(row["classes"]),
+            *(f"{row[key]:.1%}" for key in ("rule_coverage", "overlap", "conflict")),
+            _right(row),
+            row["finding"],
+        )
+        for row in told["rules"]
+    ]
+    models = told["label_models"]
+    shown = {"rows": told["rows"], "covered": f"{told['covered']:.1%}"}
+    if models:
+        right = ", ".join(f"{name} {share:.1%}" for name, share in models["accuracy"].items())
+        shown |= {"gold": models["gold"], "right on unseen gold": right, "verdict": models["verdict"]}
+    return f"{table([head, *rows])}\n\n{pairs(shown)}"
+
+
+def _right(row: dict[str, Any]) -> str:
+    if row["accuracy"] is None:
+        return "-"
+    return f"{row['accuracy']:.0%} of {row['gold_votes']} [{row['low']:.0%}, {row['high']:.0%}]"
