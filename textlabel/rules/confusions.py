@@ -17,7 +17,7 @@ from textlabel.types import IntArray
 
 #: rows added to each cell of a rule's table
 SMOOTHING = 0.1
-ROUNDS = 200
+ROUNDS = 1000
 _TOLERANCE = 1e-6
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from textlabel import registry
 from textlabel.errors import CorpusError
+from textlabel.rules import confusions
 from textlabel.rules.compare import beside_majority, unseen_gold, verdict
 from textlabel.rules.cut import cut_scores, kept_by_cut
 from textlabel.rules.fusion import fuse, unseen_fusion
@@ -91,19 +92,33 @@ def test_ties_go_to_the_class_that_gold_has_more_often():
     assert majority.fit_predict(votes, 2).probabilities[0].argmax() == 0
 
 
-@pytest.mark.filterwarnings("ignore")  # of pandas, in crowd-kit
-@pytest.mark.parametrize(("ours", "theirs"), [(majority, "MajorityVote"), (dawid_skene, "DawidSkene")])
-def test_crowd_kit_says_the_same(ours, theirs):
+def crowd_kit(votes, name, **options):
+    """Return what crowd-kit says of votes that all rules gave, (n, k)."""
     import pandas as pd
     from crowdkit import aggregation
 
-    votes, _ = world([0.8, 0.7, 0.6, 0.75, 0.65], n=200, says=1.1)
     rows = [(i, j, votes[i, j]) for i, j in np.ndindex(*votes.shape)]
-    known = getattr(aggregation, theirs)(**({} if theirs == "MajorityVote" else {"n_iter": 500, "tol": 1e-9}))
+    known = getattr(aggregation, name)(**options)
     known.fit(pd.DataFrame(rows, columns=["task", "worker", "label"]))
-    more = {} if theirs == "MajorityVote" else {"smoothing": 1e-9}
-    found = ours.fit_predict(votes, 3, **more).probabilities
-    np.testing.assert_allclose(found, known.probas_.loc[range(len(votes)), range(3)].to_numpy(), atol=0.02)
+    return known.probas_.loc[range(len(votes)), range(3)].to_numpy()
+
+
+@pytest.mark.filterwarnings("ignore")  # of pandas, in crowd-kit
+def test_majority_is_crowd_kits():
+    votes, _ = world([0.8, 0.7, 0.6, 0.75, 0.65], n=200, says=1.1)
+    found = majority.fit_predict(votes, 3).probabilities
+    np.testing.assert_allclose(found, crowd_kit(votes, "MajorityVote"), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # of pandas, in crowd-kit
+@pytest.mark.parametrize("rounds", [1, 5, 30])
+def test_dawid_skene_is_crowd_kits_round_by_round(rounds, monkeypatch):
+    """Where both stop is their own affair: such votes move for hundreds of rounds."""
+    votes, _ = world([0.8, 0.7, 0.6, 0.75, 0.65], n=200, says=1.1)
+    monkeypatch.setattr(confusions, "ROUNDS", rounds)
+    monkeypatch.setattr(confusions, "_TOLERANCE", 0.0)
+    found = dawid_skene.fit_predict(votes, 3, smoothing=1e-9).probabilities
+    np.testing.assert_allclose(found, crowd_kit(votes, "DawidSkene", n_iter=rounds, tol=0), atol=1e-6)
 
 
 def test_gold_rows_do_not_see_their_own_label():
