@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlabel.engine.explain import DEFAULT_ATTRIBUTION, columns, nearest
+from textlabel.attribution import DEFAULT_ATTRIBUTION
 from textlabel.errors import RecipeError
 from textlabel.labeler import Labeler
 
@@ -126,7 +126,7 @@ def why(
     neighbors, ``neighbors``: text, label and cosine similarity.
     """
     from textlabel.corpus.load import load_corpus
-    from textlabel.engine.explain import Explainer
+    from textlabel.engine.explain import Explainer, columns
     from textlabel.progress import bar
 
     name = "text" if isinstance(corpus, list) else text_column
@@ -151,6 +151,8 @@ def why(
 
 def _neighbors(explainer: Explainer, texts: Sequence[str], known: Dataset) -> list[list[dict[str, Any]]]:
     """Return the labeled rows nearest to each text, which are never the text itself."""
+    from textlabel.engine.explain import nearest
+
     other = known["text"][:]
     count = min(NEAR + 1, len(other))
     index, alike = nearest(explainer.features(texts), explainer.features(other), count)

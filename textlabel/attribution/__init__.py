@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 
+DEFAULT_ATTRIBUTION = "leave_one_out"
+
 
 @dataclass(frozen=True)
 class Question:

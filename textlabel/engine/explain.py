@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from textlabel import registry
-from textlabel.attribution import Question, explained
+from textlabel.attribution import DEFAULT_ATTRIBUTION, Question, explained
 from textlabel.engine.predict import Float32, featurizer_of, head_logits
 from textlabel.models.bundle import Bundle
 from textlabel.models.words import Span, cut, without, words
 from textlabel.types import FloatArray, IntArray
 
-DEFAULT_ATTRIBUTION = "leave_one_out"
 #: of a longer text the rest is not explained: each word costs a look
 MOST_WORDS = 512
 #: words at most without which the label is sought to be another
