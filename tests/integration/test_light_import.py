@@ -91,7 +91,8 @@ def processor_seconds(*words):
 
 def test_help_is_quick():
     needed = processor_seconds("-c", "import typer, rich.markdown, rich.panel, rich.table")
-    assert processor_seconds("-m", "textlabel", "--help") < 4 * needed  # torch alone is ten times that
+    # some forty commands, each with its options read from a docstring; torch alone is ten times what typer takes
+    assert processor_seconds("-m", "textlabel", "--help") < 6 * needed
 
 
 def test_exit_codes_of_the_real_process(tmp_path):
