@@ -91,7 +91,7 @@ def processor_seconds(*words):
 
 def test_help_is_quick():
     needed = processor_seconds("-c", "import typer, rich.markdown, rich.panel, rich.table")
-    # some forty commands, each with its options read from a docstring; torch alone is ten times what typer takes
+    # some forty commands, each with options read from docstrings; torch alone is ten times what typer takes
     assert processor_seconds("-m", "textlabel", "--help") < 6 * needed
 
 
