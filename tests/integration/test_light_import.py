@@ -137,6 +137,7 @@ audit.todo(folder)
     assert not {"torch", "transformers", "peft", "accelerate", "evaluate"} & set(loaded(code))
 
 
+@pytest.mark.slow
 def test_the_engine_fits_and_labels_without_datasets_and_peft(tiny_backbone):
     """As on a machine that has PyTorch and transformers and can fetch nothing."""
     code = f"""

@@ -146,6 +146,7 @@ def test_long_texts_are_cut_at_the_position_table(labeler):
     assert np.isfinite(out["confidence"][0])
 
 
+@pytest.mark.slow
 def test_a_killed_fit_resumes_from_its_checkpoint(tiny_backbone, tmp_path, caplog):
     """kill -9 in the middle of training; the repeated command ends as an uninterrupted one."""
     script = f"""

@@ -64,6 +64,7 @@ def test_labeled_by_rules_can_be_audited(files):
     assert "texts to answer  5" in run("audit", "draw", files / "labeled", "--size", 5).stdout
 
 
+@pytest.mark.slow
 def test_a_model_fitted_on_rules_is_calibrated_on_gold_alone(files):
     backbone = write_backbone(files / "backbone")
     words = [

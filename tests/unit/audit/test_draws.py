@@ -56,6 +56,7 @@ def test_further_draws_come_from_the_rest_and_the_seed_repeats_a_draw(tmp_path):
     assert [len(draw.rows) for draw in draws(open_sealed(one))] == [40, 20]
 
 
+@pytest.mark.slow
 def test_every_row_of_the_population_is_drawn_equally_often(tmp_path):
     rows, _ = made.corpus(12)
     source = ["human" if i == 5 else "model" for i in range(12)]
@@ -117,6 +118,7 @@ def test_a_draw_that_was_edited_is_refused(tmp_path):
         audit.draw(folder, 20)
 
 
+@pytest.mark.slow
 def test_processes_that_draw_at_once_take_turns(tmp_path):
     rows, _ = made.corpus(200)
     folder = made.write(rows, tmp_path / "out")

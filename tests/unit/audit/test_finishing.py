@@ -131,6 +131,7 @@ def test_a_model_that_learned_from_audits_is_not_certified_by_them(audited, tmp_
         audit.reuse(made.write(other.select(range(900)), tmp_path / "other"), folder)
 
 
+@pytest.mark.slow
 def test_the_promise_holds_over_many_draws(tmp_path):
     """The whole path, on disk: violations at most the level and three standard errors."""
     rows, truth = made.corpus(300, error=0.15)

@@ -33,6 +33,7 @@ def files(tmp_path_factory, tiny_backbone):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order_by", "form"),
     [("ensemble", "dataset"), ("mutual_information", "csv"), ("knn", "jsonl"), ("-knn", "parquet")],

@@ -51,12 +51,14 @@ def updates(found):
     return {name for name in found if "lora_" in name}
 
 
+@pytest.mark.slow
 def test_lora_on_the_top_layers_saves_an_update_of_those_only(fit):
     every, top = updates(fit(tune="lora", layers=0)), updates(fit(tune="lora", layers=1))
     assert {name for name in every if ".layer.1." in name} == top
     assert any(".layer.0." in name for name in every)
 
 
+@pytest.mark.slow
 def test_micro_batch_tokens_change_the_way_not_the_result(fit):
     exact = 'mixed_precision = "no"\ndropout = 0.0\noptimizer = "sgd"'
     whole, parts = fit(more=exact), fit(more=f"{exact}\nmicro_batch_tokens = 15")
@@ -65,6 +67,7 @@ def test_micro_batch_tokens_change_the_way_not_the_result(fit):
         torch.testing.assert_close(value, parts[name], atol=1e-5, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_mixed_precision_can_be_switched_off(fit, monkeypatch):
     """Seen where it acts: the precision that each forward pass of a layer has."""
     from textlabel.engine.process import accelerator

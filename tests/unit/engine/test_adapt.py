@@ -69,6 +69,7 @@ def test_a_holdout_is_never_trained_on(tiny_backbone, runs):
     assert bundle.record["labels"] == {"train": 48, "calibration": 12, "audit": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "fits"), [(98, 4), (100, 1)])
 def test_auto_holds_out_from_fifty_labels_a_class(tiny_backbone, runs, caplog, n, fits):
     caplog.set_level(logging.INFO, "textlabel")

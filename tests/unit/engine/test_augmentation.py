@@ -123,6 +123,7 @@ epochs = 1
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "augment",
     [

@@ -186,6 +186,7 @@ def test_another_domain_is_adapted_to_where_there_is_time(deep, monkeypatch, cor
         assert (bundle.record["recipe"]["name"] == auto.ELSEWHERE) is chosen
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("weak_floor")
 def test_without_time_the_other_domain_is_left_to_the_head(deep):
     texts = [f"{row['text']} qq zz ww xx vv" for row in snippets(60, seed=9)]

@@ -109,6 +109,7 @@ def test_the_map_of_a_map_is_refused(static):
         mapped.map_labels(snippets(40, seed=8))
 
 
+@pytest.mark.slow
 def test_trained_bodies_keep_their_updates(tiny_backbone, tmp_path):
     labeler = Labeler(tiny_backbone, recipe="lora", cache=False).fit(snippets(40))
     mapped = labeler.map_labels([{**r, "label": OTHER[r["label"]]} for r in snippets(40, seed=7)])

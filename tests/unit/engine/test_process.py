@@ -19,14 +19,17 @@ def said(code, **environment):
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["no", "bf16"])
 def test_the_launcher_decides(asked):
     assert said(LOOK, ACCELERATE_MIXED_PRECISION=asked) == asked
 
 
+@pytest.mark.slow
 def test_a_library_that_was_first_decides():
     assert said(BEFORE + LOOK) == "no"
 
 
+@pytest.mark.slow
 def test_otherwise_the_hardware_decides():
     assert said(LOOK) == said(HARDWARE)

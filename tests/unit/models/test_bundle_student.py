@@ -52,6 +52,7 @@ def test_reloading_changes_nothing(labeler, model):
         np.testing.assert_array_equal(array, after.arrays()[name])
 
 
+@pytest.mark.slow
 def test_another_process_needs_nothing_but_the_folder(labeler, model):
     code = (
         "import json, sys; from textlabel import Labeler; "

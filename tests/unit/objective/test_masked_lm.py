@@ -256,6 +256,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tune", "objective", "rows"),
     [("lora", NAME, "unlabeled"), ("full", ["cross_entropy", {"name": NAME, "times": 2}], "both")],
@@ -453,6 +454,7 @@ def fit(files, backbone, recipe, *more):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["tapt", "udalm"])
 def test_shipped_recipes_run_and_save_no_language_head(files, tiny_backbone, recipe):
     done = fit(files, tiny_backbone, recipe, "--unlabeled", files / "corpus.jsonl")
