@@ -44,6 +44,7 @@ def test_labels_are_good_and_confidence_is_calibrated(labeler, tmp_path):
     assert back["label"][:] == out["label"][:]
 
 
+@pytest.mark.slow
 def test_reloading_changes_no_logit(labeler, tmp_path):
     before = labeler.predict(CORPUS[:60]).logits
     after = Labeler.load(labeler.save(tmp_path / "model"), cache=False).predict(CORPUS[:60]).logits

@@ -26,6 +26,7 @@ def test_known_to_fail():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ci", "allowed", "told"),
     [

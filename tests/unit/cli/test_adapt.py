@@ -119,6 +119,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [5, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_adaptation_goes_on_to_the_same_bytes(home, tmp_path, monkeypatch, at):
     """Within the first epoch of four steps, and after its centroids were drawn anew."""

@@ -89,6 +89,7 @@ def test_the_rest_of_the_model_stays_as_it_is(files, optimized):
     assert {name for name in changed if not name.startswith("student/")} == {"textlabel.json"}
 
 
+@pytest.mark.slow
 def test_json_tells_the_student(files, optimized, tmp_path):
     Labeler.load(files / "plain").save(tmp_path / "model")
     words = ("--on", files / "corpus.jsonl", "--cascade", files / "words", "--json")

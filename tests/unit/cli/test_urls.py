@@ -218,6 +218,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_uploads_leaves_nothing_to_the_next(store, model, tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     monkeypatch.setenv("TMPDIR", str(scratch))

@@ -75,6 +75,7 @@ def fitted(backbone, monkeypatch, calibration, **training):
     return seen, copied
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("calibration", "training"), [("folds=2", {}), ("none", {"patience": 1})])
 def test_copies_are_of_the_rows_that_train_and_bear_their_labels(
     tiny_backbone, monkeypatch, calibration, training

@@ -66,6 +66,7 @@ def test_readings_the_floor_and_what_time_allows(deep):
     assert bundle.record["recipe"]["stage"][0]["rows"] == "labeled"  # there was no corpus
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [3, 1])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_what_was_chosen_is_what_is_fitted(deep, tmp_path, monkeypatch, layers, normalize):

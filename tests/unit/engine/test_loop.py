@@ -116,6 +116,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tune", "objective", "more"),
     [

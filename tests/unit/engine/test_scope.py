@@ -51,6 +51,7 @@ def maps(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stages", "calibration", "count", "scored"),
     [

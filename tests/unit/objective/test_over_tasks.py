@@ -296,6 +296,7 @@ def stage_of(name, **training):
     return Stage.of("lora", name, "tasks", **{**common, **slow, **training})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_training_lowers_the_loss_and_seeds_reproduce_it(tiny_backbone, name):
     states, weights = [], []
@@ -324,6 +325,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["episodic", "reptile"])
 def test_a_killed_training_resumes_to_the_same_weights(tiny_backbone, tmp_path, name):
     def run(progress=None, checkpoint=None):
