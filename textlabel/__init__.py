@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from textlabel.backbone_training import train_backbone
     from textlabel.corpus.load import load_corpus
     from textlabel.engine.cluster import Cluster
+    from textlabel.engine.tracking import tracked
     from textlabel.errors import TextlabelError
     from textlabel.labeler import Labeler
     from textlabel.multi_labeler import MultiLabeler
@@ -30,6 +31,7 @@ _HOMES = {
     "Stage": "textlabel.recipe",
     "TextlabelError": "textlabel.errors",
     "load_corpus": "textlabel.corpus.load",
+    "tracked": "textlabel.engine.tracking",
     "train_backbone": "textlabel.backbone_training",
 }
 
@@ -44,6 +46,7 @@ __all__ = [
     "TextlabelError",
     "__version__",
     "load_corpus",
+    "tracked",
     "train_backbone",
 ]
 

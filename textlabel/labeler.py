@@ -181,6 +181,7 @@ class Labeler(Fitted):
         ------
         CorpusError, RecipeError, BackboneError, TrainingError
         """
+        from textlabel.engine import tracking
         from textlabel.engine.adapt import adapt
         from textlabel.engine.auto import seconds_of
         from textlabel.engine.backend_choice import backend_to_fit
@@ -206,6 +207,7 @@ class Labeler(Fitted):
         )
         if train is None:
             return self._fit_names(task)
+        tracking.note(recipe=self.recipe.name, backbone=self.backbone, seed=self.seed, rows=len(task.texts))
         bundle = adapt(
             self._loaded_backbone(),
             task,
@@ -227,6 +229,7 @@ class Labeler(Fitted):
         )
         bundle.record = complete_record(bundle)
         bundle.record["labels"]["audit"] = from_audits
+        tracking.log(tracking.numbers({"calibrator": bundle.record["calibrator"]}))
         self._bundle, self._predictor = bundle, None
         return self
 

@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from textlabel.cli import audit, backbones, cache, choose, loop, rules
-from textlabel.cli.adapt import adapt
-from textlabel.cli.agreement import agreement
-from textlabel.cli.annotate import annotate
-from textlabel.cli.certify import certify, finish, plan, shares, todo
-from textlabel.cli.check_labels import check_labels
-from textlabel.cli.clusters import clusters
-from textlabel.cli.conflicts import conflicts
-from textlabel.cli.convert import convert
-from textlabel.cli.demo import demo
-from textlabel.cli.diff import diff
-from textlabel.cli.evaluate import evaluate
-from textlabel.cli.extend_vocabulary import extend_vocabulary
-from textlabel.cli.fit import fit
-from textlabel.cli.fit_sources import fit_sources
-from textlabel.cli.gap import gap
-from textlabel.cli.group import Commands, Several
-from textlabel.cli.listing import plugins, recipes
-from textlabel.cli.map_labels import map_labels
-from textlabel.cli.optimize import optimize
+from textlabel.cli.commands import All
 from textlabel.cli.output import log_to_stderr, pairs, say
-from textlabel.cli.report import report
-from textlabel.cli.review import review
-from textlabel.cli.run import run
-from textlabel.cli.scan import scan
-from textlabel.cli.simulate import simulate
-from textlabel.cli.taxonomy import taxonomy
-from textlabel.cli.train_backbone import train_backbone
-from textlabel.cli.transfer import transfer
-from textlabel.cli.why import why
 
 app = typer.Typer(
-    cls=Commands,
+    cls=All,
     name="textlabel",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     no_args_is_help=True,
 )
 
@@ -57,12 +29,25 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def start(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell versions and exit.")
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere in the line.")
     ] = False,
+    config: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="TOML file with options of commands; works anywhere in the line."),
+    ] = "",
+    tracker: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="Send losses to tensorboard (folder runs), wandb, trackio or another that Accelerate knows; "
+            "works anywhere in the line. Repeat the option for several.",
+        ),
+    ] = [],  # noqa: B006 - typer copies it
 ) -> None:
     """A few labels and a pile of text in; a labeled corpus you can defend out.
 
@@ -84,28 +69,25 @@ def start(
       textlabel answers import labeled labeled/audit/todo-1.csv
       textlabel finish labeled --out finished
 
+    A file for --config has a table for each command, such as `[fit]` or `[audit.draw]`, with its options,
+    such as `label-column = "stars"`. What the line says comes first; paths are as on the line.
+
+    \b
+    Environment variables:
+      TEXTLABEL_HOME      where backbones, unfinished runs and kept features lie (~/.cache/textlabel)
+      TEXTLABEL_CACHE     where kept features lie instead
+      TEXTLABEL_CACHE_GB  how much they may take
+      HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE  as huggingface_hub reads them
+
     Results go to stdout (--json: as one JSON object), progress and messages to stderr.
     Exit codes: 0 done, 1 failed with one message, 2 wrong usage, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     log_to_stderr()
+    if tracker:
+        from textlabel.engine.tracking import tracked
 
+        ctx.with_resource(tracked(*tracker))
+    if config:
+        from textlabel.cli.config import defaults
 
-for command in (
-    *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
-    *(check_labels, conflicts, agreement, diff, taxonomy, convert, clusters, why, review, report, scan),
-    *(run, demo, recipes, plugins),
-):
-    app.command()(command)
-app.command("simulate", cls=Several)(simulate)
-app.command("choose-backbone", cls=Several)(choose.backbone)
-app.command("choose-source", cls=Several)(choose.source)
-app.command("fit-sources")(fit_sources)
-app.command("map-labels")(map_labels)
-app.command("train-backbone")(train_backbone)
-app.command("extend-vocabulary")(extend_vocabulary)
-app.add_typer(audit.app, name="audit")
-app.add_typer(audit.answers, name="answers")
-app.add_typer(loop.app, name="loop")
-app.add_typer(backbones.app, name="backbones")
-app.add_typer(cache.app, name="cache")
-app.add_typer(rules.app, name="rules")
+        ctx.default_map = defaults(Path(config), ctx)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json, table
 from textlabel.label_check import CheckLabels
@@ -19,7 +20,9 @@ SHOWN = 10
 def check_labels(
     train: Annotated[str, typer.Argument(metavar="TRAIN", help=_HELP["train"])],
     out: Annotated[str, typer.Option(metavar="FILE", help=_HELP["out"])],
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = CheckLabels.backbone,
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])
+    ] = CheckLabels.backbone,
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it

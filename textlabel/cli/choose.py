@@ -10,6 +10,7 @@ from textlabel.choose import BackboneScore, SourceScore, choose_backbone, choose
 from textlabel.choose.backbone import PREFER
 from textlabel.choose.backbone import ROWS as BACKBONE_ROWS
 from textlabel.choose.source import ROWS as SOURCE_ROWS
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import say, say_json, table
 from textlabel.labeler import DEFAULT_BACKBONE
@@ -73,7 +74,9 @@ def source(
         list[str], typer.Option(help=f"{_SOURCE['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it
     label_column: Annotated[str, typer.Option(help=_SOURCE["label_column"])] = "label",
-    backbone: Annotated[str, typer.Option(help=_SOURCE["backbone"])] = DEFAULT_BACKBONE,
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_SOURCE["backbone"])
+    ] = DEFAULT_BACKBONE,
     on_bad_row: Annotated[str, typer.Option(metavar="fail|skip", help=_SOURCE["on_bad_row"])] = "fail",
     max_rows: Annotated[int, typer.Option(help=_SOURCE["max_rows"])] = SOURCE_ROWS,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_SOURCE["cache"])] = True,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json, table
 from textlabel.text_clusters import MOST, TextClusters
@@ -22,7 +23,9 @@ def clusters(
     clusters: Annotated[int, typer.Option(metavar="K", help=_HELP["clusters"])] = TextClusters.clusters,
     max_clusters: Annotated[int, typer.Option(help=_HELP["max_clusters"])] = MOST,
     names: Annotated[str, typer.Option(metavar="NAME,NAME", help=f"{_HELP['names']} Parted by commas.")] = "",
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = TextClusters.backbone,
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])
+    ] = TextClusters.backbone,
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from textlabel.cli.complete import backbone_names, recipe_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json
 from textlabel.demo import Demo
@@ -17,10 +18,12 @@ _KNOWN = "known only because this demo has the answers"
 
 
 def demo(
-    recipe: Annotated[str, typer.Option(help=_HELP["recipe"])] = Demo.recipe,
+    recipe: Annotated[str, typer.Option(autocompletion=recipe_names, help=_HELP["recipe"])] = Demo.recipe,
     classes: Annotated[int, typer.Option(min=2, max=3, help=_HELP["classes"])] = Demo.classes,
     out: Annotated[Path, typer.Option(metavar="DIR", help=_HELP["out"])] = Path(Demo.out),
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = Demo.backbone,
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])
+    ] = Demo.backbone,
     seed: Annotated[int, typer.Option(help=_HELP["seed"])] = Demo.seed,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:

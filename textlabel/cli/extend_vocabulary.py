@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json
 from textlabel.labeler import DEFAULT_BACKBONE
@@ -17,7 +18,9 @@ _HELP = meanings(extend)
 def extend_vocabulary(
     texts: Annotated[str, typer.Argument(metavar="TEXTS", help=_HELP["texts"])],
     out: Annotated[str, typer.Option(metavar="FOLDER", help=_HELP["out"])],
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = DEFAULT_BACKBONE,
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])
+    ] = DEFAULT_BACKBONE,
     tokens: Annotated[int, typer.Option(help=_HELP["tokens"])] = 200,
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from textlabel.cli.complete import backbone_names, recipe_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import by_task, pairs, say, say_json, table
 from textlabel.steps import Fit, Summary
@@ -20,8 +21,10 @@ def fit(
     classes: Annotated[
         str, typer.Option(metavar="NAME,NAME", help=f"{_HELP['classes']} Parted by commas.")
     ] = "",
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = Fit.backbone,
-    recipe: Annotated[str, typer.Option(help=_HELP["recipe"])] = Fit.recipe,
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])
+    ] = Fit.backbone,
+    recipe: Annotated[str, typer.Option(autocompletion=recipe_names, help=_HELP["recipe"])] = Fit.recipe,
     unlabeled: Annotated[str, typer.Option(metavar="CORPUS", help=_HELP["unlabeled"])] = "",
     validation: Annotated[str, typer.Option(metavar="FILE", help=_HELP["validation"])] = "",
     text_column: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from textlabel.backbone_training import named_sources
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json, table
 from textlabel.source_fitting import FitSources
@@ -26,7 +27,9 @@ def fit_sources(
     out: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["out"])],
     unlabeled: Annotated[str, typer.Option(metavar="CORPUS", help=_HELP["unlabeled"])] = "",
     nearest: Annotated[float, typer.Option(metavar="SHARE", help=_HELP["nearest"])] = FitSources.nearest,
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = str(FitSources.backbone),
+    backbone: Annotated[str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])] = str(
+        FitSources.backbone
+    ),
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json
 from textlabel.gap import Gap
@@ -16,7 +17,7 @@ _HELP = meanings(Gap)
 def gap(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=_HELP["source"])],
     target: Annotated[str, typer.Argument(metavar="TARGET", help=_HELP["target"])],
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = "",
+    backbone: Annotated[str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])] = "",
     model: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["model"])] = "",
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")

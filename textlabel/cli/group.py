@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import typer
@@ -23,10 +24,8 @@ class Commands(TyperGroup):
     """The command group: exit code 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Take ``--debug`` from anywhere: people add it at the end of the line that failed."""
-        if "--debug" in args:
-            args = ["--debug", *(word for word in args if word != "--debug")]
-        return super().parse_args(ctx, args)
+        """Take what concerns all commands from anywhere: people add it at the end of the line."""
+        return super().parse_args(ctx, _first(args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; ``--debug`` lets errors through with their traceback."""
@@ -79,6 +78,20 @@ def repeated(words: Sequence[str], options: Sequence[str]) -> list[str]:
             fresh = False
         found.append(word)
     return found
+
+
+def _first(args: list[str]) -> list[str]:
+    """Return a line with ``--debug``, ``--config FILE`` and ``--tracker NAME`` before all else."""
+    front, rest = [], []
+    words = iter(args)
+    for word in words:
+        if word == "--debug" or word.startswith(("--config=", "--tracker=")):
+            front.append(word)
+        elif word in ("--config", "--tracker"):
+            front += [word, *islice(words, 1)]
+        else:
+            rest.append(word)
+    return [*front, *rest]
 
 
 def _unless_debug(ctx: Any, error: Exception) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import say, say_json, table
 from textlabel.simulating import Simulate
@@ -22,7 +23,9 @@ def simulate(
     batch: Annotated[int, typer.Option(help=_HELP["batch"])] = Simulate.batch,
     seeds: Annotated[int, typer.Option(help=_HELP["seeds"])] = Simulate.seeds,
     max_error: Annotated[float, typer.Option(help=_HELP["max_error"])] = Simulate.max_error,
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = Simulate.backbone,
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])
+    ] = Simulate.backbone,
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006

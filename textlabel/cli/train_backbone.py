@@ -8,6 +8,7 @@ import typer
 
 from textlabel.backbone_training import named_sources
 from textlabel.backbone_training import train_backbone as train
+from textlabel.cli.complete import backbone_names, recipe_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json
 from textlabel.labeler import DEFAULT_BACKBONE
@@ -23,8 +24,10 @@ def train_backbone(
         ),
     ],
     out: Annotated[str, typer.Option(metavar="FOLDER", help=_HELP["out"])],
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = DEFAULT_BACKBONE,
-    recipe: Annotated[str, typer.Option(help=_HELP["recipe"])] = "episodic",
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])
+    ] = DEFAULT_BACKBONE,
+    recipe: Annotated[str, typer.Option(autocompletion=recipe_names, help=_HELP["recipe"])] = "episodic",
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it

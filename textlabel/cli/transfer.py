@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json, table
 from textlabel.transfer import Transfer
@@ -20,7 +21,9 @@ def transfer(
     recipes: Annotated[
         str, typer.Option(metavar="NAME,NAME", help=f"{_HELP['recipes']} Parted by commas.")
     ] = "auto",
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = str(Transfer.backbone),
+    backbone: Annotated[str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])] = str(
+        Transfer.backbone
+    ),
     class_shares: Annotated[
         str, typer.Option(metavar="NAME=SHARE,...|labeled", help=_HELP["class_shares"])
     ] = "",

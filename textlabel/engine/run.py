@@ -16,6 +16,7 @@ from textlabel.corpus.dedup import groups as duplicate_groups
 from textlabel.corpus.dedup import text_key
 from textlabel.corpus.split import folds as make_folds
 from textlabel.corpus.split import holdout, splittable
+from textlabel.engine import tracking
 from textlabel.engine.augmentation import Copies, copies_of
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint
 from textlabel.engine.fitter import SPREAD_LABELS, Aside
@@ -305,9 +306,11 @@ class Run:
         def validate() -> float:
             assert validation is not None
             logits, _ = predict(classifier, validation[0], backend=self.backend)
-            return risk(logits.astype(np.float64), validation[1])
+            loss = risk(logits.astype(np.float64), validation[1])
+            tracking.log({f"{name}/validation_loss": loss})
+            return loss
 
-        with bar(f"train {stage.tune.name} ({name})", "step") as update:
+        with tracking.steps(f"train {stage.tune.name} ({name})", name) as update:
             train(
                 classifier,
                 stage,

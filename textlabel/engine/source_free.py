@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from textlabel import registry
+from textlabel.engine import tracking
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint, rows_digest
 from textlabel.engine.feature_cache import weights_sha256
 from textlabel.engine.loop import train
@@ -149,7 +150,7 @@ def _trained(
     for number, stage in enumerate(recipe.stages):
         context = Context(rows, start.schema, classifier, accelerator().device)
         name = f"adapt-{number}"
-        with bar(f"train {stage.tune.name} ({name})", "step") as update:
+        with tracking.steps(f"train {stage.tune.name} ({name})", name) as update:
             stage_seed = derive_seed(seed, name)
             train(classifier, stage, context, stage_seed, checkpoint=saved.stage(name), progress=update)
         classifier.merge()

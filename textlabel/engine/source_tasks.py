@@ -13,6 +13,7 @@ import numpy as np
 
 from textlabel.corpus.check import require_rows_per_class
 from textlabel.corpus.dedup import groups
+from textlabel.engine import tracking
 from textlabel.engine.checkpoint import Checkpoint, NoCheckpoint, rows_digest
 from textlabel.engine.loop import train
 from textlabel.engine.process import accelerator, derive_seed
@@ -20,7 +21,6 @@ from textlabel.engine.task import load_task
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.models.backbone import Backbone, require_one
 from textlabel.models.classifier import Classifier
-from textlabel.progress import bar
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe
 from textlabel.types import IntArray, LabelSchema
@@ -100,7 +100,7 @@ def train_body(
     for number, stage in enumerate(recipe.stages):
         context = Context({"tasks": rows}, classifier.schema, classifier, accelerator().device, tasks=of)
         name = f"tasks-{number}"
-        with bar(f"train {stage.tune.name} ({len(tasks)} tasks)", "step") as update:
+        with tracking.steps(f"train {stage.tune.name} ({len(tasks)} tasks)", name) as update:
             stage_seed = derive_seed(seed, name)
             train(classifier, stage, context, stage_seed, checkpoint=saved.stage(name), progress=update)
         classifier.merge()
