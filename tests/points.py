@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from textlabel.models.backbone import Backbone, BackboneInfo
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import BackboneInfo
 from textlabel.models.classifier import Classifier
 from textlabel.protocols import Context, Rows
 from textlabel.types import LabelSchema

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from textlabel.engine.source_tasks import SourceTask
-    from textlabel.models.backbone import BackboneInfo
+    from textlabel.models.backbone_info import BackboneInfo
     from textlabel.models.classifier import Classifier
 
 #: what a folder tells of its training

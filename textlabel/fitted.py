@@ -77,7 +77,7 @@ class Fitted:
         ------
         BackboneError : an unknown word, or a pooling of windows where there are none.
         """
-        from textlabel.models.backbone import check_long
+        from textlabel.models.backbone_info import check_long
 
         model = self.bundle.classifier
         info = replace(
@@ -188,7 +188,7 @@ class Fitted:
         from textlabel.engine.optimize import optimize
         from textlabel.engine.shared_features import store_of
         from textlabel.engine.student import Lesson
-        from textlabel.models.backbone import require_one
+        from textlabel.models.backbone_info import require_one
 
         told = "label with backend torch and without a cascade, or fit a model on one of them"
         require_one(self.bundle.classifier.info, "optimize speeds up", told)

@@ -17,7 +17,7 @@ from textlabel.labeler import DEFAULT_BACKBONE
 from textlabel.types import Summary
 
 if TYPE_CHECKING:
-    from textlabel.models.backbone import BackboneInfo
+    from textlabel.models.backbone_info import BackboneInfo
     from textlabel.models.domain_words import Word
 
 #: what a folder tells of its tokens

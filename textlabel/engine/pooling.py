@@ -22,7 +22,8 @@ from textlabel.engine.process import of_main_process
 from textlabel.engine.run import Task
 from textlabel.engine.solvers import solver
 from textlabel.errors import RecipeError
-from textlabel.models.backbone import POOLINGS, Backbone, require_one
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import POOLINGS, require_one
 from textlabel.recipe import Recipe
 from textlabel.types import FloatArray
 

@@ -25,7 +25,8 @@ from textlabel.engine.feature_cache import text_keys
 from textlabel.engine.process import accelerator, sum_over_processes
 from textlabel.engine.shared_features import Store, open_store
 from textlabel.errors import PluginError, TrainingError
-from textlabel.models.backbone import encode, require_one
+from textlabel.models.backbone import encode
+from textlabel.models.backbone_info import require_one
 from textlabel.models.backend_fit import REFERENCE
 from textlabel.models.windows import make_windows
 from textlabel.types import IntArray
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from textlabel.engine.feature_cache import FeatureCache
     from textlabel.engine.segments import Keys
     from textlabel.engine.shared_features import SharedSpace
-    from textlabel.models.backbone import BackboneInfo
+    from textlabel.models.backbone_info import BackboneInfo
     from textlabel.models.classifier import Classifier
 
 log = logging.getLogger("textlabel")

@@ -29,7 +29,8 @@ from textlabel.engine.process import accelerator, derive_seed, sum_over_processe
 from textlabel.engine.row_weights import target_rows, weigh
 from textlabel.engine.shared_features import Store, folder_of
 from textlabel.engine.solvers import risk, solver
-from textlabel.models.backbone import Backbone, require_one
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import require_one
 from textlabel.models.class_names import by_template, sentences
 from textlabel.models.classifier import Classifier
 from textlabel.models.ngrams import NGramModel

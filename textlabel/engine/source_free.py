@@ -28,7 +28,8 @@ from textlabel.engine.predict import predict
 from textlabel.engine.process import accelerator, derive_seed
 from textlabel.engine.scope import ScopePlan
 from textlabel.errors import CorpusError, RecipeError
-from textlabel.models.backbone import Backbone, require_one
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import require_one
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier, Frozen
 from textlabel.progress import bar

@@ -19,7 +19,8 @@ from textlabel.engine.loop import train
 from textlabel.engine.process import accelerator, derive_seed
 from textlabel.engine.task import load_task
 from textlabel.errors import CorpusError, RecipeError
-from textlabel.models.backbone import Backbone, require_one
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import require_one
 from textlabel.models.classifier import Classifier
 from textlabel.protocols import Context, Rows
 from textlabel.recipe import Recipe

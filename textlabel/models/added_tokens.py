@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from textlabel.errors import BackboneError
-from textlabel.models.backbone import Backbone, require_one
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import require_one
 from textlabel.models.domain_words import Word
 from textlabel.models.masked_lm import find_masked_lm
 

@@ -30,14 +30,8 @@ import numpy.typing as npt
 
 from textlabel import tasks
 from textlabel.errors import BundleError, RecipeError
-from textlabel.models.backbone import (
-    Backbone,
-    BackboneInfo,
-    locate,
-    open_folder,
-    save_body,
-    tokenizer_sha256,
-)
+from textlabel.models.backbone import Backbone, locate, open_folder, save_body
+from textlabel.models.backbone_info import BackboneInfo, tokenizer_sha256
 from textlabel.models.backend_fit import BAND_UNIT, BackendFit
 from textlabel.models.classifier import Adapter, Classifier, Frozen
 from textlabel.models.fetch import file_sha256, weights_sha256

@@ -23,7 +23,8 @@ from types import SimpleNamespace
 
 from torch import nn
 
-from textlabel.models.backbone import Backbone, BackboneInfo
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import BackboneInfo
 
 
 class JointBody(nn.Module):

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from textlabel.models.backbone import Backbone, BackboneInfo
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import BackboneInfo
 from textlabel.models.static import StaticModel, StaticOutput
 from textlabel.types import FloatArray, IntArray
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.models.backbone import Backbone, BackboneInfo
+from textlabel.models.backbone import Backbone
+from textlabel.models.backbone_info import BackboneInfo
 from textlabel.models.classifier import Classifier
 from textlabel.models.heads import Linear
 from textlabel.trust.moments import Moments

@@ -17,7 +17,7 @@ from textlabel.errors import BackboneError, CorpusError
 from textlabel.types import IntArray
 
 if TYPE_CHECKING:
-    from textlabel.models.backbone import BackboneInfo
+    from textlabel.models.backbone_info import BackboneInfo
 
 #: of a window's tokens, one in so many is in the next window, too
 OVERLAP = 4

@@ -11,7 +11,7 @@ from textlabel import __version__
 from textlabel.trust.calibration import describe
 
 if TYPE_CHECKING:
-    from textlabel.models.backbone import BackboneInfo
+    from textlabel.models.backbone_info import BackboneInfo
     from textlabel.models.bundle import Bundle
 
 FORMAT = 1

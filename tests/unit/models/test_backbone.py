@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from textlabel.errors import BackboneError
-from textlabel.models.backbone import describe, load_backbone, position_limit
+from textlabel.models.backbone import load_backbone
+from textlabel.models.backbone_info import describe, position_limit
 from textlabel.models.classifier import pool
 
 

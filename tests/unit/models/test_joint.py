@@ -10,7 +10,8 @@ from tiny import snippets, write_backbone, write_static
 
 from textlabel import Labeler
 from textlabel.errors import BackboneError, BundleError, RecipeError
-from textlabel.models.backbone import BackboneInfo, load_backbone, part_names, require_one
+from textlabel.models.backbone import load_backbone, part_names
+from textlabel.models.backbone_info import BackboneInfo, require_one
 from textlabel.models.bundle import Bundle
 from textlabel.models.joint import joint
 
