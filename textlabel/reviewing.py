@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textlabel.asking.start import SETTINGS
 from textlabel.errors import AuditError
 
 if TYPE_CHECKING:
-    from textlabel.review.queue import FolderQueue
+    from textlabel.review.queue import Queue
     from textlabel.review.server import ReviewServer
 
 log = logging.getLogger("textlabel")
@@ -20,17 +21,19 @@ log = logging.getLogger("textlabel")
 
 @dataclass(frozen=True)
 class Review:
-    """Answer rows of an annotated corpus.
+    """Answer rows of an annotated corpus, or of a loop.
 
     Parameters
     ----------
-    annotations : folder that `annotate` wrote.
+    annotations : folder that `annotate` wrote; or that of `textlabel loop start`, whose rounds are asked one
+        after the other.
     audit : the rows that `textlabel audit draw` drew, without anything that the model said of them.
     every : all rows that no audit holds, the least sure first; without it and without audit those that must
         be labeled before `textlabel finish`.
     reviewer : who answers; the page asks if it is empty.
     guidelines : text file that is shown beside the rows.
     model : folder that `fit` wrote; words that moved its labels are then shown on demand.
+    count : rows of a round, of a loop.
     port : of the page; 0: any that is free.
     browser : open it.
     """
@@ -41,22 +44,34 @@ class Review:
     reviewer: str = ""
     guidelines: str = ""
     model: str = ""
+    count: int = 20
     port: int = 0
     browser: bool = True
 
-    def queue(self) -> FolderQueue:
+    def queue(self) -> Queue:
         """Return what is to be asked.
 
         Raises
         ------
-        AuditError : both audit and all rows are wanted; no such rows.
+        AuditError : both audit and all rows are wanted, or something else of a loop than its rounds; no such
+            rows.
+        CorpusError : no row of a loop is left.
         """
-        from textlabel.review.queue import FolderQueue
+        from textlabel.review.folder_queue import FolderQueue
 
+        if (Path(self.annotations) / SETTINGS).is_file():
+            return self._of_loop()
         if self.audit and self.every:
             raise AuditError("an audit holds the rows that were drawn: leave out --all, or --audit")
         mode = "audit" if self.audit else "all" if self.every else "todo"
         return FolderQueue(self.annotations, mode, self.model)
+
+    def _of_loop(self) -> Queue:
+        from textlabel.asking.queue import loop_queue
+
+        if self.audit or self.every or self.model:
+            raise AuditError(f"{self.annotations} is a loop: leave out --audit, --all and --model")
+        return loop_queue(self.annotations, self.count)
 
     def server(self) -> ReviewServer:
         """Return the page's server, not started yet; an `AuditError` for a port that is taken."""

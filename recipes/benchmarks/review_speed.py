@@ -21,7 +21,7 @@ import numpy as np
 from _bench import arguments, write
 
 from textlabel import Labeler
-from textlabel.review.queue import FolderQueue
+from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.server import ReviewServer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 from labeled_folder import CHINESE, HOSTILE, RIGHT_TO_LEFT, drawn, labeled
+from tiny import snippets, write_static
 
+from textlabel.asking import Loop, Start
+from textlabel.asking.queue import loop_queue
 from textlabel.audit.answers import audit_answers
 from textlabel.audit.seal import open_sealed
 from textlabel.audit.store import LOG, read_lines
-from textlabel.review.queue import FolderQueue
+from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.server import ReviewServer
 
 pytestmark = pytest.mark.slow
@@ -207,3 +211,21 @@ def test_it_fits_a_narrow_window(folder, opened):
     page = opened(FolderQueue(folder, "all"))
     page.page.set_viewport_size({"width": 360, "height": 740})
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_loop_goes_on_to_its_next_round_by_itself(opened, tmp_path):
+    rows = snippets(30)
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"id": row["id"], "text": row["text"]}) + "\n" for row in rows))
+    static, place = str(write_static(tmp_path / "static")), tmp_path / "labeled"
+    Start(str(corpus), str(place), ("negative", "positive"), backbone=static, cache=False).run()
+    truth = {row["text"]: row["label"] for row in rows}
+    page = opened(loop_queue(str(place), 12))
+    for _ in range(30):
+        text = page.page.locator("#text").inner_text()
+        page.press("1" if truth[text] == "negative" else "2")
+    assert page.page.title() == "labeled: round 3"
+    assert "no row left to ask" in page.page.locator("#text").inner_text()
+    assert "30 of 30" in page.page.locator("#count").inner_text()
+    assert Loop(place).status()["classes"] == {"negative": 15, "positive": 15}
+    page.page.screenshot(path=tmp_path / "loop.png")

@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from textlabel.audit.answers import WITHDRAWN, Gold, Reader, asked_by_sheet
 from textlabel.audit.seal import Sealed
 from textlabel.audit.store import LOG, append, locked
 
+#: checks one answer, (sheet, row, word, reviewer), and returns its state and label
+Check = Callable[[str, int, str, str], tuple[str, Any]]
+
 
 class AnswerLog:
-    """The log as a person at work needs it: one answer at a time, on disk before `add` returns.
+    """A log of answers as a person at work needs it: one at a time, on disk before `add` returns.
 
     What others append meanwhile is read before anything is asked of it.
+
+    Parameters
+    ----------
+    path : of the log; its folder is locked while it is written.
+    check : what an answer may be.
+    id_of : id of a row.
     """
 
-    def __init__(self, sealed: Sealed) -> None:
-        self._sealed, self._path = sealed, sealed.audit_folder / LOG
-        self._asked = asked_by_sheet(sealed)
+    def __init__(self, path: Path, check: Check, id_of: Callable[[int], str]) -> None:
+        self._path, self._check, self._id_of = path, check, id_of
         self._read = 0
         self._lines: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
         self._order: list[tuple[str, int, str]] = []
+
+    @classmethod
+    def of_sealed(cls, sealed: Sealed) -> AnswerLog:
+        """Return the log of a sealed folder."""
+        path, asked = sealed.audit_folder / LOG, asked_by_sheet(sealed)
+
+        def check(sheet: str, row: int, word: str, reviewer: str) -> tuple[str, Any]:
+            reader = Reader(sealed, path, asked, reviewer, True, {})
+            reader.place(f"row {row}", f"{sheet}/{row}")
+            return reader.value(f"row {row}", word)
+
+        return cls(path, check, lambda row: sealed.rows[row]["id"])
 
     def of(self, sheet: str, row: int, reviewer: str) -> tuple[dict[str, Any] | None, int]:
         """Return a person's answer to a row that stands, and how often the row was answered or taken back."""
@@ -51,9 +72,7 @@ class AnswerLog:
         ------
         AuditError : an unknown label, or a row that was not asked.
         """
-        reader = Reader(self._sealed, self._path, self._asked, reviewer, True, {})
-        reader.place(f"row {row}", f"{sheet}/{row}")
-        state, label = reader.value(f"row {row}", word)
+        state, label = self._check(sheet, row, word, reviewer)
         self._append(sheet, row, reviewer, {"state": state, "label": label, "note": note or None})
 
     def withdraw(self, sheet: str, row: int, reviewer: str) -> None:
@@ -73,10 +92,10 @@ class AnswerLog:
             self._append(sheet, row, reviewer, {name: before[name] for name in ("state", "label", "note")})
 
     def _append(self, sheet: str, row: int, reviewer: str, said: Mapping[str, Any]) -> None:
-        record = {"sheet": sheet, "row": row, "id": self._sealed.rows[row]["id"], **said}
+        record = {"sheet": sheet, "row": row, "id": self._id_of(row), **said}
         record |= {"reviewer": " ".join(reviewer.split())}
         record |= {"time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")}
-        with locked(self._sealed.audit_folder):
+        with locked(self._path.parent):
             append(self._path, [record])
 
     def answered(self) -> set[tuple[str, int]]:

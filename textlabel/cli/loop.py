@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from textlabel.asking import Loop, Start
+from textlabel.cli.complete import backbone_names
 from textlabel.cli.keys import meanings
-from textlabel.cli.output import pairs, say, say_json
+from textlabel.cli.output import pairs, say, say_json, table
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 _HELP = meanings(Start)
@@ -43,7 +44,10 @@ def start(
     labeled: Annotated[str, typer.Option(metavar="FILE", help=_HELP["labeled"])] = "",
     exclude_audit: Annotated[str, typer.Option(metavar="DIR", help=_HELP["exclude_audit"])] = "",
     strategy: Annotated[str, typer.Option(help=_HELP["strategy"])] = Start.strategy,
-    backbone: Annotated[str, typer.Option(help=_HELP["backbone"])] = Start.backbone,
+    backbone: Annotated[
+        str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])
+    ] = Start.backbone,
+    budget: Annotated[int, typer.Option(min=0, help=_HELP["budget"])] = Start.budget,
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it
@@ -61,6 +65,7 @@ def start(
         exclude_audit=exclude_audit,
         strategy=strategy,
         backbone=backbone,
+        budget=budget,
         text_column=tuple(text_column),
         label_column=label_column,
         seed=seed,
@@ -94,9 +99,17 @@ def import_(
 
 @app.command("status")
 def status(folder: Dir, as_json: Json = False) -> None:
-    """Tell how many rows are labeled, of which classes, and how many are left."""
+    """Tell how many rows are labeled, of which classes, how many are left, and whether it is time to stop.
+
+    The rules are kappa (what the model says has hardly changed in three rounds), certificate (by its own
+    confidence the model may label nearly all rows: a prediction, which an audit must confirm) and budget.
+    """
     told = Loop(folder).status()
-    say_json(told) if as_json else say(pairs(told))
+    if as_json:
+        say_json(told)
+        return
+    stop = {name: why or "go on" for name, why in told.pop("stop").items()}
+    say(f"{pairs(told)}\n\n{table([('stopping rule', 'says'), *stop.items()])}")
 
 
 @app.command("export")

@@ -20,6 +20,7 @@ def review(
     reviewer: Annotated[str, typer.Option(metavar="NAME", help=_HELP["reviewer"])] = "",
     guidelines: Annotated[str, typer.Option(metavar="FILE", help=_HELP["guidelines"])] = "",
     model: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["model"])] = "",
+    count: Annotated[int, typer.Option(min=1, help=_HELP["count"])] = Review.count,
     port: Annotated[int, typer.Option(min=0, max=65535, help=_HELP["port"])] = Review.port,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help=_HELP["browser"])] = True,
     terminal: Annotated[bool, typer.Option("--terminal", help="Ask in this shell instead.")] = False,
@@ -37,6 +38,7 @@ def review(
       textlabel certify labeled --max-error 0.05
       textlabel review labeled                          # what people must still label
       textlabel finish labeled --out finished
+      textlabel review loop                             # rows that `textlabel loop start` may ask
 
     The page is served on this machine alone, under an address with a secret in it, until Ctrl-C. It needs
     no network. Answers are those of `textlabel audit import` and `textlabel answers import`; sheets and pages
@@ -49,6 +51,7 @@ def review(
         reviewer=reviewer,
         guidelines=guidelines,
         model=model,
+        count=count,
         port=port,
         browser=browser,
     )

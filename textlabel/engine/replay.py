@@ -76,20 +76,31 @@ def replay(
         fitted = heads(features, known, groups, k, seed)
         if fitted is None:
             continue
-        head, members = fitted
-        probabilities = softmax(head(features))
-        votes = np.stack([softmax(one(features)) for one in members]) if members else None
-        said = softmax(head(test[0]))
+        probabilities, votes = fitted.probabilities(features), fitted.votes(features)
+        said = fitted.probabilities(test[0])
         curve.labeled.append(int((known >= 0).sum()))
         curve.accuracy.append(float(np.mean(said.argmax(axis=1) == test[1])))
         curve.share.append(predicted_share(said, max_error))
     return curve
 
 
-def heads(
-    features: FloatArray, known: IntArray, groups: IntArray, k: int, seed: int
-) -> tuple[Linear, Sequence[Linear]] | None:
-    """Return the head of the labeled rows, and those of its folds; None while only one class is known."""
+class Heads(NamedTuple):
+    """The head of the labeled rows, and those of its folds."""
+
+    head: Linear
+    members: Sequence[Linear]
+
+    def probabilities(self, features: FloatArray) -> FloatArray:
+        """Return what the head says (n, k)."""
+        return softmax(self.head(features))
+
+    def votes(self, features: FloatArray) -> FloatArray | None:
+        """Return what the heads of the folds say (m, n, k); None: there are no folds."""
+        return np.stack([softmax(one(features)) for one in self.members]) if self.members else None
+
+
+def heads(features: FloatArray, known: IntArray, groups: IntArray, k: int, seed: int) -> Heads | None:
+    """Return the heads of the labeled rows; None while only one class is known."""
     rows = np.flatnonzero(known >= 0)
     y = known[rows]
     if len(np.unique(y)) < 2:
@@ -97,4 +108,4 @@ def heads(
     fit = fit_head(features[rows], y, groups[rows], k, Stage.of(STAGE, "cross_entropy"), seed)
     members = fit.members if splittable(y, groups[rows]).any() else []
     assert isinstance(fit.head, Linear)
-    return fit.head, [one for one in members if isinstance(one, Linear)]
+    return Heads(fit.head, [one for one in members if isinstance(one, Linear)])

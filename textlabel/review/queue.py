@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from textlabel.audit.answer_log import AnswerLog, differences
-from textlabel.audit.answers import TODO, all_answers, asked_rows, audit_answers
-from textlabel.audit.draws import draws, refuse_released
-from textlabel.audit.seal import open_sealed
+from textlabel.audit.answer_log import AnswerLog
 from textlabel.errors import AuditError
-from textlabel.trust.certificate import Ints
-from textlabel.types import COLUMNS, NODE_COLUMNS
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from textlabel.audit.seal import Sealed
+Mask = npt.NDArray[np.bool_]
 
 #: answers that the page lists, the newest first
 HISTORY = 50
-#: different values of a column up to which it can be filtered by
-MOST_SLICES = 50
 #: what is answered by somebody who does not say a class; a class may bear such a name
 SKIP, UNSURE = "?skip", "?unsure"
 
@@ -126,81 +117,37 @@ class Queue(Protocol):
         ...
 
 
-class FolderQueue:
-    """Rows of a sealed folder: those of its audits, those that people must still label, or all.
+class LogQueue(ABC):
+    """What queues share whose answers are in an `AnswerLog`: a sheet and a row of it stand at each place.
 
     Parameters
     ----------
-    mode : "audit", "todo" or "all". In an audit nothing that the model said is shown or filtered by; rows of
-        an audit are left out elsewhere unless they must be labeled, and then bear no suggestion either.
-    model : folder that `fit` wrote; words that moved a label can then be shown, outside audits.
-
-    Raises
-    ------
-    AuditError : no such rows, answers given to training, or labels that are not the sealed ones.
+    rows, sheets : of each place, from 0.
     """
 
-    def __init__(self, folder: str | Path, mode: str = "todo", model: str = "") -> None:
-        self.sealed = open_sealed(folder)
-        refuse_released(self.sealed)
-        self.mode, self._model = mode, model
-        self.kind = "multi" if self.sealed.several else "single" if self.sealed.names else "score"
-        self.classes = list(self.sealed.classes)
-        self.title = f"{Path(folder).resolve().name}: {mode}"
-        self._rows, self._sheets = _asked(self.sealed, mode)
-        self._drawn = set(asked_rows(self.sealed).tolist())
+    def __init__(self, rows: Sequence[int], sheets: Sequence[str], answers: AnswerLog) -> None:
+        self._log, self._lock = answers, threading.RLock()
+        self._hold(rows, sheets)
+
+    def _hold(self, rows: Sequence[int], sheets: Sequence[str]) -> None:
+        self._rows, self._sheets = np.asarray(rows, np.int64), list(sheets)
         keys = zip(self._sheets, self._rows.tolist(), strict=True)
         self._place_of = {key: place for place, key in enumerate(keys)}
-        self._log = AnswerLog(self.sealed)
-        self._lock = threading.RLock()
-        self._explainer: Any = None
-        names = [name for name in self.sealed.rows.column_names if name not in (*COLUMNS, *NODE_COLUMNS)]
-        self._columns = self.sealed.rows.select_columns(names) if names else None
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def shows_model(self) -> bool:
-        """Whether what the model says may be seen."""
-        return self.mode != "audit"
-
-    def facts(self, reviewer: str) -> dict[str, Any]:
-        """Return what a reviewer sees beside the text."""
-        with self._lock:
-            done = self._log.newest(reviewer)
-            return {
-                "title": self.title,
-                "mode": self.mode,
-                "kind": self.kind,
-                "classes": self.classes,
-                "total": len(self),
-                "answered": sum(key in self._place_of for key in done),
-                "left": len(self) - len(self._log.answered() & self._place_of.keys()),
-                "shows_model": self.shows_model,
-                "explains": bool(self._model) and self.shows_model,
-                "slices": self._slices(),
-            }
-
+    @abstractmethod
     def question(self, place: int, reviewer: str) -> Question:
         """Return a row; an `AuditError` for a place that is not there."""
-        row = self._row(place)
-        values = self.sealed.rows[row]
-        hidden = not self.shows_model or row in self._drawn
-        with self._lock:
-            said, version = self._version(place, reviewer)
-        label = values["label"]
-        if self.kind == "single":
-            label = self.classes[label]
-        elif self.kind == "multi":
-            label = [self.classes[i] for i in label]
-        # in an audit no more than its sheet shows: a column may tell what somebody thought of the row
-        others = {} if hidden or self._columns is None else self._columns[row]
-        more = {name: value for name, value in others.items() if value is not None}
-        sure = None if hidden or values["confidence"] is None else float(values["confidence"])
-        return Question(
-            place, str(values["id"]), values["text"], None if hidden else label, sure, more, said, version
-        )
+
+    @abstractmethod
+    def _fits(self, chosen: Filter) -> Mask:
+        """Return which places a filter lets through, but for whether they are answered."""
+
+    def _done(self, reviewer: str) -> list[tuple[str, int]]:
+        """Return sheet and row of what need not be asked any more."""
+        return self._log.newest(reviewer)
 
     def next(self, after: int, reviewer: str, chosen: Filter, step: int = 1) -> int | None:
         """Return the next place behind ``after`` that a filter lets through; None: there is none.
@@ -210,7 +157,7 @@ class FolderQueue:
         fits = self._fits(chosen)
         with self._lock:
             if not chosen.answered:
-                mine = [self._place_of[key] for key in self._log.newest(reviewer) if key in self._place_of]
+                mine = [self._place_of[key] for key in self._done(reviewer) if key in self._place_of]
                 fits[mine] = False
         places = np.flatnonzero(fits)
         found = places[places > after] if step > 0 else places[places < after][::-1]
@@ -250,25 +197,6 @@ class FolderQueue:
             keys = [key for key in reversed(self._log.newest(reviewer)) if key in self._place_of]
             return [self.question(self._place_of[key], reviewer).to_json() for key in keys[:HISTORY]]
 
-    def highlight(self, place: int) -> list[tuple[int, int, float]] | None:
-        """Return (start, end, score) of each word that moved the model's label; None: not to be had."""
-        row = self._row(place)
-        if not self._model or not self.shows_model or row in self._drawn:
-            return None
-        from textlabel.engine.explain import Explainer
-        from textlabel.labeler import Labeler
-
-        with self._lock:
-            if self._explainer is None:
-                self._explainer = Explainer(Labeler.from_pretrained(self._model).bundle)
-            [one] = self._explainer.explain([self.sealed.rows[row]["text"]])
-        return [(*span, float(score)) for span, score in zip(one.spans, one.scores, strict=True)]
-
-    def disagreements(self) -> list[dict[str, Any]]:
-        """Return rows of which reviewers say different things, with what each says."""
-        found = audit_answers(self.sealed) if self.mode == "audit" else all_answers(self.sealed)
-        return differences(self.sealed, found)
-
     def _row(self, place: int) -> int:
         if not 0 <= place < len(self):
             raise AuditError(f"there is no row {place + 1}; expected 1 to {len(self)}")
@@ -276,69 +204,3 @@ class FolderQueue:
 
     def _version(self, place: int, reviewer: str) -> tuple[Mapping[str, Any] | None, int]:
         return self._log.of(self._sheets[place], int(self._rows[place]), reviewer)
-
-    def _fits(self, chosen: Filter) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Return which places a filter lets through, but for whether they are answered."""
-        fits = np.ones(len(self), np.bool_)
-        if chosen.search:
-            import pyarrow.compute as pc
-
-            found = pc.match_substring(self._arrow("text"), chosen.search, ignore_case=True)
-            fits &= np.asarray(found)[self._rows]
-        if chosen.column and self._columns is not None and chosen.column in self._columns.column_names:
-            values = self._arrow(chosen.column).to_pylist()
-            fits &= np.array([str(value) == chosen.value for value in values])[self._rows]
-        if not self.shows_model:
-            return fits
-        if chosen.label and self.kind == "single" and chosen.label in self.classes:
-            fits &= np.asarray(self._arrow("label"))[self._rows] == self.classes.index(chosen.label)
-        if chosen.decision:
-            fits &= np.array(self._arrow("decision").to_pylist())[self._rows] == chosen.decision
-        if chosen.low > 0 or chosen.high < 1:
-            sure = np.asarray(self._arrow("confidence"), float)[self._rows]
-            fits &= (sure >= chosen.low) & (sure <= chosen.high)
-        return fits
-
-    def _arrow(self, name: str) -> pa.ChunkedArray:
-        return self.sealed.rows.select_columns(name).with_format("arrow")[:].column(name)
-
-    def _slices(self) -> dict[str, list[str]]:
-        """Return columns with few different values, and these."""
-        found = {}
-        for name in self._columns.column_names if self._columns is not None else ():
-            values = self._arrow(name).unique()
-            if 1 < len(values) <= MOST_SLICES:
-                found[name] = sorted(str(value) for value in values.to_pylist())
-        return found
-
-
-def _asked(sealed: Sealed, mode: str) -> tuple[Ints, list[str]]:
-    """Return the rows to ask, each text once, and the sheet that each answer belongs to."""
-    if mode == "audit":
-        made = draws(sealed)
-        if not made:
-            raise AuditError(
-                f"{sealed.folder}: nothing was drawn to be checked; start with `textlabel audit draw`"
-            )
-        parts = [(one.marker, np.random.default_rng(one.seed).permutation(one.rows)) for one in made]
-    elif mode == "todo":
-        from textlabel.audit.certification import current
-        from textlabel.audit.finishing import open_rows
-
-        rows = open_rows(sealed, current(sealed), all_answers(sealed))
-        parts = [(TODO, rows[np.argsort(-sealed.rank[rows], kind="stable")])]
-    else:
-        rows = np.setdiff1d(sealed.order, asked_rows(sealed))
-        parts = [(TODO, rows[np.argsort(-sealed.rank[rows], kind="stable")])]
-    rows = np.concatenate([rows for _, rows in parts]).astype(np.int64)
-    sheets = [marker for marker, some in parts for _ in range(len(some))]
-    texts = sealed.rows.select_columns("text").with_format("arrow")[:].column("text").take(rows).to_pylist()
-    first = dict.fromkeys(texts, -1)
-    kept = []
-    for i, text in enumerate(texts):
-        if first[text] < 0:
-            first[text] = i
-            kept.append(i)
-    if not kept:
-        raise AuditError(f"{sealed.folder}: there is nothing left to ask")
-    return rows[kept], [sheets[i] for i in kept]

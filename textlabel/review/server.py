@@ -178,7 +178,8 @@ def _filter(given: _Json) -> Filter:
 def _next(server: ReviewServer, given: _Json) -> _Json:
     who, after, step = _who(server, given), int(given.get("after", -1)), int(given.get("step", 1))
     place = server.queue.next(after, who, _filter(given), 1 if step > 0 else -1)
-    return {"question": None if place is None else server.queue.question(place, who).to_json()}
+    question = None if place is None else server.queue.question(place, who).to_json()
+    return {"question": question, "facts": _progress(server, who)}
 
 
 def _question(server: ReviewServer, given: _Json) -> _Json:
@@ -189,16 +190,20 @@ def _give(server: ReviewServer, given: _Json) -> _Json:
     who = _who(server, given)
     word, note = str(given["word"]), str(given.get("note") or "")
     server.queue.answer(int(given["place"]), word, who, note, int(given["version"]))
-    facts = server.queue.facts(who)
-    return {name: facts[name] for name in ("answered", "left", "total")}
+    return _progress(server, who)
 
 
 def _undo(server: ReviewServer, given: _Json) -> _Json:
     who = _who(server, given)
     place = server.queue.undo(who)
-    facts = server.queue.facts(who)
     question = None if place is None else server.queue.question(place, who).to_json()
-    return {"question": question, **{name: facts[name] for name in ("answered", "left", "total")}}
+    return {"question": question, **_progress(server, who)}
+
+
+def _progress(server: ReviewServer, who: str) -> _Json:
+    """Return how far it is, and in a loop why it has ended, if it has."""
+    facts = server.queue.facts(who)
+    return {name: facts.get(name, "") for name in ("answered", "left", "total", "title", "ended")}
 
 
 _READS: dict[str, Callable[[ReviewServer, _Json], _Json]] = {

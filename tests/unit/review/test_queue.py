@@ -15,7 +15,8 @@ from textlabel.audit.answers import all_answers, audit_answers
 from textlabel.audit.seal import open_sealed
 from textlabel.audit.store import LOG, read_lines
 from textlabel.errors import AuditError
-from textlabel.review.queue import Conflict, Filter, FolderQueue
+from textlabel.review.folder_queue import FolderQueue
+from textlabel.review.queue import Conflict, Filter
 
 
 @pytest.fixture(scope="module")

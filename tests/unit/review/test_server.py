@@ -19,7 +19,7 @@ import pytest
 from labeled_folder import HOSTILE, drawn, labeled
 
 from textlabel.audit.store import LOG, read_lines
-from textlabel.review.queue import FolderQueue
+from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.server import ReviewServer
 
 
@@ -93,7 +93,7 @@ def test_a_whole_review(server, folder):
         given = {"place": asked["place"], "version": asked["version"], "word": "positive", "reviewer": "Ann"}
         status, told, _ = call(server, "answer", given)
         assert status == 200
-        assert json.loads(told) == {"answered": number + 1, "left": 19 - number, "total": 20}
+        assert json.loads(told).items() >= {"answered": number + 1, "left": 19 - number, "total": 20}.items()
         assert len(read_lines(folder / "audit" / LOG)) == number + 1  # before the browser hears of it
         after = asked["place"]
     assert json.loads(call(server, f"next?reviewer=Ann&after={after}")[1]) == {"question": None}

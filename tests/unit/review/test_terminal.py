@@ -14,7 +14,7 @@ from textlabel.audit.answers import audit_answers
 from textlabel.audit.seal import open_sealed
 from textlabel.audit.store import LOG, read_lines
 from textlabel.cli.app import app
-from textlabel.review.queue import FolderQueue
+from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.terminal import review
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from textlabel.ask import Floats
 
+#: rounds that a rule looks back on
+LAST = 4
+
 
 @dataclass(frozen=True)
 class Round:
@@ -17,9 +20,11 @@ class Round:
 
     Parameters
     ----------
-    labeled : rows labeled by then.
-    probabilities : (n, k) of all rows, calibrated.
+    labeled : labels asked by then.
+    probabilities : (n, k) of all rows, by the head of the rows that were labeled then.
+    budget : labels that may be asked; 0: no limit.
     """
 
     labeled: int
     probabilities: Floats
+    budget: int = 0

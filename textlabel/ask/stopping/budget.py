@@ -1,4 +1,4 @@
-"""Stopping rule ``budget``: never by itself; whoever asks has a number of rows in mind."""
+"""Stopping rule ``budget``: as many labels were asked as somebody had in mind."""
 
 from __future__ import annotations
 
@@ -10,5 +10,7 @@ NAME = "budget"
 
 
 def stop(rounds: Sequence[Round]) -> str:
-    """Return an empty text."""
-    return ""
+    """Return why to stop, or an empty text."""
+    if not rounds or not rounds[-1].budget or rounds[-1].labeled < rounds[-1].budget:
+        return ""
+    return f"the budget of {rounds[-1].budget} labels is spent"

@@ -13,10 +13,10 @@ from itertools import pairwise
 import numpy as np
 
 from textlabel.ask import Ints
-from textlabel.ask.stopping import Round
+from textlabel.ask.stopping import LAST, Round
 
 NAME = "kappa"
-ENOUGH, TIMES = 0.99, 3
+ENOUGH, TIMES = 0.99, LAST - 1
 
 
 def stop(rounds: Sequence[Round]) -> str:

@@ -1,14 +1,4 @@
-"""Propose, answer, fit again, propose: rows of a corpus that it pays to label, round after round.
-
-    DIR/loop.json         what was asked for at the start
-    DIR/corpus/           the rows that may be asked, each text once
-    DIR/labeled.jsonl     rows that were labeled before
-    DIR/round-1.json      which rows were proposed, and why
-    DIR/answers.jsonl     append-only: who answered what
-
-Nothing is ever rewritten, so a kill loses nothing: what was proposed or answered is on disk, and the rest is
-computed again. Rows of an audit are left out at the start, and audit sheets are refused.
-"""
+"""A loop that was started: propose rows, take answers, fit a head again, propose."""
 
 from __future__ import annotations
 
@@ -20,111 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textlabel.ask import DEFAULT_STRATEGY
+from textlabel.asking.start import ANSWERS, CORPUS, LABELED, SETTINGS
+from textlabel.audit.answers import WITHDRAWN
 from textlabel.audit.store import append, locked, numbered, read_json, read_lines, write_json
 from textlabel.corpus.check import UNDECIDED
-from textlabel.errors import AuditError, CorpusError, ExportError, nearest
-from textlabel.labeler import DEFAULT_BACKBONE
+from textlabel.errors import AuditError, CorpusError, nearest
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from textlabel.ask import Floats
+    from textlabel.ask.stopping import Round
+    from textlabel.engine.replay import Heads
     from textlabel.types import IntArray
 
-SETTINGS, CORPUS, LABELED, ANSWERS = "loop.json", "corpus", "labeled.jsonl", "answers.jsonl"
 #: columns of a sheet
 SHEET = ("row", "id", "text", "label", "note")
-
-
-@dataclass(frozen=True)
-class Start:
-    """Begin to ask rows of a corpus.
-
-    Parameters
-    ----------
-    corpus : rows that may be asked: a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved
-        dataset, or a Hub dataset id. Each text is asked once.
-    out : folder for the loop; it must not be there yet.
-    classes : their names; by default those of ``labeled``.
-    labeled : rows that are labeled already.
-    exclude_audit : folder of annotations whose audited rows are never asked.
-    strategy : plugin (`textlabel plugins strategy`).
-    backbone : whose features tell rows apart: registered name (`textlabel backbones`), local folder, or Hub
-        id.
-    text_column, label_column : columns of corpus and labeled.
-    seed : decides everything random.
-    cache : look features up in the feature cache (`textlabel cache`), and keep them there.
-    """
-
-    corpus: str
-    out: str
-    classes: tuple[str, ...] = ()
-    labeled: str = ""
-    exclude_audit: str = ""
-    strategy: str = DEFAULT_STRATEGY
-    backbone: str = DEFAULT_BACKBONE
-    text_column: tuple[str, ...] = ("text",)
-    label_column: str = "label"
-    seed: int = 0
-    cache: bool = True
-
-    def run(self) -> dict[str, Any]:
-        """Write the folder, and return how many rows may be asked.
-
-        Raises
-        ------
-        ExportError : the folder is there already.
-        CorpusError : fewer than two classes, or no row that may be asked.
-        """
-        from textlabel import registry
-        from textlabel.corpus.load import load_corpus
-
-        folder = Path(self.out)
-        if folder.exists():
-            raise ExportError(f"{folder} is there already: choose another --out, or go on with what is there")
-        registry.load("strategy", self.strategy)
-        known = self._known()
-        names = self.classes or tuple(sorted({row["label"] for row in known}))
-        if len(names) < 2 or len(set(names)) < len(names):
-            raise CorpusError(f"expected two different classes or more (--classes a,b), got {list(names)}")
-        if strange := sorted({row["label"] for row in known} - set(names)):
-            raise CorpusError(f"{self.labeled}: label {strange[0]!r}: {nearest(strange[0], names)}")
-        rows = load_corpus(self.corpus, text_column=self.text_column)
-        taken = {row["text"] for row in known} | self._audited()
-        first: dict[str, int] = {}
-        for number, text in enumerate(rows["text"][:]):
-            if text not in taken:
-                first.setdefault(text, number)
-        if not first:
-            raise CorpusError(f"{self.corpus}: no row is left to ask: all are labeled, or of the audit")
-        part = folder.with_name(f".{folder.name}.part")
-        rows.select(list(first.values())).select_columns(["id", "text"]).save_to_disk(str(part / CORPUS))
-        append(part / LABELED, known)
-        settings = {name: getattr(self, name) for name in ("strategy", "backbone", "seed", "cache")}
-        write_json(part / SETTINGS, {"format": 1, "classes": list(names), **settings})
-        part.replace(folder)
-        return {"loop": str(folder), "rows": len(first), "labeled": len(known), "classes": list(names)}
-
-    def _known(self) -> list[dict[str, str]]:
-        if not self.labeled:
-            return []
-        from textlabel.corpus.load import load_corpus
-
-        rows = load_corpus(
-            self.labeled, text_column=self.text_column, label_column=self.label_column, label_kind="single"
-        )
-        return [{"text": row["text"], "label": str(row["label"])} for row in rows]
-
-    def _audited(self) -> set[str]:
-        """Return the texts that an audit drew."""
-        if not self.exclude_audit:
-            return set()
-        from textlabel.audit.answers import asked_rows
-        from textlabel.audit.seal import open_sealed
-
-        sealed = open_sealed(self.exclude_audit)
-        return set(sealed.rows.select(asked_rows(sealed).tolist())["text"][:])
+#: what stands for the sheet in the log: a loop has one row of questions
+ROUND = "loop"
 
 
 @dataclass(frozen=True)
@@ -161,23 +64,37 @@ class Loop:
         """Return the rounds so far."""
         return [read_json(path) for path in numbered(self.folder, "round")]
 
+    def answers(self) -> dict[tuple[int, str], str | None]:
+        """Return what each reviewer said last of each row and stands, the newest last; None: undecided."""
+        found: dict[tuple[int, str], str | None] = {}
+        for line in read_lines(self.folder / ANSWERS):
+            key = (line["row"], line["reviewer"].casefold())
+            found.pop(key, None)
+            if line["state"] != WITHDRAWN:
+                found[key] = line["label"]
+        return found
+
     def labels(self) -> dict[int, str | None]:
         """Return what was said last of each row: a class, or None where nobody could tell."""
-        return {line["row"]: line["label"] for line in read_lines(self.folder / ANSWERS)}
+        return {row: label for (row, _), label in self.answers().items()}
+
+    def proposed(self) -> list[int]:
+        """Return the rows of all rounds, in the order in which they were asked."""
+        return [row for one in self.rounds() for row in one["rows"]]
 
     def propose(self, count: int) -> dict[str, Any]:
         """Write the next round and its sheet, and return where; an open round is given again.
 
         Raises
         ------
-        CorpusError : no row is left.
+        CorpusError : no row is left, or the budget is spent.
         """
         with locked(self.folder):
             rounds, said = self.rounds(), self.labels()
             waiting = [row for row in (rounds[-1]["rows"] if rounds else []) if row not in said]
             number = len(rounds)
             if not waiting:
-                waiting, told = self._next(count, said, number)
+                waiting, told = self._next(self._within_budget(count, said), said, number)
                 number += 1
                 write_json(self.folder / f"round-{number}.json", {"rows": waiting, **told})
             sheet = self.folder / f"round-{number}.csv"
@@ -195,20 +112,20 @@ class Loop:
         from textlabel.audit.answers import sheet_lines
 
         path, rows = Path(sheet), self.rows()
-        proposed = {row for one in self.rounds() for row in one["rows"]}
-        said = self.labels()
+        proposed, said = set(self.proposed()), self.labels()
         records = []
         for where, values in sheet_lines(path, "row"):
             record = self._record(path, where, values, proposed, rows)
             if record is not None and (record["row"] not in said or said[record["row"]] != record["label"]):
-                records.append({**record, "reviewer": str(values.get("reviewer") or reviewer)})
+                who = " ".join(str(values.get("reviewer") or reviewer).split())
+                records.append({**record, "reviewer": who})
         with locked(self.folder):
             append(self.folder / ANSWERS, records)
         undecided = sum(one["label"] is None for one in records)
         return {"answered": len(records) - undecided, "undecided": undecided}
 
     def status(self) -> dict[str, Any]:
-        """Return how far it is, and why a stopping rule would end it, if one would."""
+        """Return how far it is, and why each stopping rule would end it; an empty text: it would not."""
         said, known = self.labels(), read_lines(self.folder / LABELED)
         counts = dict.fromkeys(self.settings["classes"], 0)
         for label in (*said.values(), *(row["label"] for row in known)):
@@ -220,7 +137,33 @@ class Loop:
             "labeled": sum(counts.values()),
             "classes": counts,
             "left": left,
+            "stop": self.stop(),
         }
+
+    def stop(self) -> dict[str, str]:
+        """Return why each stopping rule (`textlabel plugins stopping`) would end; empty: go on."""
+        from textlabel import registry
+
+        rounds = self.last_rounds()
+        return {name: registry.load("stopping", name).stop(rounds) for name in registry.plugins("stopping")}
+
+    def last_rounds(self) -> list[Round]:
+        """Return what was known after each of the last rounds, by the answers that stand now."""
+        from textlabel.ask.stopping import LAST, Round
+
+        numbers, settings, found = [one["rows"] for one in self.rounds()], self.settings, []
+        if not numbers:
+            return []
+        features, labels, k = self._known()
+        said = self.labels()
+        for ended in range(max(len(numbers) - LAST, 0), len(numbers)):
+            then = labels.copy()
+            then[[row for rows in numbers[ended + 1 :] for row in rows]] = -1
+            model = self._heads(features, then, k, settings["seed"])
+            if model is not None:
+                asked = sum(label is not None for row, label in said.items() if then[row] >= 0)
+                found.append(Round(asked, model.probabilities(features), settings["budget"]))
+        return found
 
     def export(self, out: str | Path) -> int:
         """Write all labeled rows as csv or jsonl, ready for `fit`, and return how many."""
@@ -234,26 +177,65 @@ class Loop:
         write_sheet(Path(out), found, ("id", "text", "label"))
         return len(found)
 
+    def check(self, word: str) -> tuple[str, str | None]:
+        """Return state and class of an answer, as the log has them.
+
+        Raises
+        ------
+        AuditError : it is neither a class nor a word for being undecided.
+        """
+        names = self.settings["classes"]
+        folded = {name.casefold(): name for name in names}
+        said = word if word in names else folded.get(word.casefold())
+        if said is not None:
+            return "answered", said
+        undecided = word.casefold().removeprefix("?")
+        if undecided not in UNDECIDED:
+            raise AuditError(f"unknown label {word!r}: {nearest(word, [*names, *UNDECIDED])}")
+        return undecided, None
+
+    def _within_budget(self, count: int, said: Mapping[int, str | None]) -> int:
+        """Return how many rows may be asked now."""
+        budget, spent = self.settings["budget"], sum(label is not None for label in said.values())
+        if budget and spent >= budget:
+            raise CorpusError(
+                f"{self.folder}: the budget of {budget} labels is spent; `loop export` writes them. "
+                f"For more, begin a loop with them as --labeled, or raise `budget` in {SETTINGS}"
+            )
+        return min(count, budget - spent) if budget else count
+
     def _next(
         self, count: int, said: Mapping[int, str | None], number: int
     ) -> tuple[list[int], dict[str, Any]]:
         """Return the rows of the next round, and what is told of it."""
         from textlabel.ask import Pool, propose
 
+        settings = self.settings
+        features, labels, k = self._known(said)
+        model = self._heads(features, labels, k, settings["seed"])
+        probabilities = votes = None
+        if model is not None:
+            probabilities, votes = model.probabilities(features), model.votes(features)
+        pool = Pool(features, np.where(labels == k, 0, labels), k, probabilities, votes)
+        seed = settings["seed"] * 1000 + number
+        found = propose(pool, count, settings["strategy"], seed).tolist()
+        labeled = int(((labels >= 0) & (labels < k)).sum())
+        return found, {"strategy": settings["strategy"], "seed": seed, "labeled": labeled}
+
+    def _known(self, said: Mapping[int, str | None] | None = None) -> tuple[Floats, IntArray, int]:
+        """Return features and labels (n,) of the corpus and of the rows labeled before, and k.
+
+        A label is -1 where nobody has answered, and k where nobody could tell.
+        """
         settings, known = self.settings, read_lines(self.folder / LABELED)
         code = {name: i for i, name in enumerate(settings["classes"])}
         texts = self.rows()["text"][:]
         features = self._features([*texts, *(row["text"] for row in known)])
         labels = np.full(len(features), -1, np.int64)
-        for row, label in said.items():
-            labels[row] = code[label] if label is not None else len(code)  # answered, if only by "unsure"
+        for row, label in (self.labels() if said is None else said).items():
+            labels[row] = len(code) if label is None else code[label]
         labels[len(texts) :] = [code[row["label"]] for row in known]
-        probabilities, votes = self._model(features, labels, len(code), settings["seed"])
-        pool = Pool(features, np.where(labels == len(code), 0, labels), len(code), probabilities, votes)
-        seed = settings["seed"] * 1000 + number
-        found = propose(pool, count, settings["strategy"], seed).tolist()
-        labeled = int(((labels >= 0) & (labels < len(code))).sum())
-        return found, {"strategy": settings["strategy"], "seed": seed, "labeled": labeled}
+        return features, labels, len(code)
 
     def _features(self, texts: list[str]) -> Floats:
         from textlabel.engine.feature_cache import cache_folder
@@ -270,20 +252,12 @@ class Loop:
             found = predict(classifier, texts, cache=cache_folder(settings["cache"]), progress=update)
         return found[1].astype(np.float64)
 
-    def _model(
-        self, features: Floats, labels: IntArray, k: int, seed: int
-    ) -> tuple[Floats | None, Floats | None]:
-        """Return what heads of the labeled rows say; None while fewer than two classes are known."""
+    def _heads(self, features: Floats, labels: IntArray, k: int, seed: int) -> Heads | None:
+        """Return heads of the labeled rows; None while fewer than two classes are known."""
         from textlabel.engine.replay import heads
-        from textlabel.trust.calibration import softmax
 
         known = np.where(labels < k, labels, -1)
-        found = heads(features, known, np.arange(len(known)), k, seed)
-        if found is None:
-            return None, None
-        head, members = found
-        votes = np.stack([softmax(one(features)) for one in members]) if members else None
-        return softmax(head(features)), votes
+        return heads(features, known, np.arange(len(known)), k, seed)
 
     def _write(self, sheet: Path, rows: list[int]) -> None:
         from textlabel.audit.draws import write_sheet
@@ -310,10 +284,10 @@ class Loop:
             raise refuse("text", f"this is not the text of row {row}; was one column sorted?")
         if not label:
             return None
-        names = self.settings["classes"]
-        folded = {name.casefold(): name for name in names}
-        said = label if label in names else folded.get(label.casefold())
-        if said is None and label.casefold().removeprefix("?") not in UNDECIDED:
-            raise refuse("label", f"unknown label {label!r}: {nearest(label, [*names, *UNDECIDED])}")
+        try:
+            state, said = self.check(label)
+        except AuditError as error:
+            raise refuse("label", str(error)) from None
         time = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
-        return {"row": int(row), "label": said, "note": values.get("note") or None, "time": time}
+        told = {"sheet": ROUND, "row": int(row), "id": rows[int(row)]["id"], "state": state, "label": said}
+        return {**told, "note": values.get("note") or None, "time": time}
