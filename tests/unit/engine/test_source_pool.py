@@ -10,11 +10,13 @@ from tiny import snippets
 
 from textlabel import Labeler
 from textlabel.engine.comparison import tempered_losses
+from textlabel.engine.head import fit_head
 from textlabel.engine.source_pool import (
     ALL,
     POOL,
     SINGLE,
     TARGET,
+    _telling,
     candidates,
     combine_sources,
     combined,
@@ -25,6 +27,7 @@ from textlabel.errors import CorpusError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.bundle import Bundle
 from textlabel.models.heads import Linear
+from textlabel.recipe import Recipe
 from textlabel.trust.calibration import softmax
 
 FLIP = {"negative": "positive", "positive": "negative"}
@@ -152,6 +155,25 @@ def test_all_rows_stand_unless_a_source_means_something_else(flipped):
             alone = found[TARGET].head.weight
             np.testing.assert_allclose(found[ALL].head.weight, alone, atol=1e-9)
     assert sum(name == ALL for name in chosen) >= 3
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_a_source_whose_labels_mean_nothing_stays_out_and_a_good_one_gets_in(share):
+    good = junk = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        of = np.repeat([0, 1, 2], [40, 120, 400])
+        y = (rng.random(len(of)) > share).astype(np.int64)
+        x = rng.normal(size=(len(of), 8)) + 1.5 * np.eye(2, 8)[y]
+        y[of == 2] = rng.permutation(y[of == 2])
+        stage = Recipe.load("head").stages[0]
+        rows = [np.flatnonzero(of == s) for s in (1, 2)]
+        heads = [fit_head(x[r], y[r], np.arange(len(r)), 2, stage, seed).head for r in rows]
+        target = of == 0
+        inside = _telling(np.stack([head(x[target]) for head in heads]), y[target])
+        good, junk = good + (1 in inside), junk + (2 in inside)
+    assert good >= 9
+    assert junk <= 2
 
 
 @pytest.mark.parametrize("seed", range(4))
