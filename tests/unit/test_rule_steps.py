@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from commands import run, told
@@ -62,6 +64,43 @@ def test_labeled_by_rules_can_be_audited(files):
     np.testing.assert_allclose(np.sum(rows["probabilities"][:], axis=1), 1, atol=1e-5)
     assert open_sealed(files / "labeled").n == 30
     assert "texts to answer  5" in run("audit", "draw", files / "labeled", "--size", 5).stdout
+
+
+def test_rules_names_and_a_tuned_head_speak_together_and_a_wrong_source_is_left_out(files):
+    (files / "lies.toml").write_text(
+        RULES.replace('"good"', '"x"').replace('"bad"', '"good"').replace('"x"', '"bad"')
+    )
+    backbone = write_backbone(files / "tiny")
+    words = ["--on", files / "corpus.csv", "--gold", files / "few.csv", "--backbone", backbone, "--no-cache"]
+    found = told("rules", "fuse", files / "rules.toml", *words, "--out", files / "fused")
+    rules, tuned, names, together = found["sources"]
+    assert [one["source"] for one in found["sources"]] == [
+        "anchored",
+        "tuned head",
+        "class names",
+        "all together",
+    ]
+    assert together["nats"] <= min(rules["nats"], tuned["nats"], names["nats"]) + 0.1
+    assert together["accuracy"] >= rules["accuracy"] - 0.05
+    sealed = open_sealed(files / "fused")
+    assert sealed.rows["source"][:].count("rule") == 30
+    record = json.loads((files / "fused" / "textlabel.json").read_text())
+    assert record["calibrator"] == {"name": "log_linear_pool"}
+    assert set(record["pool"]) == {"anchored", "tuned head", "class names"}
+
+    liars = ("--label-model", "majority", "--out", files / "lied")
+    wrong = told("rules", "fuse", files / "lies.toml", *words, *liars)["sources"]
+    assert wrong[0]["accuracy"] < 0.2
+    assert wrong[0]["factor"] == 0
+    assert wrong[-1]["accuracy"] >= wrong[1]["accuracy"] - 0.05
+    shown = run("rules", "fuse", files / "rules.toml", *words, "--out", files / "shown").stdout
+    assert "all together" in shown
+
+
+def test_fusing_needs_gold_of_each_class_and_models_of_the_same(files):
+    words = ["rules", "fuse", files / "rules.toml", "--on", files / "corpus.csv", "--out", files / "fused"]
+    (files / "one.csv").write_text("text,label\nfine thing number 0,good\nfine outside,good\n")
+    assert "class 'bad' has 0 rows" in run(*words, "--gold", files / "one.csv", code=1).stderr
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,21 @@ from textlabel.trust.source_pool import pool_factors
 #: gold rows without which nothing is learned, for each source
 ROWS_PER_SOURCE = 10
 _LEAST = 1e-6
+
+
+class Sources(NamedTuple):
+    """What several sources say of the same texts.
+
+    Parameters
+    ----------
+    names : of the s sources, the label model of the rules first.
+    unseen : (s, g, k) probabilities of gold rows, each made without the row's own label.
+    said : (s, n, k) of the rows of the corpus.
+    """
+
+    names: tuple[str, ...]
+    unseen: Floats
+    said: Floats
 
 
 @dataclass(frozen=True)
