@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from textlabel.errors import CorpusError, RecipeError, nearest
 from textlabel.label_tree import LabelTree
+from textlabel.trust.reliability import wilson
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,8 +31,8 @@ MODES = ("leep", "many_to_one", "one_to_one")
 SMOOTHING = 0.5
 #: a source class of which not more than this share is of one target class has no counterpart
 LEAST = 0.5
-#: standard errors by which it must be more where one target class is all that the source class becomes
-ERRORS = 2.0
+#: of the interval (two standard errors) whose low end must be more, where a source class becomes one class
+LEVEL = 0.9545
 #: most that a source class without a known counterpart says of one target class: enough to tell which is the
 #: likeliest of two, and not enough to be accepted
 CAP = 0.51
@@ -85,9 +86,9 @@ def learn_map(
     With ``N(y, z) = sum_i 1[y_i = y] p_i(z)``, ``P(y | z)`` is N plus `SMOOTHING` / k, over its sum by z. In
     "leep" a source class is unmapped where no P(y | z) is above `LEAST`. "many_to_one" keeps the likeliest y
     alone, and "one_to_one" the pairs of the largest total N (Hungarian method); as they make one class of
-    what may be a coin's toss, they ask for more: P(y | z) less `ERRORS` standard errors must be above
-    `LEAST`, or the source class is unmapped, as is one that is left over. It may have a counterpart that so
-    few rows do not tell (``mass``).
+    what may be a coin's toss, they ask for more: the low end of Wilson's interval of y's share in z, of level
+    `LEVEL`, must be above `LEAST`, or the source class is unmapped, as is one that is left over. Of rows that agree
+    five are needed. It may have a counterpart that so few rows do not tell (``mass``).
 
     Parameters
     ----------
@@ -102,7 +103,8 @@ def learn_map(
 
     Examples
     --------
-    >>> found = learn_map(np.eye(3)[[0, 0, 1, 1, 2, 2]], [1, 1, 0, 0, 0, 1], 2, "many_to_one")
+    >>> source = np.repeat(np.eye(3), 6, axis=0)
+    >>> found = learn_map(source, [1] * 6 + [0] * 6 + [0, 1] * 3, 2, "many_to_one")
     >>> found.given.tolist(), found.mapped.tolist()
     ([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]], [True, True, False])
     """
@@ -115,14 +117,18 @@ def learn_map(
         return LabelMap(given, given.max(axis=1) > LEAST + _ROUNDING, counts.sum(axis=1))
     if mode == "one_to_one":
         return _paired(counts, given)
-    mapped = _sure(given.max(axis=1), counts)
+    mapped = _sure(counts[np.arange(len(counts)), given.argmax(axis=1)], counts)
     return _made(np.eye(classes)[given.argmax(axis=1)], mapped, counts.sum(axis=1), given)
 
 
-def _sure(share: Floats, counts: Floats) -> npt.NDArray[np.bool_]:
-    """Return (z,) whether a share is above `LEAST` by more than `ERRORS` standard errors."""
-    error = np.sqrt(share * (1 - share) / (counts.sum(axis=1) + SMOOTHING))
-    found: npt.NDArray[np.bool_] = share - ERRORS * error > LEAST + _ROUNDING
+def _sure(held: Floats, counts: Floats) -> npt.NDArray[np.bool_]:
+    """Return (z,) whether what a target class holds of each row of counts is surely above `LEAST` of it.
+
+    Wald's interval, share less two standard errors, is no use here: where all rows agree it has no width.
+    """
+    mass = np.maximum(counts.sum(axis=1), _ROUNDING)
+    low, _ = wilson(np.minimum(held / mass, 1.0), mass, LEVEL)
+    found: npt.NDArray[np.bool_] = low > LEAST + _ROUNDING
     return found
 
 
@@ -145,7 +151,7 @@ def _paired(counts: Floats, given: Floats) -> LabelMap:
 
     source, target = linear_sum_assignment(counts, maximize=True)
     mapped = np.zeros(len(counts), np.bool_)
-    mapped[source] = _sure(given[source, target], counts[source])
+    mapped[source] = _sure(counts[source, target], counts[source])
     paired = np.zeros_like(counts)
     paired[source, target] = 1.0
     return _made(paired, mapped, counts.sum(axis=1), given)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import permutations
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from textlabel.errors import CorpusError, RecipeError
 from textlabel.label_tree import LabelTree
-from textlabel.trust.label_map import CAP, ERRORS, LEAST, MODES, SMOOTHING, learn_map, stated_map
+from textlabel.trust.label_map import CAP, LEAST, LEVEL, MODES, learn_map, stated_map
 
 
 def rows(n, z, seed, sharp=4.0):
@@ -61,13 +62,12 @@ def test_one_to_one_is_the_best_of_all_pairings(seed):
     y = rng.integers(4, size=60)
     counts = theta.T @ np.eye(4)[y]
     best = max(permutations(range(4)), key=lambda p: counts[range(4), p].sum())
-    smoothed = counts + SMOOTHING / 4
-    given = smoothed / smoothed.sum(axis=1, keepdims=True)
     found = learn_map(theta, y, 4, "one_to_one")
     for number, goal in enumerate(best):
-        share = given[number, goal]
-        error = np.sqrt(share * (1 - share) / (counts[number].sum() + SMOOTHING))
-        assert found.mapped[number] == (share - ERRORS * error > LEAST)
+        mass = counts[number].sum()
+        share = counts[number, goal] / mass
+        score = (share - LEAST) / np.sqrt(LEAST * (1 - LEAST) / mass)  # what Wilson inverts
+        assert found.mapped[number] == (score > NormalDist().inv_cdf((1 + LEVEL) / 2))
         if found.mapped[number]:
             assert found.given[number].tolist() == np.eye(4)[goal].tolist()
 
@@ -109,6 +109,16 @@ def test_a_coins_toss_between_two_classes_is_mostly_no_counterpart(mode):
         told.append(found.mapped[2])
         assert found.mapped[:2].all()
     assert np.mean(told) < 0.15  # all of them were mapped before the standard error counted
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 8, 10])
+def test_few_rows_that_agree_by_chance_are_no_counterpart(n, mode):
+    rng = np.random.default_rng(0)
+    theta = np.tile([1.0, 0.0], (n, 1))
+    told = [learn_map(theta, rng.integers(2, size=n), 2, mode).mapped[0] for _ in range(400)]
+    assert np.mean(told) < 0.1
+    assert learn_map(theta, [1] * n, 2, mode).mapped[0] == (n >= 5)
 
 
 def test_more_source_than_target_classes_leave_some_over_one_to_one():
