@@ -62,9 +62,7 @@ def _classes(facts: Mapping[str, Any]) -> str:
     numbers = [(r["name"], r["rows"], percent(r["share"]), limits(r["low"], r["high"])) for r in rows]
     return section(
         "How common each class is",
-        figure(
-            drawing, ("class", "labeled rows", "share", "95 %"), numbers, f"Share of each class, {told}."
-        ),
+        figure(drawing, ("class", "labeled rows", "share", "95 %"), numbers, f"Share of each class, {told}."),
     )
 
 
@@ -93,6 +91,8 @@ def _confidence(facts: Mapping[str, Any]) -> str:
         points = [(percent(p["accepted"]), percent(p["error"])) for p in judged["curve"]]
         points += [(percent(accepted), f"at most {error:.1%} (certified)") for accepted, error, _ in marks]
         told = "How many of the accepted rows are wrong, the surest first. Only the square is a promise."
+        if found and found["settings"]["mode"] == "finish":
+            told += " It counts rows that people answered as right."
         figures.append(figure(drawing, ("rows accepted", "wrong"), points, told))
     return section("Confidence", f"<div class='figures'>{''.join(figures)}</div>")
 
@@ -187,7 +187,7 @@ def _suspects(facts: Mapping[str, Any]) -> str:
     """Return gold labels to look at again; a person decides, for the model may be wrong as well."""
     parts = []
     for found in facts["suspects"]:
-        told = f"{found['suspected']:,} of {found['rows']:,} ({found['by']}) are likely wrong."
+        told = f"{found['suspected']:,} of {found['rows']:,} ({found['by']}) are suspected."
         head = ("text", "label given", "likely", "belief in the given one")
         cells = [(one["text"], one["given"], one["likely"], one["belief"]) for one in found["examples"]]
         parts += [f"<p>{escape(told)}</p>", table(head, cells, kind="texts")]
@@ -249,9 +249,8 @@ def _cost(facts: Mapping[str, Any]) -> str:
 
 def _record(facts: Mapping[str, Any]) -> str:
     told = escape(json.dumps(facts["record"], indent=1, ensure_ascii=False))
-    return section(
-        "Provenance record", f"<details><summary>the whole record</summary><pre>{told}</pre></details>"
-    )
+    whole = f"<details><summary>the whole record</summary><pre>{told}</pre></details>"
+    return section("Provenance record", whole, kind="screen")
 
 
 _SECTIONS = (

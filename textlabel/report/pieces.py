@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+#: numbers of a figure up to which they are printed on paper, too
+PRINTED = 24
 
-def section(title: str, *parts: str) -> str:
-    """Return a section under its title; nothing where it would be empty."""
+
+def section(title: str, *parts: str, kind: str = "") -> str:
+    """Return a section under its title; nothing where it would be empty. ``screen``: it is not printed."""
     inside = "\n".join(part for part in parts if part)
-    return f"<section>\n<h2>{escape(title)}</h2>\n{inside}\n</section>" if inside else ""
+    start = f"<section class='{kind}'>" if kind else "<section>"
+    return f"{start}\n<h2>{escape(title)}</h2>\n{inside}\n</section>" if inside else ""
 
 
 def pairs(rows: Mapping[str, Any]) -> str:
@@ -43,7 +47,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "",
 
 def figure(drawing: str, head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:
     """Return a drawing with its numbers as a table."""
-    numbers = f"<details class='numbers'><summary>numbers</summary>{table(head, rows)}</details>"
+    kind = "numbers" if len(rows) <= PRINTED else "numbers long"
+    numbers = f"<details class='{kind}'><summary>numbers</summary>{table(head, rows)}</details>"
     return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption>{numbers}</figure>"
 
 

@@ -1,4 +1,4 @@
-"""What the page tells where labels are scores: how they are spread, and how far off those are that were judged."""
+"""What the page tells where labels are scores: how they are spread, and how far off those judged are."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ def scores_quality(facts: Mapping[str, Any]) -> str:
         [(g["error"], g["low"], g["high"]) for g in groups], "rows, the lowest scores first", "off by"
     )
     by = f"{judged['rows']:,} rows ({judged['by']})"
+    mean = "Mean distance from the truth, in tenths of the rows, with 95 %."
+    figures = figure(drawing, ("truth", "score"), points, told) + figure(off, head, cells, mean)
     return section(
         "Quality",
         pairs({"judged on": by, **judged["metrics"]}),
         pairs(facts["estimate"]),
-        f"<div class='figures'>{figure(drawing, ('truth', 'score'), points, told)}"
-        f"{figure(off, head, cells, 'Mean distance from the truth, in tenths of the rows, with 95 %.')}</div>",
+        f"<div class='figures'>{figures}</div>",
     )
 
 
@@ -67,7 +68,9 @@ def scores_spread(facts: Mapping[str, Any]) -> str:
         "width of an interval, on average": found["width"],
     }
     return section(
-        "The scores", pairs(told), figure(drawing, ("score", "rows"), cells, "How many rows have which score.")
+        "The scores",
+        pairs(told),
+        figure(drawing, ("score", "rows"), cells, "How many rows have which score."),
     )
 
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from textlabel.audit.seal import Sealed
     from textlabel.reporting.scores import JudgedScores
 
-#: points of the curve that are told
-POINTS = 40
+#: points of the curve that are told, and rows that are accepted at the first of them: of fewer a share wrong
+#: says nothing
+POINTS, FIRST = 20, 10
 #: level of the intervals that stand by themselves
 ALPHA = 0.05
 #: where the truth comes from
@@ -84,7 +85,8 @@ class Judged:
     def _curve(self, rows: Dataset) -> list[dict[str, float]]:
         sure = np.asarray(rows.select(self.rows.tolist())["confidence"][:], float)
         found = risk_coverage(sure, ~self.wrong)
-        picked = np.unique(np.linspace(0, len(found.error) - 1, POINTS).astype(int))
+        last = len(found.error) - 1
+        picked = np.unique(np.linspace(min(FIRST - 1, last), last, POINTS).astype(int))
         pairs = zip(found.fraction_accepted[picked].tolist(), found.error[picked].tolist(), strict=True)
         return [{"accepted": round(accepted, 4), "error": round(error, 4)} for accepted, error in pairs]
 

@@ -50,13 +50,16 @@ def asked(rows: Dataset, record: Mapping[str, Any]) -> dict[str, Any]:
 def done(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return by which model, and how."""
     backbone, decided = record["backbone"], record.get("decided_by") or {}
+    score = record["schema"]["kind"] == "score"  # which has an interval in place of confidence
     license_ = backbone.get("license") or "license unknown"
     return {
         "backbone": f"{backbone['name']} ({backbone['sha256'][:12]}, {license_})",
         "recipe": record["recipe"]["name"],
-        "calibrator": (record.get("calibrator") or {}).get("name") or "none: confidence is not calibrated",
-        "accepted from confidence": decided.get("min_confidence"),
-        "corrected for class shares": bool(record.get("label_shift")),
+        "calibrator": None
+        if score
+        else (record.get("calibrator") or {}).get("name") or "none: confidence is not calibrated",
+        "accepted from confidence": None if score else decided.get("min_confidence"),
+        "corrected for class shares": None if score else bool(record.get("label_shift")),
         "seed": record["seed"],
         "textlabel": record["textlabel"],
         "labeled on": record["created"],

@@ -84,9 +84,10 @@ class JudgedScores:
 
     def _metrics(self) -> dict[str, Any]:
         numbers = self.evaluation.to_json()
-        found: dict[str, Any] = {TITLES[name]: numbers[name] for name in TITLES if name in numbers}
         low, high = mean_limits(np.abs(self.off))
-        found["mean absolute error, 95 %"] = f"{low:.3f} to {high:.3f}" if len(self.rows) > 1 else None
+        between = f"{low:.3f} to {high:.3f}" if len(self.rows) > 1 else None
+        found: dict[str, Any] = {TITLES["mae"]: numbers["mae"], "95 % interval": between}
+        found |= {TITLES[name]: numbers[name] for name in TITLES if name in numbers and name != "mae"}
         found["score less truth, on average"] = float(self.off.mean())
         if self.tolerance is not None:
             count = int(np.sum(np.abs(self.off) > self.tolerance))
@@ -182,9 +183,7 @@ def score_slices(
         one = {"slice": name, "rows": count, "mean": float(said[np.array(values) == name].mean())}
         error = float(np.abs(inside).mean()) if len(inside) else None
         above = float(inside.mean()) if len(inside) else None
-        found.append(
-            one | {"judged": len(inside), "error": error, "above": above, "low": low, "high": high}
-        )
+        found.append(one | {"judged": len(inside), "error": error, "above": above, "low": low, "high": high})
     return found[:most]
 
 

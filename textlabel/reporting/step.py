@@ -202,8 +202,10 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
     judged = facts["judged"]
     if judged and facts["scores"]:
         numbers = judged["metrics"]
-        off = f"{numbers[TITLES['mae']]:.3f} ({numbers['mean absolute error, 95 %']})"
-        told.append(f"Of {judged['rows']:,} rows with a known truth ({judged['by']}) scores are off by {off}.")
+        off = f"{numbers[TITLES['mae']]:.3f} ({numbers['95 % interval'] or 'one row'})"
+        told.append(
+            f"Scores are off by {off} on {judged['rows']:,} rows with a known truth ({judged['by']})."
+        )
     elif judged:
         numbers = judged["metrics"]
         wrong = f"{numbers['share wrong']:.1%} are wrong ({numbers['95 % interval']})"

@@ -54,7 +54,8 @@ def of_source(explainer: Explainer, source: str, label_column: str) -> dict[str,
     from textlabel.engine.noise import out_of_fold_probabilities
     from textlabel.engine.task import targets
 
-    if explainer.schema.kind != "single" or label_column not in load_corpus(source).column_names:
+    there = load_corpus(source).column_names  # a column `label` is renamed where it is not asked for
+    if explainer.schema.kind != "single" or not {label_column, f"input_{label_column}"} & set(there):
         return None
     rows = load_corpus(source, label_column=label_column, label_kind="single")
     schema = infer_schema(rows, "single")
