@@ -199,6 +199,7 @@ class Annotate:
             "by_student": labeler.predictor.by_student if self.cascade else None,
             "from_cache": labeler.predictor.from_cache,
             "processes": accelerator().num_processes,
+            "seconds": None if goes_on else round(seconds, 1),
             "texts_per_second": None if goes_on else round(len(rows) / seconds, 1),
         }
 

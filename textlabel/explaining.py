@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from textlabel.engine.explain import Explainer
+    from textlabel.rules.functions import Rules
 
 #: rows of a corpus that are explained unless more are asked for: each takes a look a word
 ROWS = 100
@@ -37,6 +39,8 @@ class Why:
     method : way of attribution (`textlabel plugins attribution`).
     neighbors : labeled rows, such as those of `fit`; those nearest to a text, by the model's features, are
         told with it.
+    rules : files of rules (TOML, or Python, which is run); those that fire on a text are told with it, and
+        the class for which each votes.
     text_column, label_column : columns of corpus and neighbors.
     rows : how many of the corpus are explained, the first ones.
     top : words told of each text, those that moved the label most.
@@ -49,6 +53,7 @@ class Why:
     out: str = ""
     method: str = DEFAULT_ATTRIBUTION
     neighbors: str = ""
+    rules: tuple[str, ...] = ()
     text_column: tuple[str, ...] = ("text",)
     label_column: str = "label"
     rows: int = ROWS
@@ -60,7 +65,8 @@ class Why:
 
         Raises
         ------
-        RecipeError : neither a corpus nor texts, or both; no model; less than one row or word asked for.
+        RecipeError : neither a corpus nor texts, or both; no model; less than one row or word asked for;
+            rules that cannot be read, or that fail.
         PluginError : an attribution that needs a gradient, of a model that has none.
         ExportError : the file cannot be written there.
         """
@@ -75,13 +81,14 @@ class Why:
             self._rows(),
             method=self.method,
             neighbors=self.neighbors or None,
+            rules=self.rules,
             text_column=self.text_column,
             label_column=self.label_column,
             top=self.top,
             seed=self.seed,
         )
         if self.out:
-            write_sheet(Path(self.out), told)
+            write_sheet(Path(self.out), _flat(told) if self.out.lower().endswith(".csv") else told)
         return told
 
     def _check(self) -> None:
@@ -107,6 +114,7 @@ def why(
     *,
     method: str = DEFAULT_ATTRIBUTION,
     neighbors: Any = None,
+    rules: Rules | Sequence[str | Path] = (),
     text_column: str | Sequence[str] = "text",
     label_column: str = "label",
     top: int = TOP,
@@ -118,17 +126,20 @@ def why(
     ----------
     labeler : a fitted one.
     corpus : path, glob, Hub id, Dataset or list of dicts.
+    rules : files, or what `textlabel.rules.functions.read_rules` returned.
     method, neighbors, text_column, label_column, top, seed : as `Why`.
 
     Each has ``id``, ``text``, ``label``, ``words`` and their ``word_scores`` (log-odds of the label, in nats;
     of several labels a row the logit of the likeliest; of scores the score), ``without``, the words without
-    which the label is ``becomes``, ``faithful`` (`textlabel.engine.explain.Explanation`), and, with
-    neighbors, ``neighbors``: text, label and cosine similarity.
+    which the label is ``becomes``, ``faithful`` (`textlabel.engine.explain.Explanation`), with neighbors
+    ``neighbors``: text, label and cosine similarity, and with rules ``rules``: those that fired, by name, and
+    the label for which each votes.
     """
     from textlabel.corpus.load import load_corpus
     from textlabel.engine.explain import Explainer, columns
     from textlabel.progress import bar
 
+    fired = _fired(rules)
     name = "text" if isinstance(corpus, list) else text_column
     rows = load_corpus(corpus, text_column=name)
     explainer = Explainer(labeler.bundle, method, seed)
@@ -145,8 +156,36 @@ def why(
             entry = {"id": rows[number]["id"], "text": one.text, "label": one.label, **columns(one, top)}
             if (found := next(near)) is not None:
                 entry["neighbors"] = found
+            if fired is not None:
+                entry["rules"] = fired(one.text)
             told.append(entry)
     return told
+
+
+def _fired(rules: Rules | Sequence[str | Path]) -> Callable[[str], list[dict[str, str]]] | None:
+    """Return what tells which rules fire on a text; None: there are none."""
+    from textlabel.rules.functions import Rules, read_rules, vote_names
+
+    if not isinstance(rules, Rules):
+        if not rules:
+            return None
+        rules = read_rules(*rules)
+    known = rules
+
+    def fired(text: str) -> list[dict[str, str]]:
+        [votes] = vote_names(known, [text])
+        pairs = zip(known.names, votes, strict=True)
+        return [{"rule": name, "label": vote} for name, vote in pairs if vote is not None]
+
+    return fired
+
+
+def _flat(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows for csv: a list is JSON, which spreadsheets and programs can read again."""
+    return [
+        {k: json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for k, v in row.items()}
+        for row in told
+    ]
 
 
 def _neighbors(explainer: Explainer, texts: Sequence[str], known: Dataset) -> list[list[dict[str, Any]]]:

@@ -15,10 +15,10 @@ from textlabel.resources import resource
 EXAMPLES = Path(str(resource("recipes/examples")))
 #: what each must have said at the end
 SAID = {
-    "sentiment_across_domains": r"source only",
-    "out_of_scope": r"movie \{",
+    "sentiment_across_domains": r"report .*labeled-adapted-report\.html",
+    "intent_with_out_of_scope": r"of none: \d+% flagged",
     "topic_tree": r"share of rows with a node",
-    "score_regression": r"Pearson correlation",
+    "score_regression": r"Pearson correlation[\s\S]*report .*labeled-report\.html",
     "certificate_by_audit": r"report .*labeled-report\.html",
     "source_free": r"rows with a gold label",
     "two_processes": r"processes +2[\s\S]*rows with a gold label",

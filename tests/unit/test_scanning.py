@@ -4,10 +4,12 @@ import json
 
 import pytest
 from datasets import Dataset, load_dataset
+from name_marker import write_marker
 from typer.testing import CliRunner
 
 from textlabel.cli.app import app
 from textlabel.errors import CorpusError, ExportError
+from textlabel.models.names import People
 from textlabel.scanning import Scan, refuse_personal_data, scan, without_personal_data
 
 ROWS = [
@@ -77,3 +79,41 @@ def test_the_command(corpus):
     assert "2 of 3 rows" in done.stdout
     told = json.loads(CliRunner().invoke(app, ["scan", str(corpus), "--json"]).stdout)
     assert told["rows_with"]["email"] == 2
+
+
+@pytest.fixture(scope="module")
+def marker(tmp_path_factory):
+    return write_marker(tmp_path_factory.mktemp("scan") / "marker")
+
+
+def test_names_are_found_masked_and_taken_out_with_a_model(marker, tmp_path):
+    rows = [
+        {"id": "a", "text": "the screen wrote to jane.doe@example.org", "note": "plot"},
+        {"id": "b", "text": "nothing at all", "note": None},
+    ]
+    corpus, out = tmp_path / "rows.jsonl", tmp_path / "clean.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["scan", str(corpus), "--names", str(marker), "--redact", str(out), "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["rows_with"] == {"email": 1, "iban": 0, "card": 0, "ip": 0, "phone": 0, "name": 1}
+    assert told["examples"]["name"] == ["s****n", "p**t"]
+    clean = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["text"], row["note"]) for row in clean] == [
+        ("the [NAME] wrote to [EMAIL]", "[NAME]"),
+        ("nothing at all", None),
+    ]
+    assert "name" not in scan(Dataset.from_list(rows))["rows_with"]  # only where it is asked for
+
+
+def test_a_name_in_an_address_stays_an_address(marker):
+    rows = Dataset.from_list([{"text": "plot@example.org and plot"}])
+    assert without_personal_data(rows, People(marker))["text"][0] == "[EMAIL] and [NAME]"
+
+
+def test_a_model_that_is_not_there_is_said(corpus, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = CliRunner().invoke(app, ["scan", str(corpus), "--names", "./nowhere"])
+    assert done.exit_code == 1
+    assert "nowhere" in done.stderr

@@ -15,6 +15,7 @@ from textlabel.audit.certification import group_values, refuse_many, wrong_rows
 from textlabel.audit.draws import drawn_rows, draws, refuse_released
 from textlabel.audit.looks import note_shown
 from textlabel.audit.seal import Sealed, open_sealed
+from textlabel.audit.subsets import as_classes
 from textlabel.errors import AuditError
 from textlabel.trust.certificate import Ints
 from textlabel.trust.shares import Share, mean_score
@@ -113,3 +114,33 @@ def _with_gold(line: Share, total: float, rows: int) -> Share:
     n = line.n + rows
     ends = {name: (getattr(line, name) * line.n + total) / n for name in ("estimate", "low", "high")}
     return replace(line, n=n, **ends)
+
+
+def carried(folder: str | Path, *, alpha: float = 0.05) -> list[dict[str, Any]]:
+    """Return the share of rows that carry each class, where rows may carry several, JSON-ready.
+
+    As `shares`, which there tells of whole sets of classes.
+
+    Raises
+    ------
+    AuditError : rows carry one class each, nothing was drawn, or answers were released.
+    """
+    sealed = open_sealed(folder)
+    refuse_released(sealed)
+    made = draws(sealed)
+    if not sealed.several or not made:
+        raise AuditError(f"{folder}: expected rows that may carry several classes, some of them audited")
+    rows, gold = drawn_rows(made), audit_answers(sealed)
+    note_shown(sealed)
+    sets = [set(as_classes(word)) for word in sealed.names]
+    holds = np.array([[name in one for name in sealed.classes] for one in sets], dtype=np.int64)
+    inside, human = np.sort(sealed.order), sealed.rank < 0
+    said = np.where(np.isnan(gold.label[rows]), 0, gold.label[rows]).astype(np.int64)
+    found = []
+    for c, name in enumerate(sealed.classes):
+        labels = holds[sealed.labels, c]
+        answers = np.where(gold.decided[rows], holds[said, c], -1)
+        line = class_shares(labels[inside], answers, np.searchsorted(inside, rows), 2, alpha=alpha)[1]
+        known = labels[human]
+        found.append(_told(replace(_with_gold(line, float(known.sum()), len(known)), name=name)))
+    return found

@@ -25,6 +25,9 @@ def report(
     model: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["model"])] = "",
     source: Annotated[str, typer.Option(metavar="FILE", help=_HELP["source"])] = "",
     transfer: Annotated[str, typer.Option(metavar="FILE", help=_HELP["transfer"])] = "",
+    timed: Annotated[
+        list[str], typer.Option(metavar="FILE", help=f"{_HELP['timed']} Repeat the option for several.")
+    ] = [],  # noqa: B006
     title: Annotated[str, typer.Option(help=_HELP["title"])] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print paths and summary as JSON.")] = False,
 ) -> None:
@@ -49,6 +52,7 @@ def report(
         model=model,
         source=source,
         transfer=transfer,
+        timed=tuple(timed),
         title=title,
     ).run()
     if as_json:

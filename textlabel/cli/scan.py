@@ -16,6 +16,7 @@ _HELP = meanings(Scan)
 def scan(
     corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=_HELP["corpus"])],
     redact: Annotated[str, typer.Option(metavar="FILE", help=_HELP["redact"])] = "",
+    names: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["names"])] = "",
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006 - typer copies it
@@ -26,12 +27,14 @@ def scan(
     \b
     Example:
       textlabel scan labeled --redact clean.csv
+      textlabel scan labeled --names dslim/bert-base-NER --redact clean.csv
 
     Found by form and check digits: e-mail addresses, phone numbers, payment cards, IBANs and IP addresses.
-    Examples are masked. Names and postal addresses are not found, so an empty list is no proof.
+    Examples are masked. Names of people are found with a model that marks them (--names), as well as that
+    model does; postal addresses are not found, so an empty list is no proof.
     `annotate --push-to-hub` looks by itself, and refuses.
     """
-    told = Scan(corpus, redact=redact, text_column=tuple(text_column)).run()
+    told = Scan(corpus, redact=redact, names=names, text_column=tuple(text_column)).run()
     say_json(told) if as_json else say(render(told))
 
 

@@ -20,6 +20,9 @@ def why(
     out: Annotated[str, typer.Option(metavar="FILE", help=_HELP["out"])] = "",
     method: Annotated[str, typer.Option(help=_HELP["method"])] = Why.method,
     neighbors: Annotated[str, typer.Option(metavar="FILE", help=_HELP["neighbors"])] = "",
+    rules: Annotated[
+        list[str], typer.Option(metavar="FILE", help=f"{_HELP['rules']} Repeat the option for several.")
+    ] = [],  # noqa: B006
     text_column: Annotated[
         list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
     ] = ["text"],  # noqa: B006
@@ -34,7 +37,7 @@ def why(
     \b
     Example:
       textlabel why --text "The battery dies within an hour." --model model --neighbors labeled.csv
-      textlabel why labeled --model model --rows 500 --out why.jsonl
+      textlabel why labeled --model model --rules rules.toml --rows 500 --out why.jsonl
 
     A word's score is how far it moves the log-odds of the label (nats), by leaving it out; gradients are
     faster on long texts, and less faithful. `faithful` tells how much further the label falls without the
@@ -48,6 +51,7 @@ def why(
         out=out,
         method=method,
         neighbors=neighbors,
+        rules=tuple(rules),
         text_column=tuple(text_column),
         label_column=label_column,
         rows=rows,
@@ -68,6 +72,9 @@ def render(told: dict[str, Any]) -> str:
         lines.append(f"  without  {', '.join(told['without'])}: {told['becomes']}")
     if told["faithful"] is not None:
         lines.append(f"  faithful {told['faithful']:+.2f}")
+    if "rules" in told:
+        said = ", ".join(f"{one['rule']} says {one['label']}" for one in told["rules"])
+        lines.append(f"  rules    {said or 'none of them fires'}")
     near = told.get("neighbors", ())
     lines += [f"  near     {one['similarity']:.2f} [{one['label']}] {one['text']}" for one in near]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """Personal data in texts: e-mail addresses, phone numbers, payment cards, IBANs, IP addresses.
 
 Found by their form and, where they have one, their check digits. It is a help for whoever publishes texts,
-and no proof that nothing is there: names, addresses of houses and account numbers of other kinds are not
-found.
+and no proof that nothing is there: addresses of houses and account numbers of other kinds are not found, and
+names of people only by a model (`textlabel.models.names`).
 """
 
 from __future__ import annotations

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from textlabel.audit.seal import Sealed
+    from textlabel.reporting.scores import JudgedScores
 
-#: points of the curve that are told
-POINTS = 40
+#: points of the curve that are told, and rows that are accepted at the first of them: of fewer a share wrong
+#: says nothing
+POINTS, FIRST = 20, 10
 #: level of the intervals that stand by themselves
 ALPHA = 0.05
 #: where the truth comes from
@@ -83,7 +85,8 @@ class Judged:
     def _curve(self, rows: Dataset) -> list[dict[str, float]]:
         sure = np.asarray(rows.select(self.rows.tolist())["confidence"][:], float)
         found = risk_coverage(sure, ~self.wrong)
-        picked = np.unique(np.linspace(0, len(found.error) - 1, POINTS).astype(int))
+        last = len(found.error) - 1
+        picked = np.unique(np.linspace(min(FIRST - 1, last), last, POINTS).astype(int))
         pairs = zip(found.fraction_accepted[picked].tolist(), found.error[picked].tolist(), strict=True)
         return [{"accepted": round(accepted, 4), "error": round(error, 4)} for accepted, error in pairs]
 
@@ -112,8 +115,10 @@ def share_limits(count: int, rows: int) -> tuple[float, float]:
 
 
 def in_words(rows: Dataset, row: int) -> Any:
-    """Return the class, or the classes sorted, of a row."""
+    """Return the class, the classes sorted, or the score of a row."""
     label, names = rows[row]["label"], class_names_of(rows.features["label"])
+    if not names:
+        return label
     return sorted(names[i] for i in label) if isinstance(label, list) else names[label]
 
 
@@ -135,13 +140,15 @@ def by_gold(rows: Dataset, gold: str, label_column: str, label_separator: str) -
     return Judged.of(rows, dict(zip(known["id"][:], truth, strict=True)), GOLD)
 
 
-def by_audit(sealed: Sealed | None) -> Judged | None:
+def by_audit(sealed: Sealed | None) -> Judged | JudgedScores | None:
     """Return what people settled on audited rows, if any were drawn, and not given to training since."""
     from textlabel.audit.answers import audit_answers
     from textlabel.audit.draws import drawn_rows, draws, refuse_released
     from textlabel.audit.looks import note_shown
+    from textlabel.audit.subsets import as_classes
+    from textlabel.reporting.scores import scores_by_audit
 
-    if sealed is None or sealed.several or not sealed.names:
+    if sealed is None:
         return None
     made = draws(sealed)
     try:
@@ -153,6 +160,8 @@ def by_audit(sealed: Sealed | None) -> Judged | None:
     gold, rows = audit_answers(sealed), drawn_rows(made)
     rows = rows[gold.decided[rows]]
     note_shown(sealed)  # what a report tells must not guide the next look
-    names = sealed.names
-    truth = {sealed.rows[i]["id"]: names[int(gold.label[i])] for i in rows.tolist()}
+    if not sealed.names:
+        return scores_by_audit(sealed, made, rows, gold.label)
+    said = {sealed.rows[i]["id"]: sealed.names[int(gold.label[i])] for i in rows.tolist()}
+    truth = {one: sorted(as_classes(word)) if sealed.several else word for one, word in said.items()}
     return Judged.of(sealed.rows, truth, AUDIT)

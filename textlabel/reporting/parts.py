@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from textlabel.errors import AuditError, CorpusError, nearest
 from textlabel.reporting.judged import Judged, in_words, share_limits
-from textlabel.types import class_names_of, kind_of
+from textlabel.reporting.scores import JudgedScores, score_slices
+from textlabel.types import IntArray, class_names_of, kind_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,6 +35,8 @@ TRANSFER = {
 }
 SURE, UNSURE = "Most sure", "Least sure"
 WRONG = "Judged wrong, the surest first: errors of the model, or answers to look at again"
+HIGH, LOW = "Highest scores", "Lowest scores"
+FAR = "Furthest off: errors of the model, or answers to look at again"
 OUT = "Out of scope"
 
 
@@ -41,19 +44,22 @@ def asked(rows: Dataset, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was to be labeled, with what."""
     schema = record["schema"]
     kind = {"single": "one class a row", "multi": "any classes a row", "score": "a score"}[schema["kind"]]
-    return {"rows": len(rows), "labels": kind, "classes": ", ".join(schema.get("names", []))}
+    return {"rows": len(rows), "labels": kind, "classes": ", ".join(schema.get("names", [])) or None}
 
 
 def done(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return by which model, and how."""
     backbone, decided = record["backbone"], record.get("decided_by") or {}
+    score = record["schema"]["kind"] == "score"  # which has an interval in place of confidence
     license_ = backbone.get("license") or "license unknown"
     return {
         "backbone": f"{backbone['name']} ({backbone['sha256'][:12]}, {license_})",
         "recipe": record["recipe"]["name"],
-        "calibrator": (record.get("calibrator") or {}).get("name") or "none: confidence is not calibrated",
-        "accepted from confidence": decided.get("min_confidence"),
-        "corrected for class shares": bool(record.get("label_shift")),
+        "calibrator": None
+        if score
+        else (record.get("calibrator") or {}).get("name") or "none: confidence is not calibrated",
+        "accepted from confidence": None if score else decided.get("min_confidence"),
+        "corrected for class shares": None if score else bool(record.get("label_shift")),
         "seed": record["seed"],
         "textlabel": record["textlabel"],
         "labeled on": record["created"],
@@ -94,9 +100,12 @@ def histogram(rows: Dataset) -> list[int]:
 def classes(rows: Dataset, audit: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return how common each class is: by the audit with an interval, else as the rows are labeled."""
     names = class_names_of(rows.features["label"])
-    if kind_of(rows.features["label"]) != "single":
+    if not names:
         return []
-    counts = np.bincount(np.asarray(_column(rows, "label"), dtype=np.int64), minlength=len(names))
+    labels = _column(rows, "label")
+    several = kind_of(rows.features["label"]) == "multi"
+    flat = [code for codes in labels for code in codes] if several else labels
+    counts = np.bincount(np.asarray(flat, dtype=np.int64), minlength=len(names))
     known = {one["name"]: one for one in audit["shares"]} if audit else {}
     found = [
         {
@@ -111,8 +120,10 @@ def classes(rows: Dataset, audit: Mapping[str, Any] | None) -> list[dict[str, An
     return sorted(found, key=lambda one: -one["share"])
 
 
-def slices(rows: Dataset, name: str, known: Judged | None) -> list[dict[str, Any]]:
+def slices(rows: Dataset, name: str, known: Judged | JudgedScores | None) -> list[dict[str, Any]]:
     """Return rows, share accepted and errors for each value of a column, the most frequent first.
+
+    Of scores their mean and how far off they are (`score_slices`).
 
     Raises
     ------
@@ -121,6 +132,10 @@ def slices(rows: Dataset, name: str, known: Judged | None) -> list[dict[str, Any
     if name not in rows.column_names:
         raise CorpusError(f"by = {name!r}: {nearest(name, rows.column_names)}")
     values = np.array([str(value) for value in _column(rows, name)])
+    if not class_names_of(rows.features["label"]):
+        assert not isinstance(known, Judged)
+        return score_slices(rows, values.tolist(), known, MOST_SLICES)
+    assert not isinstance(known, JudgedScores)
     accepted = np.array(_column(rows, "decision")) == "accepted"
     found = []
     for value, count in zip(*np.unique(values, return_counts=True), strict=True):
@@ -137,32 +152,41 @@ def slices(rows: Dataset, name: str, known: Judged | None) -> list[dict[str, Any
     return sorted(found, key=lambda one: -int(one["rows"]))[:MOST_SLICES]
 
 
-def examples(rows: Dataset, known: Judged | None) -> dict[str, list[dict[str, Any]]]:
+def examples(rows: Dataset, known: Judged | JudgedScores | None) -> dict[str, list[dict[str, Any]]]:
     """Return texts that a reviewer would look at, of each kind `EXAMPLES`, of errors twice as many."""
+    out = np.flatnonzero(np.array(_column(rows, "decision")) == "out_of_scope")[:EXAMPLES]
+    score = not class_names_of(rows.features["label"])
+    chosen = {**(_of_scores(rows, known) if score else _of_classes(rows, known)), OUT: out}
+    truth = dict(zip(known.rows.tolist(), known.truth, strict=True)) if known else {}
+    return {
+        title: [_example(rows, i, truth.get(i)) for i in picked.tolist()] for title, picked in chosen.items()
+    }
+
+
+def _of_classes(rows: Dataset, known: Any) -> dict[str, IntArray]:
     sure = np.asarray(_column(rows, "confidence"), float)
     model = np.flatnonzero(np.array(_column(rows, "source")) == "model")
     order = model[np.argsort(-sure[model], kind="stable")]
-    out = np.flatnonzero(np.array(_column(rows, "decision")) == "out_of_scope")
     wrong = known.rows[known.wrong] if known else np.zeros(0, np.int64)
-    truth = dict(zip(known.rows.tolist(), known.truth, strict=True)) if known else {}
-    chosen = {
-        SURE: order[:EXAMPLES],
-        UNSURE: order[::-1][:EXAMPLES],
-        WRONG: wrong[np.argsort(-sure[wrong], kind="stable")][: 2 * EXAMPLES],
-        OUT: out[:EXAMPLES],
-    }
+    worst = wrong[np.argsort(-sure[wrong], kind="stable")][: 2 * EXAMPLES]
+    return {SURE: order[:EXAMPLES], UNSURE: order[::-1][:EXAMPLES], WRONG: worst}
+
+
+def _of_scores(rows: Dataset, known: Any) -> dict[str, IntArray]:
+    order = np.argsort(-np.asarray(_column(rows, "label"), float), kind="stable")
+    far = known.rows[np.argsort(-np.abs(known.off), kind="stable")] if known else np.zeros(0, np.int64)
+    return {HIGH: order[:EXAMPLES], LOW: order[::-1][:EXAMPLES], FAR: far[: 2 * EXAMPLES]}
+
+
+def _example(rows: Dataset, row: int, truth: Any) -> dict[str, Any]:
+    values = rows[row]
+    sure = values["confidence"]
     return {
-        title: [
-            {
-                "id": rows[i]["id"],
-                "text": rows[i]["text"],
-                "label": in_words(rows, i) if class_names_of(rows.features["label"]) else rows[i]["label"],
-                "confidence": None if np.isnan(sure[i]) else float(sure[i]),
-                "truth": truth.get(i),
-            }
-            for i in picked.tolist()
-        ]
-        for title, picked in chosen.items()
+        "id": values["id"],
+        "text": values["text"],
+        "label": in_words(rows, row),
+        "confidence": None if sure is None or np.isnan(sure) else float(sure),
+        "truth": truth,
     }
 
 
@@ -220,15 +244,49 @@ def transfer(path: str) -> dict[str, Any] | None:
         ) from None
 
 
-def cost(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return seconds and rows a second, as far as the record knows them."""
+def cost(record: Mapping[str, Any], timed: Sequence[str] = ()) -> dict[str, Any]:
+    """Return seconds and rows a second: of the record, which is the same on every machine, and of ``timed``.
+
+    Parameters
+    ----------
+    timed : files with what `textlabel fit --json`, `annotate --json` or `run --json` printed.
+
+    Raises
+    ------
+    CorpusError : a file cannot be read, or tells no time.
+    """
     backend = record.get("backend") or {}
     tried = sum(one["seconds"] for one in record.get("tried", []) if one.get("seconds"))
-    return {
+    told = {
         "backend": backend.get("backend"),
         "rows looked up in the feature cache": backend.get("from_cache"),
         "seconds in which auto tried recipes": round(tried, 1) or None,
     }
+    for path in timed:
+        told |= _times(path)
+    return told
+
+
+def _times(path: str) -> dict[str, Any]:
+    expected = "expected the JSON that `textlabel fit --json` or `annotate --json` prints"
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path}: {expected} ({error})") from None
+    steps = found if isinstance(found, dict) else {}
+    parts = [one for one in (steps, *steps.values()) if isinstance(one, dict)]
+    told: dict[str, Any] = {}
+    for one in parts:
+        if "annotations" in one and one.get("texts_per_second"):
+            told |= {
+                "seconds of labeling": one.get("seconds"),
+                "rows labeled a second": one["texts_per_second"],
+            }
+        elif "model" in one and "seconds" in one:
+            told |= {"seconds of fitting": one["seconds"]}
+    if not told:
+        raise CorpusError(f"{path}: {expected}, and found no time in it")
+    return told
 
 
 def _column(rows: Dataset, name: str) -> Any:

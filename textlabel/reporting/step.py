@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlabel.errors import AuditError, CorpusError, ExportError
-from textlabel.reporting import parts
+from textlabel.report.evaluation import TITLES
+from textlabel.reporting import parts, suspects
 from textlabel.reporting.judged import Judged, by_audit, by_gold
+from textlabel.reporting.scores import JudgedScores, scores_by_gold, spread
 from textlabel.types import kind_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from textlabel.audit.seal import Sealed
+    from textlabel.engine.explain import Explainer
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,15 @@ class Report:
         FOLDER-report.html, beside the folder.
     gold : rows with the true labels, joined by id, by which labels are judged; without it the answers to the
         audit are, as far as there are any.
-    label_column : column of gold that holds the label.
+    label_column : column of gold, and of source, that holds the label.
     label_separator : what parts the classes of a row in that column, where a row may carry several.
     by : columns of the corpus; errors and rows accepted are told for each of their values.
     model : folder that `fit` wrote: words that moved the labels of the examples are marked.
-    source : labeled rows of `fit`; with a model, how far the corpus is from them is told.
+    source : labeled rows of `fit`; with a model, how far the corpus is from them is told, and which of their
+        labels are likely wrong (with cleanlab installed).
     transfer : JSON that `textlabel transfer --json` printed, to stand beside.
+    timed : JSON that `textlabel fit --json` or `annotate --json` printed: seconds and rows a second are told,
+        which the record, the same on every machine, does not hold.
     title : what the report is called.
     """
 
@@ -49,6 +55,7 @@ class Report:
     model: str = ""
     source: str = ""
     transfer: str = ""
+    timed: tuple[str, ...] = ()
     title: str = ""
 
     def run(self) -> dict[str, Any]:
@@ -84,7 +91,8 @@ class Report:
         rows, record = read_annotations(self.annotations), read_record(self.annotations)
         sealed = _sealed(self.annotations, record)
         known = self._judged(rows, sealed)
-        audit = _shares(self.annotations, sealed)
+        audit, score = _shares(self.annotations, sealed), kind_of(rows.features["label"]) == "score"
+        explainer = self._explainer()
         facts: dict[str, Any] = {
             "title": self.title or f"Labels of {Path(self.annotations).resolve().name}",
             "created": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
@@ -93,25 +101,44 @@ class Report:
             "budget": parts.budget(record, audit),
             "certificate": parts.certificate(sealed, record),
             "estimate": parts.estimate(record),
-            "judged": known and known.told(rows),
-            "confidence": parts.histogram(rows),
+            "judged": known and (known.told(rows) if isinstance(known, Judged) else known.told()),
+            "confidence": [] if score else parts.histogram(rows),
             "classes": parts.classes(rows, audit),
+            "scores": spread(rows, audit) if score else None,
             "slices": {name: parts.slices(rows, name, known) for name in self.by},
             "gap": self._gap(),
             "transfer": parts.transfer(self.transfer),
             "tried": record.get("tried", []),
-            "examples": self._with_words(parts.examples(rows, known)),
-            "cost": parts.cost(record),
+            "examples": self._with_words(parts.examples(rows, known), explainer),
+            "suspects": self._suspects(rows, known, explainer),
+            "cost": parts.cost(record, self.timed),
             "record": {name: value for name, value in record.items() if name not in ("features", "seal")},
         }
         return {**facts, "summary": summary(facts)}
 
-    def _judged(self, rows: Dataset, sealed: Sealed | None) -> Judged | None:
+    def _judged(self, rows: Dataset, sealed: Sealed | None) -> Judged | JudgedScores | None:
+        if not self.gold:
+            return by_audit(sealed)
         if kind_of(rows.features["label"]) == "score":
+            return scores_by_gold(rows, self.gold, self.label_column)
+        return by_gold(rows, self.gold, self.label_column, self.label_separator)
+
+    def _explainer(self) -> Explainer | None:
+        if not self.model:
             return None
-        if self.gold:
-            return by_gold(rows, self.gold, self.label_column, self.label_separator)
-        return by_audit(sealed)
+        from textlabel.engine.explain import Explainer
+        from textlabel.labeler import Labeler
+
+        return Explainer(Labeler.from_pretrained(self.model).bundle)
+
+    def _suspects(
+        self, rows: Dataset, known: Judged | JudgedScores | None, explainer: Explainer | None
+    ) -> list[dict[str, Any]]:
+        """Return what is suspected of gold labels of the corpus, and of the labeled rows."""
+        found = [suspects.of_corpus(rows, known) if isinstance(known, Judged) else None]
+        if explainer is not None and self.source:
+            found.append(suspects.of_source(explainer, self.source, self.label_column))
+        return [one for one in found if one is not None]
 
     def _gap(self) -> dict[str, Any] | None:
         if not self.source:
@@ -120,19 +147,19 @@ class Report:
 
         return Gap(self.source, self.annotations, model=self.model).run()
 
-    def _with_words(self, examples: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    def _with_words(
+        self, examples: dict[str, list[dict[str, Any]]], explainer: Explainer | None
+    ) -> dict[str, list[dict[str, Any]]]:
         """Return the examples with (start, end, score) of each word, where the label is its own."""
         flat = [row for rows in examples.values() for row in rows]
-        if not self.model or not flat:
+        if explainer is None or not flat:
             return examples
-        from textlabel.engine.explain import Explainer
-        from textlabel.labeler import Labeler
-
-        explainer = Explainer(Labeler.from_pretrained(self.model).bundle)
         for row, one in zip(flat, explainer.explain([row["text"] for row in flat]), strict=True):
-            if one.label == row["label"]:  # class shares, or a student, may have given another
+            # class shares, or a student, may have given another; of a score the words raise it
+            if one.label is None or row["label"] in (one.label, [one.label]):
                 scores = (round(float(score), 4) for score in one.scores)
                 row["words"] = [(*span, score) for span, score in zip(one.spans, scores, strict=True)]
+                row |= {"without": list(one.removed), "becomes": one.becomes}
         return examples
 
 
@@ -153,12 +180,12 @@ def _sealed(folder: str, record: Mapping[str, Any]) -> Sealed | None:
 def _shares(folder: str, sealed: Sealed | None) -> dict[str, Any] | None:
     """Return class shares by the audit, and how many rows were asked and answered; None: no audit."""
     from textlabel.audit.draws import draws
-    from textlabel.audit.estimation import shares
+    from textlabel.audit.estimation import carried, shares
 
-    if sealed is None or sealed.several or not draws(sealed):
+    if sealed is None or not draws(sealed):
         return None
     try:
-        return shares(folder)
+        return shares(folder) | ({"shares": carried(folder)} if sealed.several else {})
     except AuditError:  # its answers were given to training
         return None
 
@@ -173,7 +200,13 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
     else:
         told.append("Nothing is promised: there is no certificate of these labels.")
     judged = facts["judged"]
-    if judged:
+    if judged and facts["scores"]:
+        numbers = judged["metrics"]
+        off = f"{numbers[TITLES['mae']]:.3f} ({numbers['95 % interval'] or 'one row'})"
+        told.append(
+            f"Scores are off by {off} on {judged['rows']:,} rows with a known truth ({judged['by']})."
+        )
+    elif judged:
         numbers = judged["metrics"]
         wrong = f"{numbers['share wrong']:.1%} are wrong ({numbers['95 % interval']})"
         told.append(f"Of {judged['rows']:,} rows with a known truth ({judged['by']}) {wrong}.")

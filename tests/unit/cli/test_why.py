@@ -1,5 +1,6 @@
 """`textlabel why`."""
 
+import csv
 import json
 
 import pytest
@@ -38,6 +39,53 @@ def test_it_tells_words_and_neighbors(model, tmp_path):
         "becomes",
         "faithful",
     }
+
+
+RULES = """
+[[rule]]
+name = "praise"
+label = "positive"
+keywords = ["good"]
+
+[[rule]]
+name = "blame"
+label = "negative"
+keywords = ["bad", "good plot"]
+"""
+
+
+def test_rules_that_fired_are_told(model, tmp_path):
+    rules, more = tmp_path / "rules.toml", tmp_path / "more.py"
+    rules.write_text(RULES)
+    more.write_text(
+        "from textlabel.rules.functions import labeling_function\n"
+        "@labeling_function\ndef short(text):\n    return 'negative' if len(text) < 5 else None\n"
+    )
+    words = ("--model", model, "--rules", rules, "--rules", more, "--text", "a good plot", "--text", "plot")
+    told = json.loads(run(*words, "--text", "the plot of it", "--json").stdout)["rows"]
+    assert told[0]["rules"] == [
+        {"rule": "praise", "label": "positive"},
+        {"rule": "blame", "label": "negative"},
+    ]
+    assert told[1]["rules"] == [{"rule": "short", "label": "negative"}]
+    assert told[2]["rules"] == []
+    shown = run(*words).stdout
+    assert "rules    praise says positive, blame says negative" in shown
+    missing = run("--model", model, "--rules", tmp_path / "none.toml", "--text", "a")
+    assert missing.exit_code == 1
+    assert "no such rules file" in missing.stderr
+
+
+def test_lists_of_a_csv_can_be_read_again(model, tmp_path):
+    rules, near, out = tmp_path / "rules.toml", tmp_path / "near.jsonl", tmp_path / "why.csv"
+    rules.write_text(RULES)
+    near.write_text("".join(json.dumps(row) + "\n" for row in snippets(20)))
+    run("--model", model, "--rules", rules, "--neighbors", near, "--text", "a good plot", "--out", out)
+    with out.open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert json.loads(row["rules"])[0] == {"rule": "praise", "label": "positive"}
+    assert len(json.loads(row["neighbors"])) == 3
+    assert len(json.loads(row["words"])) == len(json.loads(row["word_scores"])) > 0
 
 
 def test_a_corpus_is_explained_as_far_as_asked_and_kept(model, tmp_path):

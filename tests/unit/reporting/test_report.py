@@ -205,7 +205,8 @@ def test_other_kinds_of_labels(tmp_path, kind):
     if gold:
         Dataset.from_list(gold).to_parquet(str(path))
     facts = Report(str(folder), gold=str(path) if gold else "").facts()
-    assert facts["classes"] == []
+    assert [one["rows"] > 0 for one in facts["classes"]] == ([True] * 3 if kind == "multi" else [])
+    assert bool(facts["confidence"]) == (facts["scores"] is None) == (kind == "multi")
     assert (facts["judged"] is None) == (kind == "score")
     if kind == "multi":
         assert facts["judged"]["rows"] == 30
@@ -213,6 +214,51 @@ def test_other_kinds_of_labels(tmp_path, kind):
     reader = Reader()
     reader.feed(page(facts))
     assert reader.open == []
+
+
+def test_gold_labels_that_the_model_does_not_believe_are_suspected(labeled, model, tmp_path):
+    pytest.importorskip("cleanlab")
+    other = {"positive": "negative", "negative": "positive"}
+    gold, source = tmp_path / "gold.jsonl", tmp_path / "source.jsonl"
+    swapped = {"r10", "r11", "r12"}
+    rows = [{"id": r["id"], "label": r["truth"]} for r in corpus()[1:80]]
+    rows = [{**row, "label": other[row["label"]]} if row["id"] in swapped else row for row in rows]
+    gold.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    known = [
+        {**row, "label": other[row["label"]]} if i in (4, 5) else row for i, row in enumerate(snippets(100))
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in known))
+    facts = Report(str(labeled), gold=str(gold), model=str(model), source=str(source)).facts()
+    of_gold, of_source = facts["suspects"]
+    assert {one["id"] for one in of_gold["examples"]} & swapped
+    assert {one["id"] for one in of_source["examples"]} & {"r4", "r5"}
+    assert all(one["given"] != one["likely"] for one in of_gold["examples"])
+    assert (of_gold["rows"], of_source["rows"]) == (79, 100)
+    assert "Suspected gold errors" in page(facts)
+    assert "Suspected gold errors" not in page(Report(str(labeled)).facts())
+
+
+def test_what_would_have_changed_the_label_is_told(labeled, model):
+    facts = Report(str(labeled), model=str(model)).facts()
+    rows = [row for rows in facts["examples"].values() for row in rows if row.get("becomes")]
+    assert rows
+    assert all(row["without"] and row["becomes"] != row["label"] for row in rows)
+    assert page(facts).count("<small>without") == len(rows)
+
+
+def test_seconds_are_told_of_the_runs_that_are_given(labeled, tmp_path):
+    runs = {"fit": {"model": "m", "seconds": 3.5}, "annotate": {"annotations": "a", "texts_per_second": 70.0}}
+    paths = []
+    for name, told in runs.items():
+        paths.append(str(tmp_path / f"{name}.json"))
+        (tmp_path / f"{name}.json").write_text(json.dumps(told))
+    cost = Report(str(labeled), timed=tuple(paths)).facts()["cost"]
+    assert (cost["seconds of fitting"], cost["rows labeled a second"]) == (3.5, 70.0)
+    (tmp_path / "all.json").write_text(json.dumps(runs))  # as `textlabel run --json` prints them
+    assert Report(str(labeled), timed=(str(tmp_path / "all.json"),)).facts()["cost"] == cost
+    (tmp_path / "fit.json").write_text("{}")
+    with pytest.raises(CorpusError, match="no time in it"):
+        Report(str(labeled), timed=(paths[0],)).facts()
 
 
 def test_what_does_not_fit_is_refused(labeled, tmp_path):
