@@ -87,8 +87,8 @@ def learn_map(
     "leep" a source class is unmapped where no P(y | z) is above `LEAST`. "many_to_one" keeps the likeliest y
     alone, and "one_to_one" the pairs of the largest total N (Hungarian method); as they make one class of
     what may be a coin's toss, they ask for more: the low end of Wilson's interval of y's share in z, of level
-    `LEVEL`, must be above `LEAST`, or the source class is unmapped, as is one that is left over. Of rows that agree
-    five are needed. It may have a counterpart that so few rows do not tell (``mass``).
+    `LEVEL`, must be above `LEAST`, or the source class is unmapped, as is one that is left over. Of rows that
+    agree five are needed. It may have a counterpart that so few rows do not tell (``mass``).
 
     Parameters
     ----------
