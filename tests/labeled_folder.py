@@ -11,7 +11,7 @@ RIGHT_TO_LEFT = "فيلم جيد جدا، والممثلون رائعون"
 CHINESE = "電池壽命很短但是螢幕很好看"
 
 
-def labeled(folder, n=60, kind="single"):
+def labeled(folder, n=60, kind="single", format="dataset"):
     """Return an annotated, sealed folder of n rows, three of them with unusual texts."""
     static = write_static(folder / "static")
     if kind == "multi":
@@ -25,7 +25,7 @@ def labeled(folder, n=60, kind="single"):
     texts = list(dict.fromkeys(row["text"] for row in snippets(4 * n, seed=3)))[:n]
     texts[:3] = [HOSTILE, RIGHT_TO_LEFT, CHINESE]
     corpus = [{"id": f"r{i}", "text": text, "section": "ab"[i % 2]} for i, text in enumerate(texts)]
-    return labeler.export(labeler.annotate(corpus), folder / "labeled")
+    return labeler.export(labeler.annotate(corpus), folder / "labeled", format)
 
 
 def drawn(folder, size=20):

@@ -166,8 +166,8 @@ class Annotate:
             log.warning("shards are kept in %s: all nodes must reach that, too", unfinished.shown)
         labeler, gold = self.ready(gold_of_all)
         corpus, rejects = self._corpus()
-        if self.push_to_hub:  # before hours of work, not behind them
-            refuse_personal_data(corpus, self.allow_personal_data, self.push_to_hub)
+        if self.push_to_hub or out.in_repository:  # before hours of work, not behind them
+            refuse_personal_data(corpus, self.allow_personal_data, self.push_to_hub or self.out)
         embeddings = self._reads_embeddings(labeler, corpus)
         goes_on = self._goes_on(unfinished)
         start = time.monotonic()

@@ -139,7 +139,7 @@ def why(
     from textlabel.engine.explain import Explainer, columns
     from textlabel.progress import bar
 
-    fired = _fired(rules)
+    fired = fired_rules(rules)
     name = "text" if isinstance(corpus, list) else text_column
     rows = load_corpus(corpus, text_column=name)
     explainer = Explainer(labeler.bundle, method, seed)
@@ -148,7 +148,7 @@ def why(
         known = load_corpus(
             neighbors, text_column=text_column, label_column=label_column, label_kind=labeler.schema.kind
         )
-        near = iter(_neighbors(explainer, rows["text"][:], known))
+        near = iter(labeled_near(explainer, rows["text"][:], known))
     told = []
     with bar("explain") as update:
         for number, one in enumerate(explainer.explain(rows["text"][:])):
@@ -162,7 +162,7 @@ def why(
     return told
 
 
-def _fired(rules: Rules | Sequence[str | Path]) -> Callable[[str], list[dict[str, str]]] | None:
+def fired_rules(rules: Rules | Sequence[str | Path]) -> Callable[[str], list[dict[str, str]]] | None:
     """Return what tells which rules fire on a text; None: there are none."""
     from textlabel.rules.functions import Rules, read_rules, vote_names
 
@@ -188,7 +188,7 @@ def _flat(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _neighbors(explainer: Explainer, texts: Sequence[str], known: Dataset) -> list[list[dict[str, Any]]]:
+def labeled_near(explainer: Explainer, texts: Sequence[str], known: Dataset) -> list[list[dict[str, Any]]]:
     """Return the labeled rows nearest to each text, which are never the text itself."""
     from textlabel.engine.explain import nearest
 

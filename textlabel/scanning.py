@@ -1,11 +1,9 @@
-"""What looks like personal data in a corpus that is to be published: counts, masked examples, redaction."""
+"""What looks like personal data in rows that are to be published: counts, masked examples, redaction."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textlabel.corpus.personal_data import KINDS, Found, find, masked, redacted
@@ -18,103 +16,89 @@ if TYPE_CHECKING:
 
 #: masked examples of each kind that are told
 EXAMPLES = 3
-#: how a redacted corpus may end
-ENDINGS = (".csv", ".jsonl", ".parquet")
+#: types of columns that may hold personal data
+_LOOKED_AT = ("string", "large_string", "int", "uint", "json")
+#: least whole number that may be a phone number or a card
+_LONG = 10**8
 #: rows looked at in one go
 ROWS = 10_000
-
-
-@dataclass(frozen=True)
-class Scan:
-    """Look for personal data in a corpus.
-
-    Parameters
-    ----------
-    corpus : a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved dataset such as an annotated
-        one, or a Hub dataset id.
-    redact : file (.csv, .jsonl or .parquet) for the corpus with [EMAIL], [PHONE] and so on in place of what
-        was found; none is replaced. Empty: none is written.
-    names : token-classification model, a folder or Hub id, that marks names of people, such as one with
-        labels B-PER and I-PER; they are [NAME] in the redacted corpus. How many it finds is up to that
-        model. Empty: names are not looked for.
-    text_column : column that holds the text; several are joined. Other columns of text are looked at, too.
-    """
-
-    corpus: str
-    redact: str = ""
-    names: str = ""
-    text_column: tuple[str, ...] = ("text",)
-
-    def run(self) -> dict[str, Any]:
-        """Return counts of rows and masked examples by kind; write the redacted corpus if it is asked for.
-
-        Raises
-        ------
-        ExportError : the redacted corpus cannot be written there.
-        BackboneError : the model of names cannot be had, or marks none.
-        """
-        from textlabel.corpus.load import load_corpus
-
-        if self.redact:
-            _check_out(Path(self.redact))
-        people = self._people()
-        rows = load_corpus(self.corpus, text_column=self.text_column)
-        told = scan(rows, people)
-        if self.redact:
-            _write(without_personal_data(rows, people), Path(self.redact))
-        return {**told, "redacted": self.redact or None}
-
-    def _people(self) -> People | None:
-        if not self.names:
-            return None
-        from textlabel.models.names import People
-
-        return People(self.names)
 
 
 def scan(rows: Dataset, people: People | None = None) -> dict[str, Any]:
     """Return in how many rows of a dataset each kind of personal data is found, with masked examples.
 
-    ``rows``, ``rows_with_any``, ``rows_with``: {kind: rows}, ``examples``: {kind: masked}. With ``people``
-    (`textlabel.models.names.People`) ``name`` is a kind, too.
+    All columns are looked at: texts, whole numbers, and what lists and mappings hold of them. ``rows``,
+    ``rows_with_any``, ``rows_with``: {kind: rows}, ``examples``: {kind: masked}; ``ids``: rows whose ``id``
+    holds some. With ``people`` (`textlabel.models.names.People`) ``name`` is a kind, too.
     """
     kinds_ = (*KINDS, *(("name",) if people else ()))
-    counts, examples, any_ = dict.fromkeys(kinds_, 0), {kind: dict[str, None]() for kind in kinds_}, 0
+    counts, examples, any_, ids = dict.fromkeys(kinds_, 0), {kind: dict[str, None]() for kind in kinds_}, 0, 0
     for texts in _by_row(rows, people):
-        kinds = set()
-        for text, found in texts:
+        kinds, in_id = set(), False
+        for column, text, found in texts:
+            in_id |= column == "id" and bool(found)
             for one in found:
                 kinds.add(one.kind)
                 if len(examples[one.kind]) < EXAMPLES:
                     examples[one.kind][masked(text[one.start : one.end])] = None
-        any_ += bool(kinds)
+        any_, ids = any_ + bool(kinds), ids + in_id
         for kind in kinds:
             counts[kind] += 1
     return {
         "rows": len(rows),
         "rows_with_any": any_,
         "rows_with": counts,
+        "ids": ids,
         "examples": {kind: list(found) for kind, found in examples.items() if found},
     }
 
 
 def without_personal_data(rows: Dataset, people: People | None = None) -> Dataset:
-    """Return a dataset with its columns of text redacted, but for ``id``; with ``people`` names, too."""
-    names = text_columns(rows)
+    """Return a dataset with its texts redacted, but for ``id``; with ``people`` names, too.
+
+    A whole number that looks like personal data becomes null: a column of numbers cannot say what was there.
+    """
+    names = [name for name in looked_at(rows) if name != "id"]
 
     def change(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        return {name: _redacted(batch[name], people) for name in names}
+        values = [batch[name] for name in names]
+        texts = [text for value in values for text in _texts(value)]
+        told = zip(texts, _find(texts, people), strict=True)
+        clean = (redacted(text, found) if found else text for text, found in told)
+        return {name: _replaced(value, clean) for name, value in zip(names, values, strict=True)}
 
     if not names:
         return rows
     # a name of its own, for what is made with a model cannot be named by its content
-    return rows.map(change, batched=True, batch_size=ROWS, new_fingerprint=uuid.uuid4().hex)
+    unseen = uuid.uuid4().hex
+    return rows.map(change, batched=True, batch_size=ROWS, new_fingerprint=unseen, features=rows.features)
 
 
-def _redacted(values: Sequence[str | None], people: People | None) -> list[str | None]:
-    there = [value for value in values if value]
-    clean = iter([redacted(text, found) for text, found in zip(there, _find(there, people), strict=True)])
-    return [next(clean) if value else value for value in values]
+def _texts(value: Any) -> Iterator[str]:
+    """Yield texts, and long whole numbers as such, wherever they stand in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, int) and abs(value) >= _LONG:
+        yield str(value)
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _replaced(value: Any, clean: Iterator[str]) -> Any:
+    """Return the value with the next of the clean texts in place of each that `_texts` gave."""
+    if isinstance(value, str):
+        return next(clean)
+    if isinstance(value, int) and abs(value) >= _LONG:
+        return value if next(clean) == str(value) else None
+    if isinstance(value, Mapping):
+        return {name: _replaced(inner, clean) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(inner, clean) for inner in value]
+    return value
 
 
 def _find(texts: Sequence[str], people: People | None) -> list[list[Found]]:
@@ -128,20 +112,34 @@ def _find(texts: Sequence[str], people: People | None) -> list[list[Found]]:
     ]
 
 
-def text_columns(rows: Dataset) -> list[str]:
-    """Return the columns of text in which personal data are looked for: all but ``id``."""
-    kinds = {name: getattr(feature, "dtype", "") for name, feature in rows.features.items()}
-    return [name for name, kind in kinds.items() if kind in ("string", "large_string") and name != "id"]
+def looked_at(rows: Dataset) -> list[str]:
+    """Return the columns that may hold texts or whole numbers: no classes, no numbers with a fraction."""
+    from datasets import ClassLabel
+
+    def may(feature: Any) -> bool:
+        if isinstance(feature, ClassLabel):
+            return False
+        if isinstance(feature, dict):
+            return any(map(may, feature.values()))
+        inner = getattr(feature, "feature", None)
+        if inner is not None:
+            return may(inner)
+        return str(getattr(feature, "dtype", "")).startswith(_LOOKED_AT)
+
+    return [name for name, feature in rows.features.items() if may(feature)]
 
 
-def _by_row(rows: Dataset, people: People | None = None) -> Iterator[Sequence[tuple[str, list[Found]]]]:
-    """Yield the texts of each row, with what is found in them."""
-    names = text_columns(rows)
+def _by_row(rows: Dataset, people: People | None = None) -> Iterator[Sequence[tuple[str, str, list[Found]]]]:
+    """Yield column, text and what is found in it, of each text of each row."""
+    names = looked_at(rows)
     for batch in rows.select_columns(names).iter(batch_size=ROWS) if names else ():
-        texts = [[value for value in values if value] for values in zip(*batch.values(), strict=True)]
-        found = iter(_find([text for row in texts for text in row], people))
+        texts = [
+            [(name, text) for name, value in zip(names, values, strict=True) for text in _texts(value)]
+            for values in zip(*(batch[name] for name in names), strict=True)
+        ]
+        found = iter(_find([text for row in texts for _, text in row], people))
         for row in texts:
-            yield [(text, next(found)) for text in row]
+            yield [(name, text, next(found)) for name, text in row]
 
 
 def refuse_personal_data(rows: Dataset, share: float, where: str) -> None:
@@ -163,23 +161,9 @@ def refuse_personal_data(rows: Dataset, share: float, where: str) -> None:
     raise ExportError(
         f"{told['rows_with_any']} of {len(rows)} rows seem to hold personal data ({kinds}; such as {shown}), "
         f"so nothing was sent to {where}: look with `textlabel scan`, take them out with its --redact, or "
-        "allow them (--allow-personal-data SHARE)"
+        f"allow them (--allow-personal-data SHARE){_of_ids(told)}"
     )
 
 
-def _check_out(path: Path) -> None:
-    if path.suffix.lower() not in ENDINGS:
-        raise ExportError(f"{path}: expected a file that ends in {', '.join(ENDINGS)}")
-    if path.exists():
-        raise ExportError(f"{path} is there already: choose another --redact")
-
-
-def _write(rows: Dataset, path: Path) -> None:
-    write = {".csv": rows.to_csv, ".jsonl": rows.to_json, ".parquet": rows.to_parquet}[path.suffix.lower()]
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(str(part), **({"force_ascii": False} if path.suffix.lower() == ".jsonl" else {}))
-        part.replace(path)
-    except OSError as error:
-        raise ExportError(f"{path}: cannot be written ({error})") from None
+def _of_ids(told: Mapping[str, Any]) -> str:
+    return f". Ids of {told['ids']} rows hold some: rename them, for ids are kept" if told["ids"] else ""

@@ -3,8 +3,8 @@
     python recipes/examples/reviews.py FOLDER [--rows 600]
 
 films.csv and products.csv have labels (id, text, label, section); few.csv has thirty products; corpus.csv has
-other products without labels, gold.csv their labels, and mixed.csv products and films; scores.csv has scores
-in place of labels; tree.csv has the four classes of tree.json.
+other products without labels, and gold.csv their labels; scores.csv has scores in place of labels; tree.csv
+has the four classes of tree.json.
 """
 
 from __future__ import annotations
@@ -58,7 +58,6 @@ def main() -> None:
     write(folder / "few.csv", products[-30:], labeled)
     write(folder / "corpus.csv", corpus, ("id", "text", "section"))
     write(folder / "gold.csv", corpus, ("id", "label"))
-    write(folder / "mixed.csv", corpus + films[n : n + n // 4], ("id", "text", "section"))
     write(folder / "scores.csv", products[:n], ("id", "text", "score"))
     write(folder / "gold-scores.csv", corpus, ("id", "score"))
     write(folder / "tree.csv", [in_tree(row) for row in films[:n] + products[:n]], labeled)

@@ -131,6 +131,22 @@ def resume(folder: Path) -> None:
     assert list((home() / "unfinished").iterdir()) == []
 
 
+def personal(folder: Path) -> None:
+    """What is written into a repository is published: addresses in it are refused, or allowed by the user."""
+    model = write_model(folder / "made")
+    API.create_repo("tester/people", repo_type="dataset", private=False)
+    texts = folder / "texts.csv"
+    texts.write_text("id,text\n1,write to jane.doe@example.org\n2,a good plot\n")
+    words = ["annotate", texts, "--model", model, "--out", "hf://datasets/tester/people/out"]
+    refused = run(*words, code=1).stderr
+    assert "1 of 2 rows seem to hold personal data (email in 1" in refused
+    assert "nothing was sent to hf://datasets/tester/people/out" in refused
+    assert "jane" not in refused
+    assert HfFileSystem().find("datasets/tester/people") == []
+    run(*words, "--allow-personal-data", "0.5")
+    assert "state.json" in below("tester/people", "out")
+
+
 def ask(what: str) -> None:
     request = urllib.request.Request(f"{constants.ENDPOINT}/{what}", method="POST")
     urllib.request.urlopen(request).close()

@@ -39,7 +39,7 @@ def test_round_trip(action, endpoint, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", ["read", "write", "resume", "refuse"])
+@pytest.mark.parametrize("action", ["read", "write", "resume", "refuse", "personal"])
 def test_urls(action, endpoint, tmp_path):
     run("hub_urls.py", action, endpoint, tmp_path)
 

@@ -1,16 +1,20 @@
 """`textlabel scan`, and the refusal to publish."""
 
+import csv
 import json
 
 import pytest
 from datasets import Dataset, load_dataset
+from labeled_folder import labeled
 from name_marker import write_marker
 from typer.testing import CliRunner
 
+from textlabel import Labeler
 from textlabel.cli.app import app
 from textlabel.errors import CorpusError, ExportError
 from textlabel.models.names import People
-from textlabel.scanning import Scan, refuse_personal_data, scan, without_personal_data
+from textlabel.redaction import Scan
+from textlabel.scanning import refuse_personal_data, scan, without_personal_data
 
 ROWS = [
     {"text": "write to jane.doe@example.org", "note": "+44 20 7946 0958", "stars": 5},
@@ -98,7 +102,7 @@ def test_names_are_found_masked_and_taken_out_with_a_model(marker, tmp_path):
     assert done.exit_code == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["rows_with"] == {"email": 1, "iban": 0, "card": 0, "ip": 0, "phone": 0, "name": 1}
-    assert told["examples"]["name"] == ["s****n", "p**t"]
+    assert told["examples"]["name"] == ["******", "****"]
     clean = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["text"], row["note"]) for row in clean] == [
         ("the [NAME] wrote to [EMAIL]", "[NAME]"),
@@ -117,3 +121,59 @@ def test_a_model_that_is_not_there_is_said(corpus, monkeypatch):
     done = CliRunner().invoke(app, ["scan", str(corpus), "--names", "./nowhere"])
     assert done.exit_code == 1
     assert "nowhere" in done.stderr
+
+
+def test_all_columns_are_looked_at_ids_numbers_and_what_is_nested():
+    row = {
+        "id": "jane.doe@example.org",
+        "text": "nothing",
+        "author": {"email": "bob@example.org", "age": 31},
+        "cc": ["eve@example.org", "x"],
+        "phone": 13800138000,
+        "card": 4111111111111111,
+        "score": 0.5,
+    }
+    rows = Dataset.from_list([row])
+    told = scan(rows)
+    assert told["rows_with"] == {"email": 1, "iban": 0, "card": 1, "ip": 0, "phone": 1}
+    assert told["ids"] == 1
+    with pytest.raises(ExportError, match="Ids of 1 rows hold some: rename them"):
+        refuse_personal_data(rows, 0.0, "there")
+    clean = without_personal_data(rows)[0]
+    assert clean["author"] == {"email": "[EMAIL]", "age": 31}
+    assert clean["cc"] == ["[EMAIL]", "x"]
+    assert (clean["phone"], clean["card"], clean["id"]) == (None, None, row["id"])
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_labeled_corpus_keeps_its_columns_and_can_be_fitted(tmp_path, kind, ending):
+    rows = [{"nr": "007", "review": "call 07700900123", "label": "negative", "stars": 2}]
+    rows += [{"nr": "7", "review": "", "label": "positive", "stars": 5}] * 2  # blank, and an id twice
+    place = tmp_path / f"rows.{kind}"
+    {"csv": Dataset.to_csv, "jsonl": Dataset.to_json, "parquet": Dataset.to_parquet}[kind](
+        Dataset.from_list(rows), str(place)
+    )
+    out = tmp_path / f"clean.{ending}"
+    Scan(str(place), redact=str(out)).run()
+    read = load_dataset(
+        "json" if ending == "jsonl" else ending, data_files=str(out), split="train", cache_dir=str(tmp_path)
+    )
+    assert read.column_names == list(rows[0])
+    assert read["review"][0] == "call [PHONE]"
+    assert read["label"][:] == ["negative", "positive", "positive"]
+    if kind != "csv" and ending != "csv":
+        assert read["stars"][:] == [2, 5, 5]
+        assert read["nr"][0] == "007"
+
+
+@pytest.mark.parametrize("kind", ["dataset", "parquet", "jsonl", "csv", "label_studio"])
+def test_annotations_of_each_format_are_redacted_with_the_names_of_their_classes(tmp_path, kind):
+    folder = labeled(tmp_path, 20, format=kind)
+    out = tmp_path / "clean.csv"
+    Scan(str(folder), redact=str(out)).run()
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["label"] for row in rows} <= {"negative", "positive"}
+    assert sum(json.loads(rows[0]["probabilities"])) == pytest.approx(1, abs=1e-3)
+    assert Labeler(str(tmp_path / "static"), cache=False).fit(str(out)).schema.names

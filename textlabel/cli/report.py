@@ -24,6 +24,9 @@ def report(
     ] = [],  # noqa: B006 - typer copies it
     model: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["model"])] = "",
     source: Annotated[str, typer.Option(metavar="FILE", help=_HELP["source"])] = "",
+    rules: Annotated[
+        list[str], typer.Option(metavar="FILE", help=f"{_HELP['rules']} Repeat the option for several.")
+    ] = [],  # noqa: B006
     transfer: Annotated[str, typer.Option(metavar="FILE", help=_HELP["transfer"])] = "",
     timed: Annotated[
         list[str], typer.Option(metavar="FILE", help=f"{_HELP['timed']} Repeat the option for several.")
@@ -38,9 +41,10 @@ def report(
       textlabel report labeled --model model --source labeled.csv --by section
 
     It tells what was asked and done, the labels that people gave, the certificate, quality by the audit or
-    by gold labels, confidence, class shares, errors by slice, what `auto` tried, and examples. The page has
-    no script and fetches nothing; the same as JSON lies beside it. What it tells of an audit counts as
-    shown: see `textlabel certify --help`.
+    by gold labels, confidence, class shares, errors by slice, what `auto` tried, gold labels that are
+    suspected, and examples; of scores how far off they are along the scale, and whether intervals hold.
+    The page has no script, fetches nothing and prints well; the same as JSON lies beside it. What it
+    tells of an audit counts as shown: see `textlabel certify --help`.
     """
     told = Report(
         annotations,
@@ -51,6 +55,7 @@ def report(
         by=tuple(by),
         model=model,
         source=source,
+        rules=tuple(rules),
         transfer=transfer,
         timed=tuple(timed),
         title=title,

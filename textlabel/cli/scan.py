@@ -8,7 +8,7 @@ import typer
 
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import say, say_json, table
-from textlabel.scanning import Scan
+from textlabel.redaction import Scan
 
 _HELP = meanings(Scan)
 
@@ -17,9 +17,6 @@ def scan(
     corpus: Annotated[str, typer.Argument(metavar="CORPUS", help=_HELP["corpus"])],
     redact: Annotated[str, typer.Option(metavar="FILE", help=_HELP["redact"])] = "",
     names: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["names"])] = "",
-    text_column: Annotated[
-        list[str], typer.Option(help=f"{_HELP['text_column']} Repeat the option for several.")
-    ] = ["text"],  # noqa: B006 - typer copies it
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Look for personal data in a corpus before you publish it.
@@ -29,12 +26,12 @@ def scan(
       textlabel scan labeled --redact clean.csv
       textlabel scan labeled --names dslim/bert-base-NER --redact clean.csv
 
-    Found by form and check digits: e-mail addresses, phone numbers, payment cards, IBANs and IP addresses.
-    Examples are masked. Names of people are found with a model that marks them (--names), as well as that
-    model does; postal addresses are not found, so an empty list is no proof.
+    All columns are looked at. Found by form and check digits: e-mail addresses, phone numbers, payment
+    cards, IBANs and IP addresses. Examples are masked. Names of people are found with a model that marks
+    them (--names), as well as that model does; postal addresses are not found, so an empty list is no proof.
     `annotate --push-to-hub` looks by itself, and refuses.
     """
-    told = Scan(corpus, redact=redact, names=names, text_column=tuple(text_column)).run()
+    told = Scan(corpus, redact=redact, names=names).run()
     say_json(told) if as_json else say(render(told))
 
 
@@ -47,6 +44,8 @@ def render(told: dict[str, Any]) -> str:
         if count
     ]
     lines = [first, *([table([("kind", "rows", "such as"), *rows])] if rows else [])]
+    if told["ids"]:
+        lines.append(f"ids of {told['ids']} rows hold some: rename them, for --redact keeps ids")
     if told["redacted"]:
         lines.append(f"redacted: {told['redacted']}")
     return "\n\n".join(lines)

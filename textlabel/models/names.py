@@ -14,7 +14,8 @@ import numpy as np
 
 from textlabel.corpus.personal_data import Found
 from textlabel.errors import BackboneError
-from textlabel.models.backbone import download, position_limit
+from textlabel.models.backbone import download
+from textlabel.models.backbone_info import position_limit
 from textlabel.models.words import Span, words
 from textlabel.types import IntArray
 

@@ -12,6 +12,8 @@ from textlabel.report import plots
 from textlabel.report.pieces import figure, limits, pairs, percent, said, section, table
 from textlabel.report.score_page import scores_quality, scores_slices, scores_spread
 
+#: letters of a labeled row that is near an example
+_LONGEST = 160
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
 
@@ -214,18 +216,24 @@ def _texts(rows: Sequence[Mapping[str, Any]], score: bool = False) -> str:
     head = "".join(f"<th scope='col'>{name}</th>" for name in ("text", *(keys[key] for key in shown)))
     cells = ""
     for row in rows:
-        cells += f"<tr><td dir='auto'>{_text(row)}{_changed(row)}</td>"
+        cells += f"<tr><td dir='auto'>{_text(row)}{_why(row)}</td>"
         cells += "".join(f"<td>{escape(said(row.get(key)))}</td>" for key in shown) + "</tr>"
     inside = f"<table class='texts'><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>"
     return f"<div class='wide'>{inside}</div>"
 
 
-def _changed(row: Mapping[str, Any]) -> str:
-    """Return what would have changed the label, where that is known."""
-    if not row.get("becomes"):
-        return ""
-    gone = ", ".join(f"“{word}”" for word in row["without"])
-    return f"<small>without {escape(gone)}: {escape(row['becomes'])}</small>"
+def _why(row: Mapping[str, Any]) -> str:
+    """Return what would have changed the label, rules that fired and labeled rows near, where known."""
+    lines = []
+    if row.get("becomes"):
+        gone = ", ".join(f"“{word}”" for word in row["without"])
+        lines.append(f"without {gone}: {row['becomes']}")
+    if row.get("rules"):
+        lines.append("rules: " + ", ".join(f"{one['rule']} says {one['label']}" for one in row["rules"]))
+    if row.get("neighbors"):
+        near = row["neighbors"][0]
+        lines.append(f"near, {near['similarity']:.2f}: {near['text'][:_LONGEST]} [{said(near['label'])}]")
+    return "".join(f"<small>{escape(line)}</small>" for line in lines)
 
 
 def _text(row: Mapping[str, Any]) -> str:

@@ -38,8 +38,9 @@ class Report:
     label_separator : what parts the classes of a row in that column, where a row may carry several.
     by : columns of the corpus; errors and rows accepted are told for each of their values.
     model : folder that `fit` wrote: words that moved the labels of the examples are marked.
-    source : labeled rows of `fit`; with a model, how far the corpus is from them is told, and which of their
-        labels are likely wrong (with cleanlab installed).
+    source : labeled rows of `fit`; with a model, how far the corpus is from them is told, which of them are
+        nearest to the examples, and which of their labels are likely wrong (with cleanlab installed).
+    rules : files of rules; those that fire on an example are told with it.
     transfer : JSON that `textlabel transfer --json` printed, to stand beside.
     timed : JSON that `textlabel fit --json` or `annotate --json` printed: seconds and rows a second are told,
         which the record, the same on every machine, does not hold.
@@ -54,6 +55,7 @@ class Report:
     by: tuple[str, ...] = ()
     model: str = ""
     source: str = ""
+    rules: tuple[str, ...] = ()
     transfer: str = ""
     timed: tuple[str, ...] = ()
     title: str = ""
@@ -109,7 +111,7 @@ class Report:
             "gap": self._gap(),
             "transfer": parts.transfer(self.transfer),
             "tried": record.get("tried", []),
-            "examples": self._with_words(parts.examples(rows, known), explainer),
+            "examples": self._explained(parts.examples(rows, known), explainer),
             "suspects": self._suspects(rows, known, explainer),
             "cost": parts.cost(record, self.timed),
             "record": {name: value for name, value in record.items() if name not in ("features", "seal")},
@@ -147,20 +149,42 @@ class Report:
 
         return Gap(self.source, self.annotations, model=self.model).run()
 
-    def _with_words(
+    def _explained(
         self, examples: dict[str, list[dict[str, Any]]], explainer: Explainer | None
     ) -> dict[str, list[dict[str, Any]]]:
-        """Return the examples with (start, end, score) of each word, where the label is its own."""
+        """Return the examples with why they have their label, as far as that can be told."""
+        from textlabel.explaining import fired_rules
+
         flat = [row for rows in examples.values() for row in rows]
-        if explainer is None or not flat:
-            return examples
-        for row, one in zip(flat, explainer.explain([row["text"] for row in flat]), strict=True):
-            # class shares, or a student, may have given another; of a score the words raise it
-            if one.label is None or row["label"] in (one.label, [one.label]):
-                scores = (round(float(score), 4) for score in one.scores)
-                row["words"] = [(*span, score) for span, score in zip(one.spans, scores, strict=True)]
-                row |= {"without": list(one.removed), "becomes": one.becomes}
+        if (fired := fired_rules(self.rules)) is not None:
+            for row in flat:
+                row["rules"] = fired(row["text"])
+        if explainer is not None and flat:
+            _with_words(flat, explainer)
+            self._with_neighbors(flat, explainer)
         return examples
+
+    def _with_neighbors(self, flat: list[dict[str, Any]], explainer: Explainer) -> None:
+        """Give each row the labeled rows that are nearest to it, where these have labels."""
+        from textlabel.corpus.load import load_corpus
+        from textlabel.explaining import labeled_near
+
+        if not self.source or not suspects.labels_in(self.source, self.label_column):
+            return
+        known = load_corpus(self.source, label_column=self.label_column, label_kind=explainer.schema.kind)
+        near = labeled_near(explainer, [row["text"] for row in flat], known)
+        for row, found in zip(flat, near, strict=True):
+            row["neighbors"] = found
+
+
+def _with_words(flat: list[dict[str, Any]], explainer: Explainer) -> None:
+    """Give each row (start, end, score) of each word, where the label is the model's own."""
+    for row, one in zip(flat, explainer.explain([row["text"] for row in flat]), strict=True):
+        # class shares, or a student, may have given another; of a score the words raise it
+        if one.label is None or row["label"] in (one.label, [one.label]):
+            scores = (round(float(score), 4) for score in one.scores)
+            row["words"] = [(*span, score) for span, score in zip(one.spans, scores, strict=True)]
+            row |= {"without": list(one.removed), "becomes": one.becomes}
 
 
 def _sealed(folder: str, record: Mapping[str, Any]) -> Sealed | None:

@@ -54,8 +54,7 @@ def of_source(explainer: Explainer, source: str, label_column: str) -> dict[str,
     from textlabel.engine.noise import out_of_fold_probabilities
     from textlabel.engine.task import targets
 
-    there = load_corpus(source).column_names  # a column `label` is renamed where it is not asked for
-    if explainer.schema.kind != "single" or not {label_column, f"input_{label_column}"} & set(there):
+    if explainer.schema.kind != "single" or not labels_in(source, label_column):
         return None
     rows = load_corpus(source, label_column=label_column, label_kind="single")
     schema = infer_schema(rows, "single")
@@ -65,6 +64,14 @@ def of_source(explainer: Explainer, source: str, label_column: str) -> dict[str,
     features = explainer.features(texts).astype(np.float64)
     found = out_of_fold_probabilities(features, labels, groups(texts), schema.outputs, 0)
     return _told("labeled rows", rows["id"][:], texts, labels, found, schema.names)
+
+
+def labels_in(source: str, label_column: str) -> bool:
+    """Return whether rows have a column of labels; without it they can be compared all the same."""
+    from textlabel.corpus.load import load_corpus
+
+    there = load_corpus(source).column_names  # a column `label` is renamed where it is not asked for
+    return bool({label_column, f"input_{label_column}"} & set(there))
 
 
 def _enough(labels: IntArray, classes: int) -> bool:

@@ -246,6 +246,28 @@ def test_what_would_have_changed_the_label_is_told(labeled, model):
     assert page(facts).count("<small>without") == len(rows)
 
 
+def test_rules_and_labeled_rows_near_are_told_of_examples(labeled, model, tmp_path):
+    rules, source = tmp_path / "rules.toml", tmp_path / "source.jsonl"
+    rules.write_text('[[rule]]\nname = "praise"\nlabel = "positive"\nkeywords = ["good", "great", "fine"]\n')
+    source.write_text("".join(json.dumps(row) + "\n" for row in snippets(100)))
+    step = Report(str(labeled), model=str(model), source=str(source), rules=(str(rules),))
+    facts = step.facts()
+    rows = [row for rows in facts["examples"].values() for row in rows]
+    for row in rows:
+        fires = bool({"good", "great", "fine"} & set(row["text"].split()))
+        assert row["rules"] == ([{"rule": "praise", "label": "positive"}] if fires else [])
+        assert [one["label"] for one in row["neighbors"]]
+        assert all(one["text"] != row["text"] for one in row["neighbors"])
+    told = page(facts)
+    assert "rules: praise says positive" in told
+    assert told.count("<small>near, ") == len(rows)
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text("".join(json.dumps({"text": row["text"]}) + "\n" for row in snippets(100)))
+    facts = Report(str(labeled), model=str(model), source=str(bare)).facts()
+    assert facts["suspects"] == []
+    assert facts["gap"]
+
+
 def test_seconds_are_told_of_the_runs_that_are_given(labeled, tmp_path):
     runs = {"fit": {"model": "m", "seconds": 3.5}, "annotate": {"annotations": "a", "texts_per_second": 70.0}}
     paths = []
