@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -20,11 +21,9 @@ TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 def page(facts: Mapping[str, Any]) -> str:
     """Return the report of `textlabel.reporting.facts_of` as HTML."""
     parts = [section for make in _SECTIONS for section in [make(facts)] if section]
-    return (
-        TEMPLATE.read_text(encoding="utf-8")
-        .replace("{{title}}", escape(str(facts["title"])))
-        .replace("{{body}}", "\n".join(parts))
-    )
+    filled = {"title": escape(str(facts["title"])), "body": "\n".join(parts)}
+    # in one pass, for a title may hold what stands for the body
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: filled[place[1]], TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _summary(facts: Mapping[str, Any]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from textlabel.errors import AuditError
+from textlabel.errors import AuditError, CorpusError
 from textlabel.report.evaluation import TITLES, Evaluation, evaluate_labels
 from textlabel.trust.exact import binomial_limits
 from textlabel.trust.metrics import risk_coverage
@@ -28,6 +28,7 @@ POINTS, FIRST = 20, 10
 ALPHA = 0.05
 #: where the truth comes from
 GOLD, AUDIT = "gold labels", "audited rows, drawn at random"
+SETTLED = "audited rows that people settled, not all that were drawn"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Judged:
     rows : (m,) row numbers.
     truth : (m,) the class, or the classes, in words.
     wrong : (m,) bool, the label is another.
-    by : `GOLD` or `AUDIT`.
+    by : `GOLD`, `AUDIT`, or `SETTLED` where some of the drawn rows are open.
+    open : (u,) numbers of rows that were drawn and have no settled answer. They are rarely the easy ones, so
+        limits count each as right for the low end, and as wrong for the high end.
     """
 
     rows: npt.NDArray[np.int64]
@@ -47,9 +50,12 @@ class Judged:
     wrong: npt.NDArray[np.bool_]
     by: str
     evaluation: Evaluation
+    open: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
-    def of(cls, rows: Dataset, truth: Mapping[str, Any], by: str) -> Judged | None:
+    def of(
+        cls, rows: Dataset, truth: Mapping[str, Any], by: str, left: npt.NDArray[np.int64] | None = None
+    ) -> Judged | None:
         """Return what ``truth`` (id -> class or classes, in words) says of annotated rows; None: nothing.
 
         Raises
@@ -63,18 +69,20 @@ class Judged:
         index = np.array([place[one] for one in truth], dtype=np.int64)
         said = [in_words(rows, i) for i in index.tolist()]
         wrong = np.array([one != other for one, other in zip(said, truth.values(), strict=True)], dtype=bool)
-        return cls(index, list(truth.values()), wrong, by, evaluation)
+        without = np.zeros(0, np.int64) if left is None else left
+        return cls(index, list(truth.values()), wrong, by, evaluation, without)
 
     def told(self, rows: Dataset) -> dict[str, Any]:
         """Return its numbers, JSON-ready."""
         numbers = self.evaluation.to_json()
-        low, high = share_limits(int(self.wrong.sum()), len(self.wrong))
+        low, high = share_limits(int(self.wrong.sum()), len(self.wrong), len(self.open))
         metrics = {"share wrong": float(self.wrong.mean()), "95 % interval": f"{low:.1%} to {high:.1%}"}
         known = {TITLES[name]: value for name, value in numbers.items() if name in TITLES}
         return {
             "by": self.by,
             "rows": len(self.rows),
             "wrong": int(self.wrong.sum()),
+            "open": len(self.open),
             "metrics": metrics | known,
             "per_class": numbers.get("per_class", {}),
             "reliability": numbers.get("reliability", []),
@@ -102,16 +110,20 @@ class Judged:
         return {"names": names, "rows": counts.tolist()}
 
 
-def share_limits(count: int, rows: int) -> tuple[float, float]:
+def share_limits(count: int, rows: int, left: int = 0) -> tuple[float, float]:
     """Return the Clopper-Pearson limits of a share of rows drawn at random, at 1 - `ALPHA`.
+
+    Parameters
+    ----------
+    left : further rows that were drawn and of which nobody knows: whatever they are, the limits hold.
 
     Examples
     --------
-    >>> [round(limit, 3) for limit in share_limits(0, 10)]
-    [0.0, 0.308]
+    >>> [[round(limit, 3) for limit in share_limits(0, 10, left)] for left in (0, 2)]
+    [[0.0, 0.308], [0.0, 0.484]]
     """
-    low, high = binomial_limits(np.array([count]), np.array([rows]), ALPHA)
-    return float(low[0]), float(high[0])
+    low, high = binomial_limits(np.array([count, count + left]), np.array([rows + left] * 2), ALPHA)
+    return float(low[0]), float(high[1])
 
 
 def in_words(rows: Dataset, row: int) -> Any:
@@ -123,7 +135,12 @@ def in_words(rows: Dataset, row: int) -> Any:
 
 
 def by_gold(rows: Dataset, gold: str, label_column: str, label_separator: str) -> Judged | None:
-    """Return what a file of gold labels, joined by id, says of annotated rows."""
+    """Return what a file of gold labels, joined by id, says of rows that people did not label.
+
+    Raises
+    ------
+    CorpusError : people labeled all of these rows, so that nothing is judged.
+    """
     from textlabel.corpus.load import load_corpus
 
     kind = kind_of(rows.features["label"])
@@ -137,7 +154,11 @@ def by_gold(rows: Dataset, gold: str, label_column: str, label_separator: str) -
     coded = bool(class_names_of(known.features["label"]))
     labels = [in_words(known, i) for i in range(len(known))] if coded else known["label"][:]
     truth = [sorted(label) if isinstance(label, list) else str(label) for label in labels]
-    return Judged.of(rows, dict(zip(known["id"][:], truth, strict=True)), GOLD)
+    people = {one for one, source in zip(rows["id"][:], rows["source"][:], strict=True) if source == "human"}
+    said = {one: label for one, label in zip(known["id"][:], truth, strict=True) if one not in people}
+    if known and not said:
+        raise CorpusError(f"{gold}: people gave all of these labels, so they judge nothing; give other rows")
+    return Judged.of(rows, said, GOLD)
 
 
 def by_audit(sealed: Sealed | None) -> Judged | JudgedScores | None:
@@ -157,11 +178,11 @@ def by_audit(sealed: Sealed | None) -> Judged | JudgedScores | None:
         return None
     if not made:
         return None
-    gold, rows = audit_answers(sealed), drawn_rows(made)
-    rows = rows[gold.decided[rows]]
+    gold, drawn = audit_answers(sealed), drawn_rows(made)
+    rows, left = drawn[gold.decided[drawn]], drawn[~gold.decided[drawn]]
     note_shown(sealed)  # what a report tells must not guide the next look
     if not sealed.names:
         return scores_by_audit(sealed, made, rows, gold.label)
     said = {sealed.rows[i]["id"]: sealed.names[int(gold.label[i])] for i in rows.tolist()}
     truth = {one: sorted(as_classes(word)) if sealed.several else word for one, word in said.items()}
-    return Judged.of(sealed.rows, truth, AUDIT)
+    return Judged.of(sealed.rows, truth, SETTLED if len(left) else AUDIT, left)

@@ -146,7 +146,8 @@ def slices(rows: Dataset, name: str, known: Judged | JudgedScores | None) -> lis
             "accepted": float(accepted[inside].mean()),
         }
         judged = known.wrong[inside[known.rows]] if known else np.zeros(0, bool)
-        low, high = share_limits(int(judged.sum()), len(judged)) if len(judged) else (None, None)
+        left = int(inside[known.open].sum()) if known else 0
+        low, high = share_limits(int(judged.sum()), len(judged), left) if len(judged) else (None, None)
         error = float(judged.mean()) if len(judged) else None
         found.append(one | {"judged": len(judged), "error": error, "low": low, "high": high})
     return sorted(found, key=lambda one: -int(one["rows"]))[:MOST_SLICES]

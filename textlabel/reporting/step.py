@@ -234,6 +234,12 @@ def summary(facts: Mapping[str, Any]) -> list[str]:
         numbers = judged["metrics"]
         wrong = f"{numbers['share wrong']:.1%} are wrong ({numbers['95 % interval']})"
         told.append(f"Of {judged['rows']:,} rows with a known truth ({judged['by']}) {wrong}.")
+        if judged["open"]:
+            drawn = judged["rows"] + judged["open"]
+            told.append(
+                f"{judged['open']:,} of {drawn:,} drawn rows have no settled answer; the interval holds "
+                "whatever they are."
+            )
     elif facts["estimate"]:
         told.append("; ".join(facts["estimate"].values()).capitalize())
     return told

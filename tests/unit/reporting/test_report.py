@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from datasets import Dataset
+from scipy.stats import binomtest
 from tiny import several, snippets, write_static
 from typer.testing import CliRunner
 
@@ -303,3 +304,46 @@ def test_the_command(labeled, tmp_path):
     assert json.loads(done.stdout)["report"] == str(out)
     assert read(out)
     assert json.loads(out.with_suffix(".json").read_text())["slices"]["section"]
+
+
+def test_undecided_rows_of_an_audit_are_neither_dropped_nor_called_right(labeled):
+    audit.draw(labeled, 60, seed=0)
+    truth = {row["id"]: row["truth"] for row in corpus()}
+    sheet = labeled / "audit" / "sheet-1.jsonl"
+    audit.sheet(labeled, 1, sheet)
+    told = [json.loads(line) for line in sheet.read_text().splitlines()]
+    answers = ["unsure" if i < 15 else truth[one["id"]] for i, one in enumerate(told)]
+    lines = [json.dumps({**one, "label": label}) + "\n" for one, label in zip(told, answers, strict=True)]
+    sheet.write_text("".join(lines))
+    audit.import_answers(labeled, sheet, reviewer="Ann")
+    facts = Report(str(labeled), by=("section",)).facts()
+    judged = facts["judged"]
+    assert (judged["rows"], judged["open"]) == (45, 15)
+    ends = binomtest(judged["wrong"] + 15, 60).proportion_ci(0.95).high
+    start = binomtest(judged["wrong"], 60).proportion_ci(0.95).low
+    assert judged["metrics"]["95 % interval"] == f"{start:.1%} to {ends:.1%}"
+    shown = " ".join(facts["summary"])
+    assert "drawn at random" not in shown
+    assert "15 of 60 drawn rows have no settled answer" in shown
+    for one in facts["slices"]["section"]:
+        alone = binomtest(round(one["error"] * one["judged"]), one["judged"]).proportion_ci(0.95)
+        assert one["high"] > alone.high
+
+
+def test_labels_that_people_gave_judge_nothing(model, tmp_path):
+    gold = [{"id": row["id"], "text": row["text"], "label": row["truth"]} for row in corpus()]
+    labeler = Labeler.load(model, cache=False)
+    rows = labeler.annotate(corpus(), gold=Dataset.from_list(gold[:60]))
+    folder = labeler.export(rows, tmp_path / "labeled")
+    files = {"all": gold, "theirs": gold[:60]}
+    for name, some in files.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in some))
+    facts = Report(str(folder), gold=str(tmp_path / "all.jsonl")).facts()
+    assert facts["judged"]["rows"] == 60
+    with pytest.raises(CorpusError, match="people gave all of these labels"):
+        Report(str(folder), gold=str(tmp_path / "theirs.jsonl")).facts()
+
+
+def test_a_title_is_a_title(labeled):
+    facts = Report(str(labeled), title="a {{body}} {{title}}").facts()
+    assert page(facts).count("<section") == page({**facts, "title": "a"}).count("<section")
