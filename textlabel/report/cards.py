@@ -89,10 +89,10 @@ def model_card(record: Mapping[str, Any]) -> str:
     return _fill("model_card.md", head, record, contents=_contents(record))
 
 
-def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str:
+def dataset_card(record: Mapping[str, Any], data_file: str | list[dict[str, str]] | None = None) -> str:
     """Return the card of an annotated corpus: Markdown with a YAML head that the Hub accepts.
 
-    ``data_file`` names the file beside the card that `datasets.load_dataset` shall read.
+    ``data_file`` names the file beside the card that `datasets.load_dataset` shall read, or a pattern by split.
 
     Raises
     ------
