@@ -27,6 +27,7 @@ from textlabel.cli.listing import plugins, recipes
 from textlabel.cli.map_labels import map_labels
 from textlabel.cli.optimize import optimize
 from textlabel.cli.output import log_to_stderr, pairs, say
+from textlabel.cli.push import push
 from textlabel.cli.report import report
 from textlabel.cli.review import review
 from textlabel.cli.run import run
@@ -93,6 +94,7 @@ def start(
 for command in (
     *(fit, adapt, optimize, annotate, plan, certify, todo, finish, shares, evaluate, gap, transfer),
     *(check_labels, conflicts, agreement, diff, taxonomy, convert, clusters, why, review, report, scan),
+    push,
     *(run, demo, recipes, plugins),
 ):
     app.command()(command)

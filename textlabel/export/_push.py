@@ -52,7 +52,9 @@ class Target:
 
 def plan(files: Files, target: Target) -> dict[str, Any]:
     """Return what `send` would push, and where: nothing is asked of the Hub."""
-    sizes = {name: len(held) if isinstance(held, bytes) else held.stat().st_size for name, held in files.items()}
+    sizes = {
+        name: len(held) if isinstance(held, bytes) else held.stat().st_size for name, held in files.items()
+    }
     return {
         "repo": target.repo_id,
         "kind": target.kind,

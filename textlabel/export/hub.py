@@ -63,7 +63,7 @@ def push(
     target = Target(repo_id, "dataset", private, revision or "", create_pr)
     with TemporaryDirectory() as folder:
         files = files_of_rows(dataset, record, Path(folder), personal_data, repo_id)
-        return send(files, target, "Annotations by textlabel", lambda name: bool(_ROWS.fullmatch(name)))
+        return send(files, target, "Annotations by textlabel", is_rows)
 
 
 def push_folder(
@@ -81,6 +81,17 @@ def push_folder(
     """
     target = Target(repo_id, "model", private, revision or "", create_pr)
     return send(files_below(folder), target, "Classifier by textlabel")
+
+
+def is_rows(name: str) -> bool:
+    """Return whether a file of a repository holds rows that `push` wrote.
+
+    Examples
+    --------
+    >>> is_rows("data/train-00000-of-00001.parquet"), is_rows("thesis.parquet")
+    (True, False)
+    """
+    return bool(_ROWS.fullmatch(name))
 
 
 def files_below(folder: Path) -> dict[str, bytes | Path]:
@@ -110,12 +121,13 @@ def files_of_rows(
     files: dict[str, bytes | Path] = {}
     for split, rows in splits.items():
         refuse_personal_data(rows, personal_data, where)
-        shards = 1 + rows.data.nbytes // SHARD
+        shards = max(1, min(len(rows), 1 + rows.data.nbytes // SHARD))  # none is empty, but of no rows
         for number in range(shards):
             name = f"data/{split}-{number:05d}-of-{shards:05d}.parquet"
             path = folder / name
             path.parent.mkdir(exist_ok=True)
-            rows.shard(shards, number, contiguous=True).to_parquet(path)
+            part = rows.shard(shards, number, contiguous=True) if shards > 1 else rows
+            part.to_parquet(path)
             files[name] = path
     full = {**record, "rows": sum(len(rows) for rows in splits.values())}
     files[CARD] = _card_of_splits(splits, full).encode()
