@@ -13,8 +13,9 @@ import datasets
 import pytest
 from commands import run, told
 from hub_client import RECORD, _rows
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, hf_hub_download
 
+from textlabel.corpus.load import load_corpus
 from textlabel.errors import ExportError
 from textlabel.export import hub
 
@@ -65,7 +66,9 @@ def splits(_: Path) -> None:
     assert again["train"].features == rows.features
     assert len([name for name in API.list_repo_files(repo, repo_type="dataset") if hub.is_rows(name)]) == 2
     streamed = datasets.load_dataset(repo, split="train", streaming=True)
-    assert [row["id"] for row in streamed] == ["a", "b"]
+    assert load_corpus(streamed, label_column="label")[:] == load_corpus(rows, label_column="label")[:]
+    hub.push(rows.select([1]), repo, RECORD, revision="trial")
+    assert load_corpus(f"{repo}@trial", split="train")["id"][:] == ["b"]
 
 
 def refused_commit(folder: Path) -> None:
@@ -73,7 +76,9 @@ def refused_commit(folder: Path) -> None:
     sent, repo = write_model(folder), "tester/outage"
     commit = f"/api/models/{repo}/commit/.*"
     fail(commit, 429, count=1, Retry_After="7")
-    with pytest.raises(ExportError, match=r"too many requests: wait 7 seconds, then repeat it\. Nothing is half"):
+    with pytest.raises(
+        ExportError, match=r"too many requests: wait 7 seconds, then repeat it\. Nothing is half"
+    ):
         hub.push_folder(folder, repo)
     fail(commit, 500)
     with pytest.raises(ExportError, match="the Hub failed: wait some minutes, then repeat it"):
@@ -125,7 +130,13 @@ def by_command(folder: Path) -> None:
     assert [one["path"] for one in listed["files"]] == paths
     assert all(one["bytes"] > 0 for one in listed["files"])
     assert not API.repo_exists(repo, repo_type="dataset")
-    assert told("push", out, repo)["url"].endswith(f"datasets/{repo}")
+    (folder / "about.toml").write_text('intended_use = "sorting mail"\n')
+    (folder / "scores.json").write_text('{"n": 2, "accuracy": 0.5}')
+    stated = ("--about", folder / "about.toml", "--evaluation", folder / "scores.json")
+    assert told("push", out, repo, *stated)["url"].endswith(f"datasets/{repo}")
+    card = Path(hf_hub_download(repo, "README.md", repo_type="dataset")).read_text()
+    assert "sorting mail" in card
+    assert "| `accuracy` | 0.5000 |" in card
     assert sorted(API.list_repo_files(repo, repo_type="dataset")) == paths
     asked = run("push", out, repo, "--create-pr").stdout
     assert "as a pull request against main" in asked

@@ -20,6 +20,8 @@ def push(
     revision: Annotated[str, typer.Option(metavar="BRANCH", help=_HELP["revision"])] = "",
     create_pr: Annotated[bool, typer.Option("--create-pr", help=_HELP["create_pr"])] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=_HELP["dry_run"])] = False,
+    about: Annotated[str, typer.Option(metavar="FILE", help=_HELP["about"])] = "",
+    evaluation: Annotated[str, typer.Option(metavar="FILE", help=_HELP["evaluation"])] = "",
     allow_personal_data: Annotated[
         float, typer.Option(metavar="SHARE", help=_HELP["allow_personal_data"])
     ] = Push.allow_personal_data,
@@ -42,6 +44,8 @@ def push(
         revision=revision,
         create_pr=create_pr,
         dry_run=dry_run,
+        about=about,
+        evaluation=evaluation,
         allow_personal_data=allow_personal_data,
     ).run()
     say_json(told) if as_json else say(render(told))

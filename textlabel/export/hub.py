@@ -43,7 +43,7 @@ def push(
     create_pr: bool = False,
     personal_data: float = 0.0,
 ) -> str:
-    """Return the address of the dataset repository, or of the pull request, that now has rows, card and record.
+    """Return the address of the dataset repository, or pull request, that now has rows, card and record.
 
     All is one commit, which takes the place of the rows of an earlier push.
 
