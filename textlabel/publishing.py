@@ -59,7 +59,8 @@ class Push:
         Raises
         ------
         CorpusError : the folder is none of textlabel's.
-        ExportError : no sheet; about or evaluation cannot be read or told; too many rows seem to hold personal data; the Hub refused, or was not reached.
+        ExportError : no sheet; about or evaluation cannot be read; too many rows seem to hold personal
+            data; the Hub refused, or was not reached.
         """
         from textlabel.export._push import Target, plan, send
         from textlabel.export.hub import is_rows

@@ -2,7 +2,8 @@
 
 A record has the keys ``format``, ``textlabel``, ``created``, ``schema``, ``backbone``, ``recipe``, ``seed``,
 ``versions``, ``labels``, ``calibrator`` (None for scores), ``certificate`` and ``evaluation``; that of a
-corpus adds ``rows``; each may have ``about`` (`textlabel.report.card_about`), ``backend``, ``decided_by``, ``license`` (of the texts) and ``language``.
+corpus adds ``rows``, and may add ``backend``, ``decided_by``, ``license`` (of the texts) and ``language``.
+Each may have ``about``: see `textlabel.report.card_about`.
 The cards claim nothing that is not in it.
 """
 
@@ -389,7 +390,8 @@ def _evaluation(evaluation: Mapping[str, Any] | None) -> str:
     if not evaluation:
         return "None yet."
     rows = {f"`{name}`": f"{value:.4f}" for name, value in _headline(evaluation).items()}
-    return f"On {evaluation['n']:,} rows with gold labels:\n\n{_table(('metric', 'value'), rows)}{curve(evaluation)}"
+    told = _table(("metric", "value"), rows) + curve(evaluation)
+    return f"On {evaluation['n']:,} rows with gold labels:\n\n{told}"
 
 
 def _certificate(certificate: Mapping[str, Any] | None) -> str:
