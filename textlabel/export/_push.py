@@ -86,7 +86,7 @@ def send(files: Files, target: Target, message: str, is_old: Callable[[str], boo
         if not target.create_pr:
             made = api.create_repo(repo_id, repo_type=target.kind, private=target.private, exist_ok=True)
             address, repo_id = str(made), made.repo_id
-        repo = {"repo_id": repo_id, "repo_type": target.kind}
+        repo: dict[str, Any] = {"repo_id": repo_id, "repo_type": target.kind}
         added = [CommitOperationAdd(name, files[name]) for name in sorted(files)]
         # before the branch is made, so that one that is cut off leaves none
         api.preupload_lfs_files(**repo, additions=added, create_pr=target.create_pr)
@@ -96,7 +96,7 @@ def send(files: Files, target: Target, message: str, is_old: Callable[[str], boo
         gone = [name for name in there if name not in files and is_old and is_old(name)]
         done = api.create_commit(
             **repo,
-            operations=[*added, *map(CommitOperationDelete, gone)],
+            operations=[*added, *(CommitOperationDelete(name) for name in gone)],
             commit_message=message,
             revision=revision,
             create_pr=target.create_pr,
