@@ -42,10 +42,10 @@ def test_round_trip(action, endpoint, tmp_path):
     "action",
     [
         "pull_request",
-        "splits",
+        pytest.param("splits", marks=pytest.mark.slow),
         "refused_commit",
         "wrong_token",
-        "by_command",
+        pytest.param("by_command", marks=pytest.mark.slow),
         pytest.param("cut", marks=pytest.mark.slow),
     ],
 )
