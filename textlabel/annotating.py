@@ -104,6 +104,8 @@ class Annotate:
     fresh : start over, and delete what an unfinished run did.
     push_to_hub : Hub repository (user/name) to publish the rows, card and record in.
     private : whether a repository that is made now is private.
+    revision : branch of it to publish in (made if it does not exist), or to open the pull request against.
+    create_pr : open a pull request there instead of changing the branch.
     allow_personal_data : share of the rows that may seem to hold personal data (`textlabel scan`) when they
         are published; with more nothing is.
     """
@@ -141,6 +143,8 @@ class Annotate:
     fresh: bool = False
     push_to_hub: str = ""
     private: bool = True
+    revision: str = ""
+    create_pr: bool = False
     allow_personal_data: float = 0.0
 
     def run(self) -> Summary:
@@ -380,8 +384,15 @@ class Annotate:
             return None
         from textlabel.export.hub import push
 
-        allowed = self.allow_personal_data
-        return push(rows, self.push_to_hub, record, private=self.private, personal_data=allowed)
+        return push(
+            rows,
+            self.push_to_hub,
+            record,
+            private=self.private,
+            revision=self.revision or None,
+            create_pr=self.create_pr,
+            personal_data=self.allow_personal_data,
+        )
 
 
 def _counts(rows: Dataset, labeler: Labeler) -> dict[str, int] | None:

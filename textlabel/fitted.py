@@ -340,11 +340,26 @@ class Fitted:
         accelerator().wait_for_everyone()
         return Path(folder)
 
-    def push_to_hub(self, repo_id: str, *, private: bool = True, self_contained: bool = False) -> str:
-        """Upload the classifier as a Hub model repository and return its address."""
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        revision: str | None = None,
+        create_pr: bool = False,
+        self_contained: bool = False,
+    ) -> str:
+        """Upload the classifier as a Hub model repository and return its address, or the pull request's.
+
+        Parameters
+        ----------
+        private : only for a repository that is made now.
+        revision : branch to push to (made if it does not exist), or to open the pull request against.
+        create_pr : open a pull request instead of changing the branch.
+        self_contained : also copy a backbone that could be had by its name.
+        """
         from textlabel.export.hub import push_folder
 
         with TemporaryDirectory() as folder:
-            return push_folder(
-                self.save(Path(folder) / "model", self_contained=self_contained), repo_id, private
-            )
+            saved = self.save(Path(folder) / "model", self_contained=self_contained)
+            return push_folder(saved, repo_id, private, revision, create_pr)

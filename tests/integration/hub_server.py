@@ -1,7 +1,9 @@
 """A Hub on loopback: enough of the protocol for pushing and pulling repositories, in memory.
 
-Run as a script it prints its address and serves until it is killed. It checks content hashes and
-parent commits, not tokens: it shows that requests have the right shape, not how the real Hub behaves.
+Run as a script it prints its address and serves until it is killed. It checks content hashes, parent
+commits and whether a token that is sent is the one it knows: it shows that requests have the right shape,
+not how the real Hub behaves. ``POST /faults`` makes it fail: the next ``count`` requests whose path matches
+get ``status`` and ``headers``, or, where the status is 0, are cut off when half of their body has arrived.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,6 +22,9 @@ Files = dict[str, bytes]
 #: (type, id) -> {"branches": {name: commit}, "commits": {commit: files}}
 REPOS: dict[tuple[str, str], dict[str, Any]] = {}
 BLOBS: Files = {}  # uploaded by sha256, waiting for their commit
+PUTS: list[str] = []  # sha256 of each upload that arrived
+FAULTS: list[dict[str, Any]] = []  # {"path": pattern, "count": left, "status": 0 cuts, "headers": {}}
+TOKEN = "hf_test"
 LOCKED: set[str] = set()  # repositories that take no commit, until they are unlocked
 
 
@@ -49,8 +55,22 @@ class Handler(BaseHTTPRequestHandler):
     # --- routing ----------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = unquote(urlsplit(self.path).path)
+        path, size = unquote(urlsplit(self.path).path), int(self.headers.get("Content-Length") or 0)
+        fault = next((f for f in FAULTS if f["count"] and re.fullmatch(f["path"], path)), None)
+        if fault:
+            fault["count"] -= 1
+        if fault and not fault["status"]:
+            self.rfile.read(size // 2)
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.body = self.rfile.read(size)
+        if fault:
+            self.reply({"error": "fault"}, fault["status"], **fault.get("headers", {}))
+            return
+        if self.headers.get("Authorization", f"Bearer {TOKEN}") != f"Bearer {TOKEN}":
+            self.reply({"error": "Invalid credentials"}, 401, X_Error_Message="Invalid credentials")
+            return
         for method, pattern, answer in ROUTES:
             found = re.fullmatch(pattern, path)
             if self.command in method and found:
@@ -95,6 +115,15 @@ class Handler(BaseHTTPRequestHandler):
         (LOCKED.add if action == "lock" else LOCKED.discard)(repo)
         self.reply({})
 
+    def faults(self) -> None:
+        """Not of the Hub: fail from now on, as the body says."""
+        FAULTS.append(json.loads(self.body))
+        self.reply({})
+
+    def puts(self) -> None:
+        """Not of the Hub: tell what was uploaded."""
+        self.reply(PUTS)
+
     def auth_check(self, kind: str, repo: str) -> None:
         if (kind, repo) not in REPOS:
             self.missing("RepoNotFound")
@@ -119,7 +148,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def refs(self, kind: str, repo: str) -> None:
         branches = REPOS[kind, repo]["branches"].items()
-        found = [{"name": n, "ref": f"refs/heads/{n}", "targetCommit": c} for n, c in branches]
+        found = [
+            {"name": n, "ref": f"refs/heads/{n}", "targetCommit": c}
+            for n, c in branches
+            if not n.startswith("refs/pr/")
+        ]
         self.reply({"branches": found, "tags": [], "converts": [], "pullRequests": []})
 
     def preupload(self, kind: str, repo: str, revision: str) -> None:
@@ -133,19 +166,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def lfs_batch(self, repo: str) -> None:
         objects = [
-            {
-                "oid": o["oid"],
-                "size": o["size"],
-                "actions": {"upload": {"href": f"{self.server.address}/blob/{o['oid']}"}},
-            }
+            {"oid": o["oid"], "size": o["size"], **self.upload_of(o["oid"])}
             for o in json.loads(self.body)["objects"]
         ]
         self.reply({"transfer": "basic", "objects": objects}, Content_Type="application/vnd.git-lfs+json")
+
+    def upload_of(self, oid: str) -> dict[str, Any]:
+        """Return where to upload; nothing for what is there already, as git LFS has it."""
+        href = f"{self.server.address}/blob/{oid}"
+        return {} if oid in BLOBS else {"actions": {"upload": {"href": href}}}
 
     def blob(self, oid: str) -> None:
         matches = hashlib.sha256(self.body).hexdigest() == oid
         if matches:
             BLOBS[oid] = self.body
+            PUTS.append(oid)
         self.reply({}, 200 if matches else 422)
 
     def commit(self, kind: str, repo: str, revision: str) -> None:
@@ -170,9 +205,13 @@ class Handler(BaseHTTPRequestHandler):
                 del files[value["path"]]
         sha = hashlib.sha1(self.body + parent.encode()).hexdigest()
         REPOS[kind, repo]["commits"][sha] = files
-        REPOS[kind, repo]["branches"][revision] = sha
-        url = f"{self.server.address}/{kind}/{repo}/commit/{sha}"
-        self.reply({"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": ""})
+        branches, home = REPOS[kind, repo]["branches"], f"{self.server.address}/{kind}/{repo}"
+        told = {"success": True, "commitOid": sha, "commitUrl": f"{home}/commit/{sha}", "hookOutput": ""}
+        if "create_pr=1" in urlsplit(self.path).query:
+            number = 1 + sum(name.startswith("refs/pr/") for name in branches)
+            revision, told["pullRequestUrl"] = f"refs/pr/{number}", f"{home}/discussions/{number}"
+        branches[revision] = sha
+        self.reply(told)
 
     def commits(self, kind: str, repo: str, revision: str) -> None:
         if self.files(kind, repo, revision):
@@ -238,12 +277,14 @@ def _asked_paths(body: bytes) -> list[str]:
 
 REPO = r"(?P<repo>[\w.-]+/[\w.-]+)"
 API = rf"/api/(?P<kind>models|datasets)/{REPO}"
-REVISION = r"(?P<revision>[^/]+)"
+REVISION = r"(?P<revision>refs/pr/\d+|[^/]+)"
 ROUTES = [
     (["GET"], r"/api/whoami-v2", Handler.whoami),
     (["POST"], r"/api/validate-yaml", Handler.validate),
     (["POST"], r"/api/repos/create", Handler.create),
     (["POST"], r"/(?P<action>lock|unlock)/(?P<repo>.+)", Handler.lock),
+    (["POST"], r"/faults", Handler.faults),
+    (["GET"], r"/puts", Handler.puts),
     (["GET"], rf"{API}/auth-check/write", Handler.auth_check),
     (["GET"], rf"{API}/commits/{REVISION}", Handler.commits),
     (["POST"], rf"{API}/branch/(?P<name>.+)", Handler.branch),

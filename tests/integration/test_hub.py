@@ -38,6 +38,21 @@ def test_round_trip(action, endpoint, tmp_path):
     run("hub_client.py", action, endpoint, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "action",
+    [
+        "pull_request",
+        pytest.param("splits", marks=pytest.mark.slow),
+        "refused_commit",
+        "wrong_token",
+        pytest.param("by_command", marks=pytest.mark.slow),
+        pytest.param("cut", marks=pytest.mark.slow),
+    ],
+)
+def test_faults(action, endpoint, tmp_path):
+    run("hub_faults.py", action, endpoint, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["read", "write", "resume", "refuse", "personal"])
 def test_urls(action, endpoint, tmp_path):
@@ -53,11 +68,13 @@ def run(script, action, endpoint, tmp_path):
         "HF_HOME": str(tmp_path / "hf"),
         "HF_TOKEN": "hf_test",
         "TEXTLABEL_HOME": str(tmp_path / "home"),
-        "PYTHONPATH": str(HERE.parent),
+        "PYTHONPATH": os.pathsep.join((str(HERE.parent), str(HERE.parents[1]))),  # this very tree
     }
     command = [sys.executable, str(HERE / script), action, str(tmp_path / "model")]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "hf_test" not in done.stdout + done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and b"hf_test" in path.read_bytes()] == []
 
 
 @pytest.mark.slow

@@ -65,6 +65,8 @@ def annotate(
     fresh: Annotated[bool, typer.Option("--fresh", help=_HELP["fresh"])] = False,
     push_to_hub: Annotated[str, typer.Option(metavar="REPO", help=_HELP["push_to_hub"])] = "",
     private: Annotated[bool, typer.Option("--private/--public", help=_HELP["private"])] = True,
+    revision: Annotated[str, typer.Option(metavar="BRANCH", help=_HELP["revision"])] = "",
+    create_pr: Annotated[bool, typer.Option("--create-pr", help=_HELP["create_pr"])] = False,
     allow_personal_data: Annotated[
         float, typer.Option(metavar="SHARE", help=_HELP["allow_personal_data"])
     ] = Annotate.allow_personal_data,
@@ -116,6 +118,8 @@ def annotate(
         fresh=fresh,
         push_to_hub=push_to_hub,
         private=private,
+        revision=revision,
+        create_pr=create_pr,
         allow_personal_data=allow_personal_data,
     )
     with events(as_json):

@@ -63,6 +63,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "finish": ("certify:finish", "the finished corpus, people's labels in place"),
         "report": ("report:report", "one page about an annotated corpus, for a reviewer"),
         "scan": ("scan:scan", "personal data in a corpus, before you publish it"),
+        "push": ("push:push", "to the Hugging Face Hub: a model, an annotated corpus, a sheet"),
         "convert": ("convert:convert", "to and from Label Studio, Argilla, doccano, Prodigy"),
         "taxonomy": ("taxonomy:taxonomy", "rename, merge, split and drop classes"),
         "diff": ("diff:diff", "what differs between two versions of a corpus"),

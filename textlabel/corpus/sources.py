@@ -17,7 +17,7 @@ from textlabel.corpus.files import SUFFIXES, read_file, suffix_of
 from textlabel.corpus.records import Kinds, Part, collect, joined, mapping_records, whole
 from textlabel.corpus.remote import File, Remote, file_system, files_at, is_url, shown
 from textlabel.corpus.saved import SPLITS, STATE, read_saved, split_folders
-from textlabel.corpus.spool import Spool, spans, spooled
+from textlabel.corpus.spool import PIECE, Spool, spans, spooled
 from textlabel.errors import CorpusError, nearest
 from textlabel.types import IntArray
 
@@ -76,6 +76,9 @@ def read_source(source: Any, split: str | None, config: str | None, kinds: Kinds
         return source
     if isinstance(source, datasets.Dataset | datasets.DatasetDict):
         return _from_dataset(_pick_split(source, split, "the dataset"), "the dataset")
+    if isinstance(source, datasets.IterableDataset | datasets.IterableDatasetDict):
+        stream = _pick_split(source, split, "the stream") if isinstance(source, dict) else source
+        return _from_stream(stream)
     if isinstance(source, str | Path):
         return _from_path(str(source), split, config, kinds, rejects)
     if isinstance(source, Sequence):
@@ -84,7 +87,7 @@ def read_source(source: Any, split: str | None, config: str | None, kinds: Kinds
         return _from_parts(spool, [collect(mapping_records(source), "list of rows", kinds, rejects, spool)])
     raise CorpusError(
         f"cannot load a corpus from a {type(source).__name__}; expected a path, a glob, a Hub dataset id, "
-        "a datasets.Dataset or a list of dicts"
+        "a datasets.Dataset or IterableDataset, or a list of dicts"
     )
 
 
@@ -178,10 +181,11 @@ def _pick_split(found: Any, split: str | None, name: str) -> Any:
 def _hub(source: str, split: str | None, config: str | None) -> datasets.Dataset:
     import datasets
 
-    if suffix_of(Path(source)) or not HUB_ID.fullmatch(source):
+    if suffix_of(Path(source)) or not HUB_ID.fullmatch(source.partition("@")[0]):
         raise CorpusError(f"{source}: no such file or folder; {_neighbors(Path(source))}")
+    repo, _, revision = source.partition("@")
     try:
-        found = datasets.load_dataset(source, config, split=split)
+        found = datasets.load_dataset(repo, config, split=split, revision=revision or None)
     except OSError as error:
         raise CorpusError(
             f"{source}: no such file or folder, and not a Hub dataset that can be reached "
@@ -210,6 +214,19 @@ def _from_dataset(dataset: datasets.Dataset, name: str) -> Rows:
     else:  # rows that somebody picked must be copied; others stay where they are
         table = pa.concat_tables(spooled(arrow[span] for span in spans(len(dataset))))
     return _rows(table, [whole(name, 1, len(table))], dict(dataset.features))
+
+
+def _from_stream(stream: datasets.IterableDataset) -> Rows:
+    """Return the rows of a stream, such as a Hub dataset that is not downloaded; they are kept on disk."""
+    import datasets
+    import pyarrow as pa
+
+    batches = list(spooled(stream.with_format("arrow").iter(PIECE)))
+    if not batches:
+        raise CorpusError("the stream: there are no rows; expected at least one")
+    table = pa.concat_tables(batches)
+    features = stream.features or datasets.Features.from_arrow_schema(table.schema)
+    return _rows(table, [whole("the stream", 1, len(table))], dict(features))
 
 
 def _from_parts(spool: Spool, parts: list[Part]) -> Rows:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from textlabel.errors import ExportError
 from textlabel.export._folder import CARD, RECORD
+from textlabel.export._push import Files, Target, send
 from textlabel.report.cards import dataset_card
 from textlabel.scanning import refuse_personal_data
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
 
 NAME = "hub"
+
+#: bytes of rows in memory that a Parquet file is given
+SHARD = 500_000_000
+#: the files of rows that an earlier push left
+_ROWS = re.compile(r"data/.+-\d{5}-of-\d{5}\.parquet")
 
 
 def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
@@ -27,79 +34,120 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
 
 
 def push(
-    dataset: Dataset,
+    dataset: Dataset | DatasetDict,
     repo_id: str,
     record: Mapping[str, Any],
     *,
     private: bool = True,
     revision: str | None = None,
+    create_pr: bool = False,
     personal_data: float = 0.0,
 ) -> str:
-    """Return the address of the dataset repository that now holds the rows, card and record.
+    """Return the address of the dataset repository, or pull request, that now has rows, card and record.
+
+    All is one commit, which takes the place of the rows of an earlier push.
 
     Parameters
     ----------
-    repo_id : ``user/name``; made if it does not exist.
+    dataset : the rows, which become the split train; or a `DatasetDict` of splits.
+    repo_id : ``user/name``; made if it does not exist, but not for a pull request.
     private : only for a repository that is made now.
-    revision : branch to push to; made if it does not exist.
+    revision : branch to push to (made if it does not exist), or to open the pull request against.
+    create_pr : open a pull request instead of changing the branch.
     personal_data : share of the rows that may seem to hold personal data (`textlabel.scanning`).
 
     Raises
     ------
     ExportError : more rows seem to hold personal data; the Hub refused or could not be reached.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
-
-    refuse_personal_data(dataset, personal_data, repo_id)
-    full = {**record, "rows": len(dataset)}
-    files = {CARD: dataset_card(full), RECORD: json.dumps(full, indent=2, ensure_ascii=False) + "\n"}
-    api = HfApi()
-    with _refusals(repo_id):
-        url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-        if revision:
-            api.create_branch(url.repo_id, repo_type="dataset", branch=revision, exist_ok=True)
-        # the card goes first: push_to_hub then adds types and data files to its head
-        api.create_commit(
-            url.repo_id,
-            [CommitOperationAdd(name, text.encode()) for name, text in files.items()],
-            commit_message="Card and provenance record by textlabel",
-            repo_type="dataset",
-            revision=revision,
-        )
-        dataset.push_to_hub(url.repo_id, revision=revision, commit_message="Rows by textlabel")
-    return str(url)
+    target = Target(repo_id, "dataset", private, revision or "", create_pr)
+    with TemporaryDirectory() as folder:
+        files = files_of_rows(dataset, record, Path(folder), personal_data, repo_id)
+        return send(files, target, "Annotations by textlabel", is_rows)
 
 
-def push_folder(folder: Path, repo_id: str, private: bool = True, revision: str | None = None) -> str:
-    """Return the address of the model repository that now holds a saved classifier's folder.
+def push_folder(
+    folder: Path,
+    repo_id: str,
+    private: bool = True,
+    revision: str | None = None,
+    create_pr: bool = False,
+) -> str:
+    """Return the address of the model repository, or of the pull request, that now has a classifier's folder.
 
     Raises
     ------
     ExportError : the Hub refused or could not be reached.
     """
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    with _refusals(repo_id):
-        url = api.create_repo(repo_id, repo_type="model", private=private, exist_ok=True)
-        if revision:
-            api.create_branch(url.repo_id, repo_type="model", branch=revision, exist_ok=True)
-        api.upload_folder(
-            repo_id=url.repo_id,
-            folder_path=folder,
-            revision=revision,
-            commit_message="Classifier by textlabel",
-        )
-    return str(url)
+    target = Target(repo_id, "model", private, revision or "", create_pr)
+    return send(files_below(folder), target, "Classifier by textlabel")
 
 
-@contextmanager
-def _refusals(repo_id: str) -> Iterator[None]:
-    """Turn whatever goes wrong on the way to the Hub into one `ExportError`."""
-    try:
-        yield
-    except Exception as error:  # each hub version has its own HTTP library and errors
-        raise ExportError(
-            f"cannot push to {repo_id!r}: {error}. Check the name (user/name), the network, and that "
-            "`hf auth login` has a token that may write"
-        ) from error
+def is_rows(name: str) -> bool:
+    """Return whether a file of a repository holds rows that `push` wrote.
+
+    Examples
+    --------
+    >>> is_rows("data/train-00000-of-00001.parquet"), is_rows("thesis.parquet")
+    (True, False)
+    """
+    return bool(_ROWS.fullmatch(name))
+
+
+def files_below(folder: Path) -> dict[str, bytes | Path]:
+    """Return the files of a folder by their path in it; hidden ones are left out."""
+    names = {path: path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): path
+        for path, name in names.items()
+        if not any(part.startswith(".") for part in name.parts)
+    }
+
+
+def files_of_rows(
+    dataset: Dataset | DatasetDict,
+    record: Mapping[str, Any],
+    folder: Path,
+    personal_data: float,
+    where: str,
+) -> Files:
+    """Return Parquet files (written to ``folder``), card and record of rows that go to ``where``.
+
+    Raises
+    ------
+    ExportError : more than the share ``personal_data`` of a split's rows seem to hold personal data.
+    """
+    splits = dict(dataset) if isinstance(dataset, dict) else {"train": dataset}
+    files: dict[str, bytes | Path] = {}
+    for split, rows in splits.items():
+        refuse_personal_data(rows, personal_data, where)
+        shards = max(1, min(len(rows), 1 + rows.data.nbytes // SHARD))  # none is empty, but of no rows
+        for number in range(shards):
+            name = f"data/{split}-{number:05d}-of-{shards:05d}.parquet"
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            part = rows.shard(shards, number, contiguous=True) if shards > 1 else rows
+            part.to_parquet(path)
+            files[name] = path
+    full = {**record, "rows": sum(len(rows) for rows in splits.values())}
+    files[CARD] = _card_of_splits(splits, full).encode()
+    files[RECORD] = (json.dumps(full, indent=2, ensure_ascii=False) + "\n").encode()
+    return files
+
+
+def _card_of_splits(splits: Mapping[str, Dataset], record: Mapping[str, Any]) -> str:
+    """Return the card, its head telling `datasets` types, splits and files."""
+    from datasets import DatasetInfo, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCard
+
+    first = next(iter(splits.values()))
+    sizes = SplitDict()
+    for split, rows in splits.items():
+        sizes[split] = SplitInfo(split, num_bytes=rows.data.nbytes, num_examples=len(rows))
+    card = DatasetCard(
+        dataset_card(record, [{"split": split, "path": f"data/{split}-*"} for split in splits])
+    )
+    told = DatasetInfo(features=first.features, splits=sizes)
+    DatasetInfosDict({"default": told}).to_dataset_card_data(card.data)
+    return str(card)

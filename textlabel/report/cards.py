@@ -3,6 +3,7 @@
 A record has the keys ``format``, ``textlabel``, ``created``, ``schema``, ``backbone``, ``recipe``, ``seed``,
 ``versions``, ``labels``, ``calibrator`` (None for scores), ``certificate`` and ``evaluation``; that of a
 corpus adds ``rows``, and may add ``backend``, ``decided_by``, ``license`` (of the texts) and ``language``.
+Each may have ``about``: see `textlabel.report.card_about`.
 The cards claim nothing that is not in it.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 from textlabel.errors import ExportError
 from textlabel.models.backend_fit import REFERENCE
 from textlabel.registry import plugins
+from textlabel.report.card_about import about, curve
 from textlabel.trust.scores import told_by_rows
 from textlabel.trust.set_rule import DEFAULT_ALPHA
 
@@ -89,10 +91,11 @@ def model_card(record: Mapping[str, Any]) -> str:
     return _fill("model_card.md", head, record, contents=_contents(record))
 
 
-def dataset_card(record: Mapping[str, Any], data_file: str | None = None) -> str:
+def dataset_card(record: Mapping[str, Any], data_file: str | list[dict[str, str]] | None = None) -> str:
     """Return the card of an annotated corpus: Markdown with a YAML head that the Hub accepts.
 
-    ``data_file`` names the file beside the card that `datasets.load_dataset` shall read.
+    ``data_file`` names the file beside the card that `datasets.load_dataset` shall read, or a pattern for
+    each split.
 
     Raises
     ------
@@ -135,6 +138,7 @@ def _fill(template: str, head: Mapping[str, Any], record: Mapping[str, Any], **m
     return Template(text).substitute(
         front_matter="\n".join(f"{key}: {_yaml(value)}" for key, value in head.items()),
         task=_task(record["schema"]),
+        about=about(record, _plain),
         confidence=_confidence(record),
         evaluation=_evaluation(record["evaluation"]),
         provenance=_table(("what", "value"), _provenance(record)),
@@ -386,7 +390,8 @@ def _evaluation(evaluation: Mapping[str, Any] | None) -> str:
     if not evaluation:
         return "None yet."
     rows = {f"`{name}`": f"{value:.4f}" for name, value in _headline(evaluation).items()}
-    return f"On {evaluation['n']:,} rows with gold labels:\n\n{_table(('metric', 'value'), rows)}"
+    told = _table(("metric", "value"), rows) + curve(evaluation)
+    return f"On {evaluation['n']:,} rows with gold labels:\n\n{told}"
 
 
 def _certificate(certificate: Mapping[str, Any] | None) -> str:

@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from textlabel.errors import ExportError
+from textlabel.report.card_about import check_about
 from textlabel.report.cards import dataset_card, model_card
 
 NASTY = 'a: "b" | <i> `c` $d\n---\n- e #f \x7f \u2028 😀 \U000e0001'
@@ -182,3 +183,45 @@ def test_the_card_of_a_corpus_names_the_backend(record):
     assert "| backend | torch |" in dataset_card(record | {"backend": plain})
     for before in (record, record | {"backend": None}):  # an old record, and one of no prediction
         assert "| backend |" not in dataset_card(before)
+
+
+@pytest.mark.parametrize("card", [model_card, dataset_card])
+def test_what_people_state(card, record):
+    assert card(record).count("Not stated by those who made it.") == 3
+    texts = [
+        {"name": "reviews", "role": "source", "license": "cc-by-4.0"},
+        {"name": "tickets", "role": "target"},
+    ]
+    stated = {
+        "intended_use": "sorting *mail*",
+        "known_failures": "irony",
+        "texts": texts,
+        "citation": "Me 2026",
+    }
+    bins = [{"n": 40, "confidence": 0.7, "accuracy": 0.65, "low": 0.5, "high": 0.78}]
+    told = card(record | {"about": stated, "evaluation": {"n": 40, "accuracy": 0.65, "reliability": bins}})
+    for fact in (
+        "sorting \\*mail\\*",
+        "irony",
+        "Me 2026",
+        "| tiny | backbone | Apache-2.0 |",
+        "| reviews | source | cc-by-4.0 |",
+        "| tickets | target | not stated |",
+        "64 for training, out-of-fold 5 for calibration",
+        "| 40 | 0.700 | 0.650 | 0.500 to 0.780 |",
+    ):
+        assert fact in told
+
+
+@pytest.mark.parametrize(
+    ("about", "problem"),
+    [
+        ({"intended": "x"}, "intended_use"),
+        ({"citation": 3}, "expected text, got 3"),
+        ({"texts": "reviews"}, "expected tables"),
+        ({"texts": [{"name": "a", "licence": "mit"}]}, "license"),
+    ],
+)
+def test_what_no_card_can_tell(about, problem):
+    with pytest.raises(ExportError, match=problem):
+        check_about(about, "about.toml")
