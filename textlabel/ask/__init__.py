@@ -34,6 +34,8 @@ class Pool:
     probabilities : (n, k) of the model, or None: there is none yet.
     votes : (m, n, k) probabilities by m models of other rows or features; None: there are none.
     groups : (n,) equal where texts are equal; None: all differ.
+    closed : (n,) bool, rows that are not asked again though they have no label, as nobody could tell it; None:
+        there are none.
     """
 
     features: Floats
@@ -42,6 +44,7 @@ class Pool:
     probabilities: Floats | None = None
     votes: Floats | None = None
     groups: Ints | None = None
+    closed: npt.NDArray[np.bool_] | None = None
 
     @property
     def labeled(self) -> Ints:
@@ -50,10 +53,11 @@ class Pool:
 
     def open(self) -> Ints:
         """Return the numbers of rows that may be asked: the first of each text that nobody has answered."""
+        done = self.labels >= 0 if self.closed is None else (self.labels >= 0) | self.closed
         if self.groups is None:
-            return np.flatnonzero(self.labels < 0)
+            return np.flatnonzero(~done)
         first = np.unique(self.groups, return_index=True)[1]
-        known = np.unique(self.groups[self.labels >= 0])
+        known = np.unique(self.groups[done])
         return np.sort(first[~np.isin(self.groups[first], known)]).astype(np.int64)
 
     def said(self) -> Floats:

@@ -88,6 +88,7 @@ class Loop:
         Raises
         ------
         CorpusError : no row is left, or the budget is spent.
+        AuditError : the sheet holds labels that were not imported yet.
         """
         with locked(self.folder):
             rounds, said = self.rounds(), self.labels()
@@ -98,7 +99,8 @@ class Loop:
                 number += 1
                 write_json(self.folder / f"round-{number}.json", {"rows": waiting, **told})
             sheet = self.folder / f"round-{number}.csv"
-            sheet.unlink(missing_ok=True)  # made of the round and the answers, never the only copy of either
+            self._refuse_filled(sheet, said)
+            sheet.unlink(missing_ok=True)  # made of the round and the answers
             self._write(sheet, waiting)
         return {"round": number, "rows": len(waiting), "sheet": str(sheet)}
 
@@ -194,6 +196,20 @@ class Loop:
             raise AuditError(f"unknown label {word!r}: {nearest(word, [*names, *UNDECIDED])}")
         return undecided, None
 
+    def _refuse_filled(self, sheet: Path, said: Mapping[int, str | None]) -> None:
+        """Raise an `AuditError` where a sheet is the only copy of what somebody filled in."""
+        from textlabel.audit.answers import sheet_lines
+
+        if not sheet.is_file():
+            return
+        for where, values in sheet_lines(sheet, "row"):
+            row, label = str(values["row"]), str(values["label"] or "").strip()
+            if label and not (row.isdigit() and int(row) in said):
+                raise AuditError(
+                    f"{sheet}, {where}: it holds labels that were not taken in; first "
+                    f"`textlabel loop import {self.folder} {sheet}`, or delete it"
+                )
+
     def _within_budget(self, count: int, said: Mapping[int, str | None]) -> int:
         """Return how many rows may be asked now."""
         budget, spent = self.settings["budget"], sum(label is not None for label in said.values())
@@ -216,7 +232,8 @@ class Loop:
         probabilities = votes = None
         if model is not None:
             probabilities, votes = model.probabilities(features), model.votes(features)
-        pool = Pool(features, np.where(labels == k, 0, labels), k, probabilities, votes)
+        closed = labels == k
+        pool = Pool(features, np.where(closed, -1, labels), k, probabilities, votes, closed=closed)
         seed = settings["seed"] * 1000 + number
         found = propose(pool, count, settings["strategy"], seed).tolist()
         labeled = int(((labels >= 0) & (labels < k)).sum())

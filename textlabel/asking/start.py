@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class Start:
     Parameters
     ----------
     corpus : rows that may be asked: a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved
-        dataset, or a Hub dataset id. Each text is asked once.
+        dataset, or a Hub dataset id. Each text is asked once, whatever its case and blanks.
     out : folder for the loop; it must not be there yet.
     classes : their names; by default those of ``labeled``.
     labeled : rows that are labeled already.
@@ -59,6 +60,7 @@ class Start:
         RecipeError : an unknown strategy, or a negative budget.
         """
         from textlabel import registry
+        from textlabel.corpus.dedup import text_key
         from textlabel.corpus.load import load_corpus
 
         folder = Path(self.out)
@@ -74,14 +76,15 @@ class Start:
         if strange := sorted({row["label"] for row in known} - set(names)):
             raise CorpusError(f"{self.labeled}: label {strange[0]!r}: {nearest(strange[0], names)}")
         rows = load_corpus(self.corpus, text_column=self.text_column)
-        taken = {row["text"] for row in known} | self._audited()
+        taken = {text_key(row["text"]) for row in known} | set(map(text_key, self._audited()))
         first: dict[str, int] = {}
         for number, text in enumerate(rows["text"][:]):
-            if text not in taken:
-                first.setdefault(text, number)
+            if (key := text_key(text)) not in taken:
+                first.setdefault(key, number)
         if not first:
             raise CorpusError(f"{self.corpus}: no row is left to ask: all are labeled, or of the audit")
         part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)  # of one that was killed
         rows.select(list(first.values())).select_columns(["id", "text"]).save_to_disk(str(part / CORPUS))
         append(part / LABELED, known)
         settings = {name: getattr(self, name) for name in ("strategy", "backbone", "budget", "seed", "cache")}

@@ -54,7 +54,9 @@ class Fusion:
 
 
 def fuse(names: Sequence[str], probabilities: npt.ArrayLike, gold: npt.ArrayLike) -> Fusion:
-    """Return the pool of sources that gold rows ask for; of too few rows the first source, as it is.
+    """Return the pool of sources that gold rows ask for; the first source, as it is, where they are too few.
+
+    So, too, where no source tells more than chance: with no factor at all every row would be of one class.
 
     Parameters
     ----------
@@ -81,6 +83,9 @@ def fuse(names: Sequence[str], probabilities: npt.ArrayLike, gold: npt.ArrayLike
         told = f"{len(y)} gold rows, fewer than {least}: {names[0]} alone, NOT calibrated"
         return Fusion(tuple(names), alone, False, told)
     factors = pool_factors(_logs(p), y)
+    if not factors.any():
+        told = f"no source tells the {len(y)} gold rows more than chance: {names[0]} alone, NOT calibrated"
+        return Fusion(tuple(names), np.eye(len(names))[0], False, told)
     shares = ", ".join(f"{name} {factor:.2f}" for name, factor in zip(names, factors, strict=True))
     return Fusion(tuple(names), factors, True, f"factors from {len(y)} gold rows: {shares}")
 

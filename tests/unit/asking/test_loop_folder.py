@@ -154,3 +154,51 @@ def test_the_commands(corpus, tmp_path):
     assert run("import", folder, sheet, "--reviewer", "Ann")["answered"] == 6
     assert run("status", folder)["labeled"] == 6
     assert run("export", folder, "--out", tmp_path / "out.csv")["rows"] == 6
+
+
+def test_a_filled_sheet_is_not_replaced_before_it_is_imported(loop, corpus):
+    told = loop.propose(10)
+    answer(told["sheet"], corpus[1], only=5)
+    before = Path(told["sheet"]).read_text()
+    with pytest.raises(AuditError, match=r"round-1.csv, row \d+: it holds labels that were not taken in"):
+        loop.propose(10)
+    assert Path(told["sheet"]).read_text() == before
+    loop.record(told["sheet"])
+    assert loop.propose(10)["rows"] == 5
+
+
+def test_unsure_rows_are_no_labels_of_the_first_class(loop, monkeypatch):
+    from textlabel import ask
+
+    pools = []
+    monkeypatch.setattr(
+        ask, "propose", lambda pool, *rest, original=ask.propose: pools.append(pool) or original(pool, *rest)
+    )
+    told = loop.propose(6)
+    answer(told["sheet"], dict.fromkeys([loop.rows()[i]["text"] for i in loop.proposed()], "unsure"))
+    loop.record(told["sheet"])
+    loop.propose(6)
+    assert (pools[-1].labels < 0).all()
+    assert pools[-1].closed.sum() == 6
+    assert not set(pools[-1].open()) & set(loop.rounds()[0]["rows"])
+
+
+def test_audited_texts_are_the_same_in_other_case_and_blanks(tmp_path):
+    folder = drawn(labeled(tmp_path, 40), 15)
+    sealed = open_sealed(folder)
+    audited = sealed.rows.select(asked_rows(sealed).tolist())["text"][:]
+    path = tmp_path / "corpus.jsonl"
+    texts = [f"  {text.upper()} " for text in audited] + ["something else"]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    told = Start(str(path), str(tmp_path / "loop"), ("a", "b"), exclude_audit=str(folder)).run()
+    assert told["rows"] == 1
+
+
+def test_what_a_killed_start_left_is_not_counted(corpus, tmp_path):
+    known = tmp_path / "known.jsonl"
+    known.write_text('{"text": "x", "label": "negative"}\n{"text": "y", "label": "positive"}\n')
+    part = tmp_path / ".loop.part"
+    part.mkdir()
+    (part / "labeled.jsonl").write_text('{"text": "x", "label": "negative"}\n')
+    Start(str(corpus[0]), str(tmp_path / "loop"), labeled=str(known)).run()
+    assert Loop(tmp_path / "loop").status()["labeled"] == 2

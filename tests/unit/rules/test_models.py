@@ -180,3 +180,12 @@ def test_fusion_weighs_what_is_right_and_falls_back_to_the_first_where_gold_is_s
     assert not scarce.calibrated
     assert "rules alone, NOT calibrated" in scarce.told
     np.testing.assert_allclose(scarce.apply(p), p[0])
+
+
+def test_where_no_source_tells_anything_the_first_one_stands_and_is_not_called_calibrated():
+    y = np.arange(40) % 2
+    worse = np.where(np.eye(2)[1 - y] > 0, 0.9, 0.1)
+    found = fuse(["rules"], worse[None], y)
+    assert "no source tells" in found.told
+    assert not found.calibrated
+    np.testing.assert_allclose(found.apply(worse[None]), worse)
