@@ -34,8 +34,8 @@ class Pool:
     probabilities : (n, k) of the model, or None: there is none yet.
     votes : (m, n, k) probabilities by m models of other rows or features; None: there are none.
     groups : (n,) equal where texts are equal; None: all differ.
-    closed : (n,) bool, rows that are not asked again though they have no label, as nobody could tell it; None:
-        there are none.
+    closed : (n,) bool, rows that are not asked again though they have no label, as nobody could tell it;
+        None: there are none.
     """
 
     features: Floats

@@ -170,10 +170,13 @@ def test_a_filled_sheet_is_not_replaced_before_it_is_imported(loop, corpus):
 def test_unsure_rows_are_no_labels_of_the_first_class(loop, monkeypatch):
     from textlabel import ask
 
-    pools = []
-    monkeypatch.setattr(
-        ask, "propose", lambda pool, *rest, original=ask.propose: pools.append(pool) or original(pool, *rest)
-    )
+    pools, original = [], ask.propose
+
+    def noted(pool, *rest):
+        pools.append(pool)
+        return original(pool, *rest)
+
+    monkeypatch.setattr(ask, "propose", noted)
     told = loop.propose(6)
     answer(told["sheet"], dict.fromkeys([loop.rows()[i]["text"] for i in loop.proposed()], "unsure"))
     loop.record(told["sheet"])
