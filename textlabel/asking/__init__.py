@@ -6,8 +6,9 @@
     DIR/round-1.json      which rows were proposed, and why
     DIR/answers.jsonl     append-only: who answered what
 
-None of this is ever rewritten, so a kill loses nothing: what was proposed or answered is on disk, and the rest
-is computed again. Sheets (DIR/round-1.csv) are written again, but not over labels that were not taken in. Rows of an audit are left out at the start, and audit sheets are refused.
+None of this is ever rewritten, so a kill loses nothing: what was proposed or answered is on disk, and the
+rest is computed again. Sheets (DIR/round-1.csv) are written again, but not over labels that were not taken
+in. Rows of an audit are left out at the start, and audit sheets are refused.
 """
 
 from textlabel.asking.loop import Loop

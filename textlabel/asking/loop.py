@@ -66,13 +66,15 @@ class Loop:
 
     def answers(self) -> dict[tuple[int, str], str | None]:
         """Return what each reviewer said last of each row and stands, the newest last; None: undecided."""
-        found: dict[tuple[int, str], str | None] = {}
-        for line in read_lines(self.folder / ANSWERS):
-            key = (line["row"], line["reviewer"].casefold())
-            found.pop(key, None)
+        standing: dict[tuple[int, str], list[tuple[int, str | None]]] = {}
+        for number, line in enumerate(read_lines(self.folder / ANSWERS)):
+            stack = standing.setdefault((line["row"], line["reviewer"].casefold()), [])
             if line["state"] != WITHDRAWN:
-                found[key] = line["label"]
-        return found
+                stack.append((number, line["label"]))
+            elif stack:
+                stack.pop()
+        last = sorted((stack[-1][0], key, stack[-1][1]) for key, stack in standing.items() if stack)
+        return {key: label for _, key, label in last}
 
     def labels(self) -> dict[int, str | None]:
         """Return what was said last of each row: a class, or None where nobody could tell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ class AnswerLog:
 
     def __init__(self, path: Path, check: Check, id_of: Callable[[int], str]) -> None:
         self._path, self._check, self._id_of = path, check, id_of
-        self._read = 0
-        self._lines: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
-        self._order: list[tuple[str, int, str]] = []
+        self._read = self._count = 0
+        #: answers of (sheet, row, reviewer) that stand, each with its place in the log; the last is in force
+        self._standing: dict[tuple[str, int, str], list[tuple[int, dict[str, Any]]]] = {}
+        self._versions: Counter[tuple[str, int, str]] = Counter()
 
     @classmethod
     def of_sealed(cls, sealed: Sealed) -> AnswerLog:
@@ -49,21 +51,18 @@ class AnswerLog:
     def of(self, sheet: str, row: int, reviewer: str) -> tuple[dict[str, Any] | None, int]:
         """Return a person's answer to a row that stands, and how often the row was answered or taken back."""
         self._refresh()
-        lines = self._lines.get((sheet, row, reviewer.casefold()), [])
-        if not lines or lines[-1]["state"] == WITHDRAWN:
-            return None, len(lines)
-        return {name: lines[-1][name] for name in ("label", "state", "note", "time")}, len(lines)
+        key = (sheet, row, _name(reviewer))
+        if not self._standing.get(key):
+            return None, self._versions[key]
+        line = self._standing[key][-1][1]
+        return {name: line[name] for name in ("label", "state", "note", "time")}, self._versions[key]
 
     def newest(self, reviewer: str) -> list[tuple[str, int]]:
         """Return sheet and row of a person's answers that stand, the newest last."""
         self._refresh()
-        found: dict[tuple[str, int], None] = {}
-        for sheet, row, who in self._order:
-            if who == reviewer.casefold():
-                found.pop((sheet, row), None)
-                if self._lines[sheet, row, who][-1]["state"] != WITHDRAWN:
-                    found[sheet, row] = None
-        return list(found)
+        who = _name(reviewer)
+        mine = [(stack[-1][0], key[:2]) for key, stack in self._standing.items() if stack and key[2] == who]
+        return [key for _, key in sorted(mine)]
 
     def add(self, sheet: str, row: int, word: str, reviewer: str, note: str = "") -> None:
         """Append an answer.
@@ -76,20 +75,8 @@ class AnswerLog:
         self._append(sheet, row, reviewer, {"state": state, "label": label, "note": note or None})
 
     def withdraw(self, sheet: str, row: int, reviewer: str) -> None:
-        """Append that an answer is taken back: what was said before it stands again, if anything was."""
-        lines = self._lines[sheet, row, reviewer.casefold()]
-        before: dict[str, Any] | None = None
-        stack: list[dict[str, Any]] = []
-        for line in lines:
-            if line["state"] == WITHDRAWN:
-                stack.clear()
-            else:
-                stack.append(line)
-        if len(stack) > 1:
-            before = stack[-2]
+        """Append that the newest answer is void: what was said before it stands again, if anything was."""
         self._append(sheet, row, reviewer, {"state": WITHDRAWN, "label": None, "note": None})
-        if before is not None:
-            self._append(sheet, row, reviewer, {name: before[name] for name in ("state", "label", "note")})
 
     def _append(self, sheet: str, row: int, reviewer: str, said: Mapping[str, Any]) -> None:
         record = {"sheet": sheet, "row": row, "id": self._id_of(row), **said}
@@ -101,7 +88,7 @@ class AnswerLog:
     def answered(self) -> set[tuple[str, int]]:
         """Return sheet and row of all answers that stand, whoever gave them."""
         self._refresh()
-        return {key[:2] for key, lines in self._lines.items() if lines[-1]["state"] != WITHDRAWN}
+        return {key[:2] for key, stack in self._standing.items() if stack}
 
     def _refresh(self) -> None:
         """Read what was appended since, whole lines only."""
@@ -118,9 +105,22 @@ class AnswerLog:
             except ValueError:  # what a crash left unfinished; `read_lines` tells it from damage
                 continue
             if line is not None:
-                key = (line["sheet"], line["row"], line["reviewer"].casefold())
-                self._lines.setdefault(key, []).append(line)
-                self._order.append(key)
+                self._take(line)
+
+    def _take(self, line: dict[str, Any]) -> None:
+        key = (line["sheet"], line["row"], line["reviewer"].casefold())
+        stack = self._standing.setdefault(key, [])
+        if line["state"] != WITHDRAWN:
+            stack.append((self._count, line))
+        elif stack:
+            stack.pop()
+        self._count += 1
+        self._versions[key] += 1
+
+
+def _name(reviewer: str) -> str:
+    """Return a reviewer as the log knows them, whatever the case and blanks."""
+    return " ".join(reviewer.split()).casefold()
 
 
 def differences(sealed: Sealed, gold: Gold) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -326,15 +327,16 @@ def every_answer(sealed: Sealed) -> Gold:
 
 
 def _log(sealed: Sealed) -> list[dict[str, Any]]:
-    """Return the records that stand: what was taken back is left out, and that it was."""
-    lines = read_lines(sealed.audit_folder / LOG)
-    gone: set[tuple[str, int, str]] = set()
+    """Return the records that stand: each that was taken back is left out, and that it was."""
+    gone: Counter[tuple[str, int, str]] = Counter()
     kept = []
-    for line in reversed(lines):
+    for line in reversed(read_lines(sealed.audit_folder / LOG)):
         key = (line["sheet"], line["row"], line["reviewer"].casefold())
         if line["state"] == WITHDRAWN:
-            gone.add(key)
-        elif key not in gone:
+            gone[key] += 1
+        elif gone[key]:
+            gone[key] -= 1
+        else:
             kept.append(line)
     return kept[::-1]
 

@@ -8,6 +8,7 @@ import typer
 
 from textlabel.cli.keys import meanings
 from textlabel.cli.output import pairs, say, say_json
+from textlabel.review.terminal import visible
 from textlabel.reviewing import Review
 
 _HELP = meanings(Review)
@@ -71,4 +72,5 @@ def review(
 def _differ(row: dict[str, object]) -> str:
     said = row["said"]
     assert isinstance(said, dict)
-    return f"{row['text']}\n  " + ", ".join(f"{who or 'unnamed'}: {label}" for who, label in said.items())
+    told = ", ".join(f"{who or 'unnamed'}: {label}" for who, label in said.items())
+    return visible(f"{row['text']}\n  {told}")

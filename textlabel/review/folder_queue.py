@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textlabel.audit.answer_log import AnswerLog, differences
-from textlabel.audit.answers import TODO, all_answers, asked_rows, audit_answers
+from textlabel.audit.answers import TODO, all_answers, asked_rows, audit_answers, every_answer
 from textlabel.audit.draws import draws, refuse_released
 from textlabel.audit.seal import open_sealed
 from textlabel.errors import AuditError
@@ -50,6 +50,7 @@ class FolderQueue(LogQueue):
         self._explainer: Any = None
         names = [name for name in self.sealed.rows.column_names if name not in (*COLUMNS, *NODE_COLUMNS)]
         self._columns = self.sealed.rows.select_columns(names) if names else None
+        self._slices = self._few_values() if self.shows_model else {}
 
     @property
     def shows_model(self) -> bool:
@@ -70,7 +71,7 @@ class FolderQueue(LogQueue):
                 "left": len(self) - len(self._log.answered() & self._place_of.keys()),
                 "shows_model": self.shows_model,
                 "explains": bool(self._model) and self.shows_model,
-                "slices": self._slices(),
+                "slices": self._slices,
             }
 
     def question(self, place: int, reviewer: str) -> Question:
@@ -87,7 +88,7 @@ class FolderQueue(LogQueue):
             label = [self.classes[i] for i in label]
         # in an audit no more than its sheet shows: a column may tell what somebody thought of the row
         others = {} if hidden or self._columns is None else self._columns[row]
-        more = {name: value for name, value in others.items() if value is not None}
+        more = {name: str(value) for name, value in others.items() if value is not None and value == value}
         sure = None if hidden or values["confidence"] is None else float(values["confidence"])
         return Question(
             place, str(values["id"]), values["text"], None if hidden else label, sure, more, said, version
@@ -109,8 +110,8 @@ class FolderQueue(LogQueue):
 
     def disagreements(self) -> list[dict[str, Any]]:
         """Return rows of which reviewers say different things, with what each says."""
-        found = audit_answers(self.sealed) if self.mode == "audit" else all_answers(self.sealed)
-        return differences(self.sealed, found)
+        sealed = open_sealed(self.sealed.folder)  # sets of classes that people gave since are names, too
+        return differences(sealed, audit_answers(sealed) if self.mode == "audit" else every_answer(sealed))
 
     def _fits(self, chosen: Filter) -> Mask:
         """Return which places a filter lets through, but for whether they are answered."""
@@ -120,7 +121,7 @@ class FolderQueue(LogQueue):
 
             found = pc.match_substring(self._arrow("text"), chosen.search, ignore_case=True)
             fits &= np.asarray(found)[self._rows]
-        if chosen.column and self._columns is not None and chosen.column in self._columns.column_names:
+        if chosen.column in self._slices:
             values = self._arrow(chosen.column).to_pylist()
             fits &= np.array([str(value) == chosen.value for value in values])[self._rows]
         if not self.shows_model:
@@ -137,10 +138,16 @@ class FolderQueue(LogQueue):
     def _arrow(self, name: str) -> pa.ChunkedArray:
         return self.sealed.rows.select_columns(name).with_format("arrow")[:].column(name)
 
-    def _slices(self) -> dict[str, list[str]]:
+    def _few_values(self) -> dict[str, list[str]]:
         """Return columns with few different values, and these."""
+        import pyarrow.types as kinds
+
         found = {}
         for name in self._columns.column_names if self._columns is not None else ():
+            kind = self._arrow(name).type
+            plain = (kinds.is_string, kinds.is_large_string, kinds.is_integer, kinds.is_boolean)
+            if not any(one(kind) for one in plain):
+                continue
             values = self._arrow(name).unique()
             if 1 < len(values) <= MOST_SLICES:
                 found[name] = sorted(str(value) for value in values.to_pylist())

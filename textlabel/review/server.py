@@ -25,6 +25,8 @@ PAGE = Path(__file__).parent / "page.html"
 MOST_BYTES = 100_000
 
 _Json = dict[str, Any]
+#: what a request may have wrong, in any of its values
+_REFUSED = (TextlabelError, ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError)
 
 
 class ReviewServer(ThreadingHTTPServer):
@@ -120,13 +122,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Send what is asked for, or in words why not."""
         status = HTTPStatus.OK
         try:
-            told = make()
+            told = json.dumps(make(), ensure_ascii=False, allow_nan=False)
         except Conflict as conflict:
             status = HTTPStatus.CONFLICT
-            told = {"error": str(conflict), "question": conflict.question.to_json()}
-        except (TextlabelError, ValueError, KeyError, TypeError, OSError) as error:
-            status, told = HTTPStatus.BAD_REQUEST, {"error": str(error)}
-        self._send(json.dumps(told, ensure_ascii=False), status=status)
+            told = json.dumps({"error": str(conflict), "question": conflict.question.to_json()})
+        except _REFUSED as error:
+            status, told = HTTPStatus.BAD_REQUEST, json.dumps({"error": str(error)})
+        self._send(told, status=status)
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.close_connection = True

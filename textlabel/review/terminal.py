@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
@@ -13,7 +14,8 @@ from textlabel.review.queue import SKIP, UNSURE, Conflict, Filter, Question, Que
 COMMANDS = {"s": SKIP, "?": UNSURE}
 HELP = (
     "type a number or a label; Enter accepts the model's label, if it is shown\n"
-    "s skip, ? unsure, u undo, +TEXT a note with the next answer, /TEXT only rows with it (/ all), q quit"
+    "s skip, ? unsure, u undo, +TEXT a note with the next answer, /TEXT only rows with it (/ all), q quit;\n"
+    "where a class bears such a name, a colon before it: :s"
 )
 
 
@@ -31,9 +33,9 @@ def review(queue: Queue, reviewer: str, lines: Iterator[str], out: TextIO, guide
         question = queue.question(place, reviewer)
         session.ask(question)
         line = next(lines, None)
-        if line is None or line.strip() == "q":
+        if line is None or session.command(line.strip()) == "q":
             break
-        place = session.heard(question, line.strip())
+        place = session.heard(question, session.command(line.strip()))
     facts = queue.facts(reviewer)
     session.say(f"{session.done} answered now, {facts['answered']} of {facts['total']} in all")
     return session.done
@@ -47,6 +49,14 @@ class _Session:
         self.chosen, self.note, self.done = Filter(), "", 0
         facts = queue.facts(reviewer)
         self.classes, self.kind = facts["classes"], facts["kind"]
+        #: whether a number means the class of that place, and not one of that name
+        self.numbers = not any(name.isdigit() for name in self.classes)
+
+    def command(self, line: str) -> str:
+        """Return a line without the colon that tells a command from a class of the same name."""
+        if line.startswith(":") and line not in self.classes:
+            return line[1:]
+        return f" {line}" if line in self.classes else line  # a class is no command
 
     def say(self, *texts: str) -> None:
         for text in texts:
@@ -54,8 +64,12 @@ class _Session:
 
     def ask(self, question: Question) -> None:
         facts = self.queue.facts(self.reviewer)
-        self.say("", f"[{facts['answered'] + 1} of {facts['total']}] {question.id}", question.text)
-        labels = "  ".join(f"{i} {name}" for i, name in enumerate(self.classes, 1))
+        self.say(
+            "",
+            f"[{facts['answered'] + 1} of {facts['total']}] {visible(question.id)}",
+            visible(question.text),
+        )
+        labels = "  ".join(f"{i} {name}" if self.numbers else name for i, name in enumerate(self.classes, 1))
         if question.suggestion is not None:
             sure = "" if question.confidence is None else f" {question.confidence:.2f}"
             self.say(f"model: {_word(question.suggestion)}{sure}")
@@ -117,12 +131,27 @@ class _Session:
 
     def _one(self, typed: str) -> str | None:
         """Return the class that a number or the beginning of a name means, if it is one."""
-        if typed.isdigit() and 0 < int(typed) <= len(self.classes):
+        if self.numbers and typed.isdigit() and 0 < int(typed) <= len(self.classes):
             return str(self.classes[int(typed) - 1])
         folded = typed.casefold()
         exact = [name for name in self.classes if name.casefold() == folded]
         begins = exact or [name for name in self.classes if folded and name.casefold().startswith(folded)]
         return begins[0] if len(begins) == 1 else None
+
+
+def visible(text: str) -> str:
+    """Return a text without what a terminal would obey: control characters are shown as such.
+
+    Examples
+    --------
+    >>> visible("good\\x1b[2Jfilm")
+    'good\\\\x1b[2Jfilm'
+    """
+    kept = ("\n", "\t")
+    return "".join(
+        letter if letter in kept or unicodedata.category(letter) != "Cc" else f"\\x{ord(letter):02x}"
+        for letter in text
+    )
 
 
 def _word(label: object) -> str:

@@ -16,7 +16,7 @@ from textlabel.audit.seal import open_sealed
 from textlabel.audit.store import LOG, read_lines
 from textlabel.errors import AuditError
 from textlabel.review.folder_queue import FolderQueue
-from textlabel.review.queue import Conflict, Filter
+from textlabel.review.queue import UNSURE, Conflict, Filter
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +94,10 @@ def test_undo_goes_back_through_all_answers_and_rewrites_nothing(folder):
     assert queue.question(0, "Ann").said["label"] == "negative"  # what was said before stands again
     gold = audit_answers(open_sealed(folder))
     assert gold.label[queue._row(0)] == 0
+    assert queue.undo("Ann") == 1  # the newest that stands, whatever row was taken back last
+    assert queue.question(1, "Ann").said is None
     assert queue.undo("Ann") == 0
     assert queue.question(0, "Ann").said is None
-    assert queue.undo("Ann") == 1
     assert queue.undo("Ann") is None
     assert not audit_answers(open_sealed(folder)).seen.any()
     assert len(read_lines(folder / "audit" / LOG)) > lines
@@ -217,3 +218,41 @@ def test_what_another_process_appends_is_seen_and_a_torn_line_is_not(folder):
     queue.answer(2, "positive", "Ann", "", 0)
     assert queue.question(2, "Ann").said["label"] == "positive"
     assert audit_answers(open_sealed(folder)).seen.sum() == 2
+
+
+def test_undo_goes_back_answer_by_answer_and_each_step_is_one_record(folder):
+    queue, words = FolderQueue(drawn(folder), "audit"), ("negative", "positive", UNSURE)
+    for word in words:
+        queue.answer(0, word, "Ann", "", queue.question(0, "Ann").version)
+    for expected in ("positive", "negative", None):
+        before = len(read_lines(folder / "audit" / LOG))
+        queue.undo("Ann")
+        assert len(read_lines(folder / "audit" / LOG)) == before + 1  # a kill cannot part it
+        for one in (queue, FolderQueue(folder, "audit")):
+            said = one.question(0, "Ann").said
+            assert (None if said is None else said["label"]) == expected
+
+
+def test_a_reviewer_is_the_same_whatever_the_blanks(folder):
+    queue = FolderQueue(drawn(folder), "audit")
+    queue.answer(0, "negative", " Ann  Smith ", "", 0)
+    assert queue.question(0, "Ann  Smith").said["label"] == "negative"
+    assert queue.facts("ann smith")["answered"] == 1
+    assert queue.undo("Ann Smith ") == 0
+
+
+def test_an_audit_tells_no_columns_by_its_filters(folder):
+    queue = FolderQueue(drawn(folder), "audit")
+    assert queue.facts("Ann")["slices"] == {}
+    chosen, places, place = Filter(column="section", value="a"), [], -1
+    while (place := queue.next(place, "Ann", chosen)) is not None:
+        places.append(place)
+    assert len(places) == len(queue)
+
+
+def test_disagreements_are_told_outside_audits_too(folder):
+    queue = FolderQueue(folder, "all")
+    for who, word in (("Ann", "negative"), ("Ben", "positive")):
+        queue.answer(0, word, who, "", queue.question(0, who).version)
+    [one] = queue.disagreements()
+    assert one["said"] == {"Ann": "negative", "Ben": "positive"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import http.client
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,8 +18,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from datasets import Dataset
 from labeled_folder import HOSTILE, drawn, labeled
+from tiny import snippets, write_static
 
+from textlabel import Labeler
 from textlabel.audit.store import LOG, read_lines
 from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.server import ReviewServer
@@ -96,7 +101,7 @@ def test_a_whole_review(server, folder):
         assert json.loads(told).items() >= {"answered": number + 1, "left": 19 - number, "total": 20}.items()
         assert len(read_lines(folder / "audit" / LOG)) == number + 1  # before the browser hears of it
         after = asked["place"]
-    assert json.loads(call(server, f"next?reviewer=Ann&after={after}")[1]) == {"question": None}
+    assert json.loads(call(server, f"next?reviewer=Ann&after={after}")[1])["question"] is None
     assert len(json.loads(call(server, "history?reviewer=Ann")[1])["history"]) == 20
     told = json.loads(call(server, "undo", {"reviewer": "Ann"})[1])
     assert (told["question"]["place"], told["answered"]) == (after, 19)
@@ -204,3 +209,23 @@ def test_a_hundred_thousand_rows_open_and_answer_at_once(tmp_path):
     print(f"opened in {opened:.2f} s, answers in {1000 * sorted(took)[10]:.0f} ms")
     assert opened < 4  # 2 s on a machine that does nothing else
     assert sorted(took)[10] < 0.1  # 50 ms there
+
+
+def test_columns_of_every_kind_and_numbers_of_none_are_answered_as_json(tmp_path):
+    path, odd = write_static(tmp_path / "static"), []
+    for i, row in enumerate(snippets(12)):
+        odd.append({"id": row["id"], "text": row["text"], "price": math.nan, "tags": ["x", str(i)]})
+        odd[-1] |= {"who": {"name": "a"}, "day": datetime.datetime(2026, 1, 1), "section": "ab"[i % 2]}
+    labeler = Labeler(path, cache=False).fit(snippets(40))
+    folder = labeler.export(labeler.annotate(Dataset.from_list(odd)), tmp_path / "labeled")
+    made = ReviewServer(FolderQueue(folder, "all"), reviewer="Ann")
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    try:
+        assert json.loads(call(made, "facts")[1])["slices"] == {"section": ["a", "b"]}
+        shown = json.loads(call(made, "next?after=-1")[1])["question"]["columns"]
+        assert set(shown) == {"tags", "who", "day", "section"}
+        for wrong in ({"place": 1e999, "version": 0, "word": "positive"}, {"place": [[]], "version": 0}):
+            assert call(made, "answer", wrong)[0] == 400
+    finally:
+        made.shutdown()
+        made.server_close()

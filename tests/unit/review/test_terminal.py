@@ -15,6 +15,7 @@ from textlabel.audit.seal import open_sealed
 from textlabel.audit.store import LOG, read_lines
 from textlabel.cli.app import app
 from textlabel.review.folder_queue import FolderQueue
+from textlabel.review.queue import Question
 from textlabel.review.terminal import review
 
 
@@ -87,3 +88,47 @@ def test_the_command(folder):
     )
     done = CliRunner().invoke(app, ["review", str(folder), "--audit", "--disagreements"])
     assert "Ann: negative, Ben: positive" in done.stdout
+
+
+class Asked:
+    """A queue of one row, with classes of one's own."""
+
+    def __init__(self, classes, text="a text"):
+        self.classes, self.text, self.said = classes, text, []
+
+    def facts(self, reviewer):
+        return {"classes": self.classes, "kind": "single", "answered": len(self.said), "total": 9}
+
+    def next(self, after, reviewer, chosen, step=1):
+        return 0
+
+    def question(self, place, reviewer):
+        return Question(0, "r0", self.text, None, None, {}, None, 0)
+
+    def answer(self, place, word, reviewer, note, version):
+        self.said.append(word)
+
+    def undo(self, reviewer):
+        self.said.append("undone")
+
+
+@pytest.mark.parametrize(
+    ("classes", "lines", "said"),
+    [
+        (["0", "1"], ["1", "0"], ["1", "0"]),
+        (["b", "a"], ["1", "2", "a"], ["b", "a", "a"]),
+        (["s", "u", "q"], ["s", "u", "q", ":s", ":u"], ["s", "u", "q", "?skip", "undone"]),
+    ],
+)
+def test_the_name_of_a_class_is_that_class(classes, lines, said):
+    queue = Asked(classes)
+    review(queue, "Ann", iter([f"{line}\n" for line in lines]), io.StringIO())
+    assert queue.said == said
+
+
+def test_a_text_cannot_command_the_terminal():
+    out = io.StringIO()
+    review(Asked(["a", "b"], "\x1b]52;c;YQ==\x07\x1b[2J\x1b[Hmodel: a 0.99\nline"), "Ann", iter([]), out)
+    assert "\x1b" not in out.getvalue()
+    assert "\x07" not in out.getvalue()
+    assert r"\x1b[2J\x1b[Hmodel: a 0.99" in out.getvalue()
