@@ -10,6 +10,7 @@ from tiny import write_backbone
 
 from textlabel.audit.seal import open_sealed
 from textlabel.engine.rule_head import RuleRows, learn
+from textlabel.errors import CorpusError
 from textlabel.rule_steps import CheckRules, cast_votes
 
 RULES = """
@@ -146,3 +147,32 @@ def test_votes_of_others_stand_beside(files):
     found = cast_votes(rules, corpus, voters={"other": lambda texts: ["good"] * len(texts)})
     assert found.names[-1] == "other"
     assert (found.votes[:, -1] == found.classes.index("good")).all()
+
+
+def test_copies_of_a_gold_text_are_one_answer(files):
+    rows = [{"text": f"{word} thing"} for word in ("fine", "poor", " FINE", "Poor ") for _ in range(9)]
+    gold = [{"text": "fine thing", "label": "good"}, {"text": "poor thing", "label": "bad"}]
+    voted = cast_votes([files / "rules.toml"], rows, gold)
+    assert (voted.gold >= 0).sum() == 2
+    assert (voted.given >= 0).all()
+    out = told(
+        "rules", "label", files / "rules.toml", "--on", written(files, rows), "--out", files / "labeled"
+    )
+    assert out["rows"] == 18
+
+
+def written(folder, rows):
+    path = folder / "copies.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_bad_gold_blames_gold(files):
+    rows = [{"text": "fine thing"}, {"text": "poor thing"}]
+    with pytest.raises(CorpusError, match=r"labeled 'good' and 'bad'; keep one"):
+        cast_votes(
+            [files / "rules.toml"], rows, [{"text": "x", "label": "good"}, {"text": "X ", "label": "bad"}]
+        )
+    (files / "named.toml").write_text('classes = ["good", "bad"]\n' + RULES)
+    with pytest.raises(CorpusError, match=r"gold rows of class 'goood': did you mean 'good'"):
+        cast_votes([files / "named.toml"], rows, [{"text": "fine thing", "label": "goood"}])

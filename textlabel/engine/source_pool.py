@@ -4,8 +4,7 @@ A log-linear pool of softmax heads on one frozen body is itself such a head, wit
 weights, so the result is a model like any other. It stands beside all rows in one pile, the best single
 source and the target rows alone. All rows stand unless the target's rows speak for another by more than two
 paired standard errors. They are the rows of all sources of which a head alone tells the target's classes
-better than their shares do, by a standard error: labels that mean something else there, or nothing, would
-spoil the pile.
+better than their shares do: labels that mean something else there would spoil the pile.
 """
 
 from __future__ import annotations
@@ -277,14 +276,14 @@ def candidates(
 def _telling(outputs: FloatArray, truth: IntArray) -> tuple[int, ...]:
     """Return the numbers, from 1 on, of the sources whose heads tell more of the rows than the class shares.
 
-    Their loss must be less by a standard error: labels that mean something else, or nothing at all, give a
-    head that knows no more than how frequent each class is.
+    Labels that mean something else give a head that knows less than how frequent each class is; of those that
+    mean nothing about half do. To ask for a standard error more keeps nearly all of them out, but of a few
+    rows it keeps good sources out, too, which costs more (2.2 points on four corpora with 32 rows).
     """
     counts = np.bincount(truth, minlength=outputs.shape[2]) + 0.5
     guess = -np.log(counts / counts.sum())[truth]
     gains = [guess - tempered_losses(one, truth) for one in outputs]
-    beyond = [gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)) for gain in gains]
-    return tuple(int(number) for number in np.flatnonzero(beyond) + 1)
+    return tuple(number for number, gain in enumerate(gains, start=1) if gain.mean() > 0)
 
 
 def _best(outputs: FloatArray, truth: IntArray) -> int:

@@ -106,7 +106,7 @@ def rows_by_rules(voted: Voted, probabilities: npt.NDArray[np.float64]) -> Datas
 
     from textlabel.engine.annotate import carry
 
-    n, gold = len(voted.rows), voted.gold[: len(voted.rows)]
+    n, gold = len(voted.rows), voted.given
     label = np.where(gold >= 0, gold, probabilities.argmax(axis=1))
     top = np.sort(probabilities, axis=1)[:, ::-1]
     human = gold >= 0

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textlabel.errors import CorpusError, RecipeError
+import numpy as np
+
+from textlabel.errors import CorpusError, RecipeError, nearest
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
 from textlabel.rules.functions import Rules, encode, read_rules, vote_names
 from textlabel.types import IntArray
@@ -26,13 +28,16 @@ class Voted:
     Parameters
     ----------
     votes : (n + g, m), rows of the corpus first, then gold rows that are not among them.
-    gold : (n + g,) class numbers, -1 where nobody labeled.
+    gold : (n + g,) class numbers, -1 where nobody labeled. Of equal texts one row is gold: copies are no
+        further evidence, and would tell each other's label across folds.
+    given : (n,) class numbers of all rows whose text people labeled, copies too; else -1.
     rows : the n rows of the corpus.
     texts : of all n + g.
     """
 
     votes: IntArray
     gold: IntArray
+    given: IntArray
     rows: Dataset
     texts: list[str]
     names: tuple[str, ...]
@@ -53,6 +58,8 @@ def cast_votes(
 ) -> Voted:
     """Return the votes of rules on a corpus and on gold rows; a gold text that is in the corpus is its row.
 
+    Texts are the same whatever their case and blanks (`textlabel.corpus.dedup.text_key`).
+
     Parameters
     ----------
     rules : files, or what `read_rules` returned.
@@ -64,6 +71,7 @@ def cast_votes(
     ------
     RecipeError, CorpusError
     """
+    from textlabel.corpus.dedup import text_key
     from textlabel.corpus.load import load_corpus
 
     rules = rules if isinstance(rules, Rules) else read_rules(*rules)
@@ -71,8 +79,9 @@ def cast_votes(
     rows = load_corpus(corpus, **loading)
     known = None if gold is None else load_corpus(gold, label_column=label_column, **loading)
     texts = list(rows["text"])
-    labels: dict[str, str] = {} if known is None else dict(zip(known["text"], known["label"], strict=True))
-    outside = [text for text in labels if text not in set(texts)]
+    labels, originals = _gold(known)
+    there = {text_key(text) for text in texts}
+    outside = [originals[key] for key in labels if key not in there]
     said = vote_names(rules, [*texts, *outside])
     for name, voter in (voters or {}).items():
         column = voter([*texts, *outside])
@@ -81,13 +90,41 @@ def cast_votes(
         for row, vote in zip(said, column, strict=True):
             row.append(vote)
     classes = rules.classes or _classes(rules, said, labels)
+    if strange := sorted(set(labels.values()) - set(classes)):
+        raise CorpusError(f"gold rows of class {strange[0]!r}: {nearest(strange[0], classes)}")
     if len(classes) < 2:
         raise RecipeError(f"rules and gold know of {list(classes)} alone: name all with classes = [...]")
-    answers = [[labels.get(text)] for text in (*texts, *outside)]
+    keys = [text_key(text) for text in (*texts, *outside)]
+    given = encode([[labels.get(key)] for key in keys], classes)[:, 0]
+    first: dict[str, int] = {}
+    for number, key in enumerate(keys):
+        first.setdefault(key, number)
+    gold_ = np.where([first[key] == number for number, key in enumerate(keys)], given, -1)
     names = (*rules.names, *(voters or {}))
-    return Voted(
-        encode(said, classes), encode(answers, classes)[:, 0], rows, [*texts, *outside], names, classes
-    )
+    return Voted(encode(said, classes), gold_, given[: len(texts)], rows, [*texts, *outside], names, classes)
+
+
+def _gold(known: Dataset | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Return {text: label} and {text: as it is written} of gold rows, by `text_key`.
+
+    Raises
+    ------
+    CorpusError : one text with two labels.
+    """
+    from textlabel.corpus.dedup import text_key
+
+    labels: dict[str, str] = {}
+    originals: dict[str, str] = {}
+    rows = () if known is None else zip(known["text"], known["label"], strict=True)
+    for text, label in rows:
+        key = text_key(text)
+        if labels.setdefault(key, label) != label:
+            raise CorpusError(
+                f"gold: the text {text[:80]!r} is labeled {labels[key]!r} and {label!r}; keep one of them "
+                "(`textlabel conflicts` lists such rows)"
+            )
+        originals.setdefault(key, text)
+    return labels, originals
 
 
 def model_voter(folder: str | Path) -> Callable[[Sequence[str]], Sequence[str | None]]:
