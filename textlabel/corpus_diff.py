@@ -74,7 +74,12 @@ class Diff:
         from textlabel.export._read import read_annotations
 
         if not isinstance(source, str):
-            if {"id", "text", "label"} <= set(source.column_names):
+            named = (self.id_column, self.text_column, self.label_column) == ("id", "text", "label")
+            if named and {"id", "text", "label"} <= set(source.column_names):
+                if source.data.column("id").null_count:
+                    raise CorpusError(
+                        "a row has no id: give each one of its own, by which versions are compared"
+                    )
                 return table_of(source)
         elif (Path(source) / RECORD).is_file():
             return table_of(read_annotations(source))
@@ -118,7 +123,7 @@ def table_of(rows: Dataset) -> pa.Table:
         {
             "id": found.column("id").cast(pa.string()),
             "text": found.column("text").cast(pa.string()),
-            "label": label if pa.types.is_floating(label.type) else label.cast(pa.string()),
+            "label": label.cast(pa.float64() if pa.types.is_floating(label.type) else pa.string()),
             "confidence": confidence,
         }
     )

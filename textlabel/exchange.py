@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import count as from_zero
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from textlabel.errors import ExportError, nearest
-from textlabel.export._tools import Answer, Task, task_of
+from textlabel.export._tools import Answer, Task, number, task_of
 from textlabel.types import LabelKind
 
 if TYPE_CHECKING:
@@ -74,19 +75,33 @@ class ToTool:
 
     def _texts(self) -> tuple[list[dict[str, Any]], Task]:
         """Return id and text of texts without labels, and what people shall say of them."""
+        from textlabel.audit.subsets import SEPARATOR
         from textlabel.corpus.load import load_corpus
 
         if self.sheet:
             raise ExportError("a sheet is of a folder, which knows its classes: leave classes and kind out")
         if self.kind not in KINDS:
             raise ExportError(f"kind = {self.kind!r}: {nearest(self.kind, KINDS)}")
-        if (self.kind == "score") == bool(self.classes) or len(set(self.classes)) < len(self.classes):
+        few = self.kind != "score" and len(self.classes) < 2
+        if few or (self.kind == "score" and self.classes) or len(set(self.classes)) < len(self.classes):
             raise ExportError(
                 f"classes {list(self.classes)} of kind {self.kind!r}: expected two different classes or "
                 "more, and none for scores"
             )
+        joins = SEPARATOR if self.kind == "multi" else "\0"
+        if bad := [name for name in self.classes if not name.strip() or joins in name]:
+            raise ExportError(
+                f"class {bad[0]!r}: expected a name that is not blank and, of kind multi, "
+                f"without {SEPARATOR!r}, which joins several labels"
+            )
         rows = load_corpus(self.source, text_column=self.text_column)
         return rows.select_columns(["id", "text"]).to_list(), Task(self.kind, self.classes)
+
+
+def _last_of_each(said: list[Answer]) -> list[Answer]:
+    """Return the answers but those that the same person, by name, replaced with a later one."""
+    last = {one.reviewer: place for place, one in enumerate(said) if one.reviewer}
+    return [one for place, one in enumerate(said) if last.get(one.reviewer, place) == place]
 
 
 def sheet_rows(path: str | Path) -> list[dict[str, Any]]:
@@ -168,9 +183,11 @@ class FromTool:
 
         texts, kind = self.given()
         rows: list[dict[str, Any]] = []
+        taken = {str(name) for given in texts if (name := given[0].keys.get("id")) is not None}
+        numbers = (str(place) for place in from_zero() if str(place) not in taken)
         open_, blank = 0, 0
         for given in texts:
-            said = [one for one in given if one.state or one.labels is not None]
+            said = _last_of_each([one for one in given if one.state or one.labels is not None])
             label = self._majority(said, kind)
             blank += not said
             open_ += bool(said) and label is None
@@ -180,7 +197,7 @@ class FromTool:
             names = ", ".join(dict.fromkeys(one.reviewer for one in said if one.reviewer))
             mark = first.keys.get(SHEET_COLUMN)
             name = first.keys.get("id")
-            row = {"id": str(name if name is not None else len(rows)), "text": first.text, "label": label}
+            row = {"id": str(name) if name is not None else next(numbers), "text": first.text, "label": label}
             rows.append({**row, "reviewers": names, **({SHEET_COLUMN: mark} if mark else {})})
         if len({tuple(row) for row in rows}) > 1:  # some bear a mark: a table has one set of columns
             rows = [{SHEET_COLUMN: "", **row} for row in rows]
@@ -227,8 +244,10 @@ class FromTool:
         """Return what most say of a text; None if that is open."""
         words = [self.word(one, kind) for one in said]
         if kind == "score":
-            numbers = [float(word) for word in words if word is not None]
-            return float(np.median(numbers)) if 2 * len(numbers) > len(words) else None
+            places = zip(said, words, strict=True)
+            path = Path(self.source)
+            scores = [number(path, one.where, "label", word) for one, word in places if word is not None]
+            return float(np.median(scores)) if 2 * len(scores) > len(words) else None
         votes = {word: words.count(word) for word in words}
         most = [word for word, count in votes.items() if count == max(votes.values())]
         return most[0] if len(most) == 1 else None

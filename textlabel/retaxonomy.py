@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from textlabel.errors import CorpusError, ExportError, RecipeError, nearest
+from textlabel.errors import AuditError, CorpusError, ExportError, RecipeError, nearest
 from textlabel.trust.taxonomy import SEPARATOR, Taxonomy, merged, taxonomy_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: of the sheet
 COLUMNS = ("id", "text", "label", "old_label", "choose_from")
+
+
+log = logging.getLogger("textlabel")
 
 
 @dataclass(frozen=True)
@@ -177,8 +181,29 @@ class ChangeTaxonomy:
             order_by = old["order_by"] if change.keeps_promises else "confidence"
             record["seal"] = seal(new, order_by=order_by, rejected=old["rejected"])
         load("export", format_of(folder)).write(new, Path(self.out), record)
-        told: dict[str, Any] = {"another_class_likelier": likelier}
+        told: dict[str, Any] = {"another_class_likelier": likelier, **_left_behind(folder)}
         return told | ({"certificate": "carried over" if keeps else "void"} if certified else {})
+
+
+def _left_behind(folder: str) -> dict[str, str]:
+    """Return what is said of an audit of the old labels, whose answers do not go along."""
+    from textlabel.audit.answers import all_answers
+    from textlabel.audit.draws import draws
+    from textlabel.audit.seal import open_sealed
+
+    try:
+        sealed = open_sealed(folder)
+    except AuditError:  # labels that were never sealed, or are not the sealed ones
+        return {}
+    if not draws(sealed):
+        return {}
+    answered = int(all_answers(sealed).seen.sum())
+    told = (
+        f"the audit of {folder}, its {answered} answered rows and what they certify stay there; to carry a "
+        "certificate over, `textlabel finish` first, and change the classes of the finished corpus"
+    )
+    log.warning("%s", told)
+    return {"audit": told}
 
 
 def _is_folder(labeled: str | Dataset) -> bool:

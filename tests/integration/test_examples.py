@@ -19,6 +19,8 @@ SAID = {
     "intent_with_out_of_scope": r"of none: \d+% flagged",
     "topic_tree": r"share of rows with a node",
     "score_regression": r"Pearson correlation[\s\S]*report .*labeled-report\.html",
+    "rules_then_model": r"all together[\s\S]*rows with a gold label",
+    "active_loop": r"the budget of 60 labels is spent[\s\S]*rows with a gold label",
     "certificate_by_audit": r"report .*labeled-report\.html",
     "source_free": r"rows with a gold label",
     "two_processes": r"processes +2[\s\S]*rows with a gold label",

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import sealed as made
+from datasets import Dataset, Value
 from typer.testing import CliRunner
 
 from textlabel.cli.app import app
@@ -133,3 +134,20 @@ def test_100_000_rows_take_no_time():
     counts = compare(one, other).counts
     assert time.perf_counter() - start < 5
     assert (counts["label_changed"], counts["added"], counts["confidence_moved"]) == (0, 0, 0)
+
+
+def test_datasets_are_read_by_the_columns_that_are_named():
+    rows = [{"id": i, "text": i, "label": "p", "fixed": fixed} for i, fixed in (("a", "p"), ("b", "n"))]
+    before = Dataset.from_list([{**row, "fixed": "p"} for row in rows])
+    told = Diff(before, Dataset.from_list(rows), label_column="fixed").run()
+    assert told["label_changed"] == 1
+    nameless = Dataset.from_list([{"id": i, "text": "x", "label": "p"} for i in (None, "b")])
+    with pytest.raises(CorpusError, match="a row has no id"):
+        Diff(nameless, nameless).run()
+
+
+def test_scores_of_different_width_are_compared():
+    rows = [{"id": "a", "text": "x", "label": 0.5}, {"id": "b", "text": "y", "label": 1.5}]
+    wide = Dataset.from_list(rows)
+    narrow = wide.cast_column("label", Value("float32"))
+    assert Diff(wide, narrow, label_kind="score").run()["label_changed"] == 0

@@ -268,3 +268,50 @@ def test_an_audit_of_several_classes_or_scores(kind, given, tmp_path):
             assert said == expected[0]
         else:
             assert sealed.names[int(said)] == ("bad|good" if expected else "(none)")
+
+
+def doccano(tmp_path, *rows):
+    path = tmp_path / "all.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize("word", ["four", "nan"])
+def test_a_score_that_is_no_number_is_named(tmp_path, word):
+    file = doccano(tmp_path, {"id": 1, "text": "x", "label": ["4"]}, {"id": 2, "text": "y", "label": [word]})
+    with pytest.raises(ExportError, match=rf"all.jsonl, .*field 'label': expected a number, got '{word}'"):
+        FromTool(file, "doccano", kind="score").settled()
+
+
+def test_a_person_who_answered_twice_has_one_vote(tmp_path):
+    rows = [
+        {"text": "x", "label": ["good"], "username": "ann"},
+        {"text": "x", "label": ["good"], "username": "ann"},
+        {"text": "x", "label": ["bad"], "username": "ben"},
+    ]
+    file = tmp_path / "answers.json"
+    task = {"id": 1, "data": {"text": "x"}, "annotations": []}
+    for i, row in enumerate(rows):
+        choice = {"type": "choices", "from_name": "label", "to_name": "text"}
+        result = [{**choice, "value": {"choices": row["label"]}}]
+        task["annotations"].append({"id": i, "result": result, "completed_by": {"email": row["username"]}})
+    file.write_text(json.dumps([task]))
+    found, told = FromTool(str(file), "label_studio").settled()
+    assert (found, told["open"]) == ([], 1)
+
+
+def test_ids_that_are_made_up_are_not_those_that_are_there(tmp_path):
+    lines = [{"text": "no id", "label": ["good"]}, {"text": "zero", "label": ["bad"], "id": "0"}]
+    lines = [{**line, "meta": {}} for line in lines]
+    found, _ = FromTool(doccano(tmp_path, *lines), "doccano").settled()
+    assert len({row["id"] for row in found}) == 2
+
+
+@pytest.mark.parametrize(
+    ("classes", "kind"), [(("good",), "single"), (("a", " "), "single"), (("a|b", "c"), "multi")]
+)
+def test_classes_that_could_not_come_back_are_refused_before_people_answer(tmp_path, classes, kind):
+    texts = Dataset.from_dict({"id": ["1"], "text": ["x"]})
+    with pytest.raises(ExportError, match=r"class"):
+        ToTool(texts, "doccano", str(tmp_path / "t"), classes=classes, kind=kind).run()
+    assert not (tmp_path / "t").exists()

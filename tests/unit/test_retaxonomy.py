@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sealed as made
 from datasets import ClassLabel, Dataset, Features
+from labeled_folder import drawn, labeled
 from typer.testing import CliRunner
 
 from textlabel import audit
@@ -228,3 +229,12 @@ def test_scores_have_no_classes(changes, tmp_path):
     folder = made.write(rows, tmp_path / "out")
     with pytest.raises(RecipeError, match="scores, which have no classes"):
         ChangeTaxonomy(str(changes), str(folder), str(tmp_path / "new")).run()
+
+
+def test_an_audit_of_the_old_labels_is_not_left_behind_without_a_word(tmp_path, caplog):
+    folder = drawn(labeled(tmp_path, 30), 10)
+    changes = tmp_path / "changes.toml"
+    changes.write_text('[rename]\nnegative = "bad"\n')
+    told = ChangeTaxonomy(str(changes), str(folder), str(tmp_path / "new")).run()
+    assert "`textlabel finish` first" in told["audit"]
+    assert "0 answered rows" in caplog.text
