@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +81,8 @@ class Why:
             labeler,
             self._rows(),
             method=self.method,
-            neighbors=self.neighbors or None,
+            neighbors=self._neighbors(labeler),
             rules=self.rules,
-            text_column=self.text_column,
-            label_column=self.label_column,
             top=self.top,
             seed=self.seed,
         )
@@ -106,6 +105,18 @@ class Why:
 
         found = load_corpus(self.corpus, text_column=self.text_column)
         return found.select(range(min(self.rows, len(found))))
+
+    def _neighbors(self, labeler: Labeler) -> Dataset | None:
+        from textlabel.corpus.load import load_corpus
+
+        if not self.neighbors:
+            return None
+        kind, columns = (
+            labeler.schema.kind,
+            {"text_column": self.text_column, "label_column": self.label_column},
+        )
+        separator = "|" if kind == "multi" else None
+        return load_corpus(self.neighbors, label_kind=kind, label_separator=separator, **columns)
 
 
 def why(
@@ -140,8 +151,7 @@ def why(
     from textlabel.progress import bar
 
     fired = fired_rules(rules)
-    name = "text" if isinstance(corpus, list) else text_column
-    rows = load_corpus(corpus, text_column=name)
+    rows = load_corpus(corpus, text_column=text_column)
     explainer = Explainer(labeler.bundle, method, seed)
     near: Iterator[list[dict[str, Any]] | None] = itertools.repeat(None)
     if neighbors is not None:
@@ -193,7 +203,8 @@ def labeled_near(explainer: Explainer, texts: Sequence[str], known: Dataset) -> 
     from textlabel.engine.explain import nearest
 
     other = known["text"][:]
-    count = min(NEAR + 1, len(other))
+    copies = Counter(other)
+    count = min(NEAR + max((copies[text] for text in texts), default=0), len(other))
     index, alike = nearest(explainer.features(texts), explainer.features(other), count)
     found = []
     for text, row, similar in zip(texts, index.tolist(), alike.tolist(), strict=True):

@@ -103,3 +103,26 @@ def test_a_step_writes_what_it_tells(labeler, tmp_path):
     assert [one["text"] for one in told] == ["a good plot", "a bad plot"]
     assert all(len(one["words"]) == len(one["word_scores"]) == 2 for one in told)
     assert len(out.read_text().splitlines()) == 2
+
+
+def test_the_column_of_texts_is_the_one_that_is_named(labeler):
+    [one] = why(labeler, [{"review": "a good plot"}], text_column="review")
+    assert one["text"] == "a good plot"
+
+
+def test_copies_of_a_text_are_no_neighbors_and_take_no_places(labeler):
+    text = snippets(1)[0]["text"]
+    known = [{"text": text, "label": "negative"}] * 6 + snippets(20, seed=4)
+    [one] = why(labeler, [{"text": text}], neighbors=known)
+    assert len(one["neighbors"]) == 3
+    assert text not in [near["text"] for near in one["neighbors"]]
+
+
+def test_neighbors_and_corpus_are_read_by_their_columns(labeler, tmp_path):
+    labeler.save(tmp_path / "model")
+    for name in ("corpus", "known"):
+        rows = [f"{row['text']},{row['label']}" for row in snippets(8, seed=len(name))]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["review,verdict", *rows]) + "\n")
+    files = {"corpus": str(tmp_path / "corpus.csv"), "neighbors": str(tmp_path / "known.csv")}
+    told = Why(**files, model=str(tmp_path / "model"), text_column=("review",), label_column="verdict").run()
+    assert {near["label"] for one in told for near in one["neighbors"]} <= {"negative", "positive"}
