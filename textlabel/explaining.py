@@ -111,12 +111,14 @@ class Why:
 
         if not self.neighbors:
             return None
-        kind, columns = (
-            labeler.schema.kind,
-            {"text_column": self.text_column, "label_column": self.label_column},
+        kind = labeler.schema.kind
+        return load_corpus(
+            self.neighbors,
+            text_column=self.text_column,
+            label_column=self.label_column,
+            label_kind=kind,
+            label_separator="|" if kind == "multi" else None,
         )
-        separator = "|" if kind == "multi" else None
-        return load_corpus(self.neighbors, label_kind=kind, label_separator=separator, **columns)
 
 
 def why(

@@ -49,8 +49,8 @@ def fit_sources(
 
     All have the same classes. A head of all rows in one pile stands unless the few rows, each judged by what
     did not see it, speak for another by more than two standard errors: a pool of the heads of each source,
-    the best source, or these rows alone. A source whose own head tells no more there than how frequent each
-    class is, as one whose labels mean something else, or nothing, is left out of the pile.
+    the best source, or these rows alone. A source whose own head is no better than a guess there, as one
+    whose labels mean something else, is left out of the pile.
     """
     summary = FitSources(
         named_sources(source),

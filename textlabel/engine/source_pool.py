@@ -4,7 +4,7 @@ A log-linear pool of softmax heads on one frozen body is itself such a head, wit
 weights, so the result is a model like any other. It stands beside all rows in one pile, the best single
 source and the target rows alone. All rows stand unless the target's rows speak for another by more than two
 paired standard errors. They are the rows of all sources of which a head alone tells the target's classes
-better than their shares do: labels that mean something else there would spoil the pile.
+better than a guess: labels that mean something else there would spoil the pile.
 """
 
 from __future__ import annotations
@@ -274,16 +274,15 @@ def candidates(
 
 
 def _telling(outputs: FloatArray, truth: IntArray) -> tuple[int, ...]:
-    """Return the numbers, from 1 on, of the sources whose heads tell more of the rows than the class shares.
+    """Return the numbers, from 1 on, of the sources whose heads are better than a guess among the classes.
 
-    Labels that mean something else give a head that knows less than how frequent each class is; of those that
-    mean nothing about half do. To ask for a standard error more keeps nearly all of them out, but of a few
-    rows it keeps good sources out, too, which costs more (2.2 points on four corpora with 32 rows).
+    That keeps out labels that mean something else. Labels that mean nothing it lets in half of the time, and
+    nearly always where classes are uneven and so a head of class shares beats a guess. To compare with class
+    shares instead costs 0.9 points on four corpora with 32 target rows, with a standard error more 2.2.
     """
-    counts = np.bincount(truth, minlength=outputs.shape[2]) + 0.5
-    guess = -np.log(counts / counts.sum())[truth]
-    gains = [guess - tempered_losses(one, truth) for one in outputs]
-    return tuple(number for number, gain in enumerate(gains, start=1) if gain.mean() > 0)
+    guess = np.log(outputs.shape[2])
+    losses = [float(tempered_losses(one, truth).mean()) for one in outputs]
+    return tuple(number for number, loss in enumerate(losses, start=1) if loss < guess)
 
 
 def _best(outputs: FloatArray, truth: IntArray) -> int:

@@ -112,7 +112,8 @@ def test_the_column_of_texts_is_the_one_that_is_named(labeler):
 
 def test_copies_of_a_text_are_no_neighbors_and_take_no_places(labeler):
     text = snippets(1)[0]["text"]
-    known = [{"text": text, "label": "negative"}] * 6 + snippets(20, seed=4)
+    others = [{"text": row["text"], "label": row["label"]} for row in snippets(20, seed=4)]
+    known = [{"text": text, "label": "negative"}] * 6 + others
     [one] = why(labeler, [{"text": text}], neighbors=known)
     assert len(one["neighbors"]) == 3
     assert text not in [near["text"] for near in one["neighbors"]]

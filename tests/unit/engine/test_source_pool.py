@@ -10,13 +10,11 @@ from tiny import snippets
 
 from textlabel import Labeler
 from textlabel.engine.comparison import tempered_losses
-from textlabel.engine.head import fit_head
 from textlabel.engine.source_pool import (
     ALL,
     POOL,
     SINGLE,
     TARGET,
-    _telling,
     candidates,
     combine_sources,
     combined,
@@ -27,7 +25,6 @@ from textlabel.errors import CorpusError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.bundle import Bundle
 from textlabel.models.heads import Linear
-from textlabel.recipe import Recipe
 from textlabel.trust.calibration import softmax
 
 FLIP = {"negative": "positive", "positive": "negative"}
@@ -155,28 +152,6 @@ def test_all_rows_stand_unless_a_source_means_something_else(flipped):
             alone = found[TARGET].head.weight
             np.testing.assert_allclose(found[ALL].head.weight, alone, atol=1e-9)
     assert sum(name == ALL for name in chosen) >= 3
-
-
-@pytest.mark.parametrize("share", [0.7, 0.9])
-def test_a_source_that_knows_only_how_frequent_classes_are_tells_nothing(share):
-    told = 0
-    for seed in range(100):
-        rng = np.random.default_rng(seed)
-        truth = (rng.random(60) > share).astype(np.int64)
-        scores = rng.normal(0, 0.3, 60) + np.log(share / (1 - share))
-        told += len(_telling(np.stack([scores, np.zeros(60)], axis=1)[None], truth))
-    assert told < 50  # against an even guess nearly all of them
-
-
-def test_a_good_source_tells_something_by_few_rows():
-    good = 0
-    for seed in range(10):
-        rng = np.random.default_rng(seed)
-        y = (rng.random(160) > 0.7).astype(np.int64)
-        x = rng.normal(size=(160, 8)) + 1.5 * np.eye(2, 8)[y]
-        source = fit_head(x[40:], y[40:], np.arange(120), 2, Recipe.load("head").stages[0], seed).head
-        good += _telling(source(x[:40])[None], y[:40]) == (1,)
-    assert good >= 9
 
 
 @pytest.mark.parametrize("seed", range(4))
