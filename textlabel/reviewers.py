@@ -45,6 +45,9 @@ class ReviewerAgreement:
     ----------
     source : folder that `annotate` wrote, with answers imported; with `tool`, a file that it exported.
     tool : label_studio, argilla, doccano or prodigy.
+    kind : of a tool's answers: single, multi or score; by default what they look like. Some tools hold scores
+        as text, which look like classes.
+    text_column, label_column : what the tool's project calls text and label.
     out : file for the texts on which reviewers differ, .csv or .jsonl, the most divided first; none is
         replaced.
     seed : decides the bootstrap of the intervals.
@@ -54,6 +57,9 @@ class ReviewerAgreement:
     tool: str = ""
     out: str = ""
     seed: int = 0
+    kind: str = ""
+    text_column: str = "text"
+    label_column: str = "label"
 
     def run(self) -> dict[str, Any]:
         """Write the list, if one is wanted, and return what there is to tell.
@@ -98,7 +104,10 @@ class ReviewerAgreement:
 
     def answered(self) -> Answered:
         """Return what reviewers said; an error as of `run`."""
-        return _of_file(self.source, self.tool) if self.tool else _of_folder(self.source)
+        if not self.tool:
+            return _of_folder(self.source)
+        columns = {"text_column": self.text_column, "label_column": self.label_column}
+        return _of_file(self.source, self.tool, kind=self.kind, **columns)
 
     def _told(self, codes: npt.NDArray[Any], kind: Kind) -> dict[str, Any]:
         found, around = agreement(codes, kind), limits(codes, kind, 1 - ALPHA, seed=self.seed)
@@ -160,11 +169,11 @@ def _of_folder(folder: str) -> Answered:
     return Answered(rows["id"][:], rows["text"][:], names, table, kind)
 
 
-def _of_file(path: str, tool: str) -> Answered:
+def _of_file(path: str, tool: str, **reading: str) -> Answered:
     """Return the answers in a file that a labeling tool exported."""
     from textlabel.exchange import FromTool
 
-    step = FromTool(path, tool)
+    step = FromTool(path, tool, **reading)
     texts, kind = step.given()
     names = list(dict.fromkeys(one.reviewer for given in texts for one in given if one.labels is not None))
     place = {name: i for i, name in enumerate(names)}

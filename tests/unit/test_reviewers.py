@@ -131,3 +131,28 @@ def test_scores_of_a_tools_file(tmp_path):
     expected = krippendorff.alpha(np.array([[1, 5, 3], [2, 5, 2]]), level_of_measurement="interval")
     assert told["alpha"] == pytest.approx(expected, abs=1e-4)
     assert told["classes"] == []
+
+
+def test_scores_that_a_tool_holds_as_text_are_compared_as_scores(tmp_path):
+    rows = [
+        {"text": f"t{i}", "rating": [str(i + more)], "username": who}
+        for i in range(1, 8)
+        for who, more in (("ann", 0), ("ben", 0.1))
+    ]
+    path = tmp_path / "answers.json"
+    tasks = []
+    for i in range(1, 8):
+        said = [row for row in rows if row["text"] == f"t{i}"]
+        result = {"type": "choices", "from_name": "rating", "to_name": "text"}
+        answers = [
+            {
+                "id": k,
+                "result": [{**result, "value": {"choices": row["rating"]}}],
+                "completed_by": {"email": row["username"]},
+            }
+            for k, row in enumerate(said)
+        ]
+        tasks.append({"id": i, "data": {"text": f"t{i}"}, "annotations": answers})
+    path.write_text(json.dumps(tasks))
+    told = ReviewerAgreement(str(path), "label_studio", kind="score", label_column="rating").run()
+    assert told["alpha"] > 0.95

