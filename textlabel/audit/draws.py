@@ -244,12 +244,12 @@ def check_sheet(path: Path) -> None:
 
 
 def _warn_of_formulas(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Warn where a spreadsheet would compute a text: it is written as it is, for it must come back as it was."""
+    """Warn where a spreadsheet would compute a text, which must come back as it was and is written as it is."""
     count = sum(str(row.get("text") or "").startswith(("=", "@", "+")) for row in rows)
     if count:
         log.warning(
-            "%s: %d texts begin with =, @ or +, which a spreadsheet may run as a formula: import the column as "
-            "text, or answer on `textlabel review`",
+            "%s: %d texts begin with =, @ or +, which a spreadsheet may run as formulas: import the column "
+            "as text, or answer on `textlabel review`",
             *(path, count),
         )
 
