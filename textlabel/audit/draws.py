@@ -244,7 +244,7 @@ def check_sheet(path: Path) -> None:
 
 
 def _warn_of_formulas(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Warn where a spreadsheet would compute a text, which must come back as it was and is written as it is."""
+    """Warn where a spreadsheet would compute a text, which is written as it is: it must come back so."""
     count = sum(str(row.get("text") or "").startswith(("=", "@", "+")) for row in rows)
     if count:
         log.warning(
