@@ -58,8 +58,7 @@ class Push:
 
         Raises
         ------
-        CorpusError : the folder is none of textlabel's.
-        ExportError : no sheet; about or evaluation cannot be read; too many rows seem to hold personal
+        ExportError : neither such a folder nor a sheet; about or evaluation cannot be read; too many rows seem to hold personal
             data; the Hub refused, or was not reached.
         """
         from textlabel.export._push import Target, plan, send
@@ -77,10 +76,15 @@ class Push:
 
     def _what(self) -> tuple[Any, Any]:
         """Return the kind of repository, and what makes its files in a folder for them."""
+        from textlabel.export._folder import RECORD
         from textlabel.export._read import read_record
 
         if Path(self.source).is_file():
             return "dataset", self._sheet
+        if not (Path(self.source) / RECORD).is_file():
+            raise ExportError(
+                f"{self.source}: expected a folder that `textlabel fit` or `textlabel annotate` wrote, or a sheet"
+            )
         if "rows" in read_record(self.source):
             return "dataset", self._rows
         return "model", self._model

@@ -60,3 +60,10 @@ def test_tab_completes_commands_options_and_names_of_recipes():
     assert "self_training" in complete("textlabel fit --recipe self")
     assert complete("textlabel audit dr") == ["draw"]
     assert "all-MiniLM-L6-v2" in complete("textlabel fit --backbone all-")
+
+
+def test_push_says_what_may_be_pushed(tmp_path):
+    assert (
+        "`textlabel fit` or `textlabel annotate` wrote, or a sheet"
+        in run("push", tmp_path / "nowhere", "user/name", "--dry-run", code=1).stderr
+    )
