@@ -58,8 +58,8 @@ class Push:
 
         Raises
         ------
-        ExportError : neither such a folder nor a sheet; about or evaluation cannot be read; too many rows seem to hold personal
-            data; the Hub refused, or was not reached.
+        ExportError : neither such a folder nor a sheet; about or evaluation cannot be read; too many rows
+            seem to hold personal data; the Hub refused, or was not reached.
         """
         from textlabel.export._push import Target, plan, send
         from textlabel.export.hub import is_rows
@@ -83,7 +83,8 @@ class Push:
             return "dataset", self._sheet
         if not (Path(self.source) / RECORD).is_file():
             raise ExportError(
-                f"{self.source}: expected a folder that `textlabel fit` or `textlabel annotate` wrote, or a sheet"
+                f"{self.source}: expected a folder that `textlabel fit` or `textlabel annotate` wrote, "
+                "or a sheet"
             )
         if "rows" in read_record(self.source):
             return "dataset", self._rows
