@@ -38,7 +38,7 @@ def start(
     ] = False,
     config: Annotated[
         str,
-        typer.Option(metavar="FILE", help="TOML file with options of commands; works anywhere in the line."),
+        typer.Option(metavar="FILE.toml", help="File with options of commands; works anywhere in the line."),
     ] = "",
     tracker: Annotated[
         list[str],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 import typer
@@ -81,17 +80,26 @@ def repeated(words: Sequence[str], options: Sequence[str]) -> list[str]:
 
 
 def _first(args: list[str]) -> list[str]:
-    """Return a line with ``--debug``, ``--config FILE`` and ``--tracker NAME`` before all else."""
-    front, rest = [], []
-    words = iter(args)
-    for word in words:
-        if word == "--debug" or word.startswith(("--config=", "--tracker=")):
+    """Return a line with ``--debug``, ``--config FILE.toml`` and ``--tracker NAME`` before all else.
+
+    Where a command reads from the Hub, ``--config`` with another word is the configuration of a dataset there.
+    """
+    front, rest, place = [], [], 0
+    while place < len(args):
+        word, value = args[place], args[place + 1 : place + 2]
+        if word == "--debug" or word.startswith("--tracker=") or _is_file(word):
             front.append(word)
-        elif word in ("--config", "--tracker"):
-            front += [word, *islice(words, 1)]
+        elif value and (word == "--tracker" or (word == "--config" and value[0].endswith(".toml"))):
+            front += [word, value[0]]
+            place += 1
         else:
             rest.append(word)
+        place += 1
     return [*front, *rest]
+
+
+def _is_file(word: str) -> bool:
+    return word.startswith("--config=") and word.endswith(".toml")
 
 
 def _unless_debug(ctx: Any, error: Exception) -> None:

@@ -78,3 +78,8 @@ def test_mistakes_within_a_group_are_told(tmp_path):
 def test_a_missing_file_is_told(tmp_path):
     missing = tmp_path / "none.toml"
     assert f"{missing}: no such file" in run("recipes", "--config", missing, code=1).stderr
+
+
+def test_another_word_is_the_configuration_of_a_dataset(tmp_path, rows):
+    told = run("clusters", rows, "--out", tmp_path / "found", "--config", "v2", code=1).stderr
+    assert "has no config 'v2'" in told

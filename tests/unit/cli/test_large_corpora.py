@@ -55,7 +55,7 @@ def annotate(home: Path, out: Path, corpus: str, *words: str, model: str = "mode
 
 def told(summary: str) -> bytes:
     """Return what the command tells, but for places and times."""
-    changing = {"annotations", "texts_per_second"}
+    changing = {"annotations", "seconds", "texts_per_second"}
     return json.dumps({k: v for k, v in json.loads(summary).items() if k not in changing}).encode()
 
 
