@@ -82,7 +82,7 @@ def repeated(words: Sequence[str], options: Sequence[str]) -> list[str]:
 def _first(args: list[str]) -> list[str]:
     """Return a line with ``--debug``, ``--config FILE.toml`` and ``--tracker NAME`` before all else.
 
-    Where a command reads from the Hub, ``--config`` with another word is the configuration of a dataset there.
+    Where a command reads from the Hub, ``--config`` with another word is the configuration of a dataset.
     """
     front, rest, place = [], [], 0
     while place < len(args):

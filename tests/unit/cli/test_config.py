@@ -81,5 +81,5 @@ def test_a_missing_file_is_told(tmp_path):
 
 
 def test_another_word_is_the_configuration_of_a_dataset(tmp_path, rows):
-    told = run("clusters", rows, "--out", tmp_path / "found", "--config", "v2", code=1).stderr
+    told = run("clusters", rows, "--out", tmp_path / "found.csv", "--config", "v2", code=1).stderr
     assert "has no config 'v2'" in told
