@@ -62,7 +62,8 @@ class Page:
         page.on("request", lambda asked: self.errors.append(asked.url) if not self.own(asked.url) else None)
         page.goto(self.server.url)
         page.wait_for_selector("#history", state="attached")
-        page.wait_for_function("document.title.includes('labeled')")
+        # a key pressed before the first text is there means nothing, and the page drops it
+        page.wait_for_function("() => document.getElementById('text').innerText !== ''")
         return page
 
     def own(self, url):
@@ -185,8 +186,11 @@ def test_search_filters_and_help(folder, opened):
     page.page.keyboard.press("/")
     page.page.select_option("#f-column", "section")
     page.page.select_option("#f-value", "b")
-    page.page.click("#filters button[type=submit]")
-    page.page.wait_for_timeout(300)
+    with page.page.expect_response(lambda reply: "/next?" in reply.url):
+        page.page.click("#filters button[type=submit]")
+    page.page.wait_for_function(
+        "() => document.activeElement.id === 'text'"
+    )  # which comes when the row is shown
     place = int(page.page.locator("#meta").inner_text().split()[1]) - 1
     assert queue.question(place, "").columns["section"] == "b"
     page.page.keyboard.press("H")
