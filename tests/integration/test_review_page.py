@@ -188,9 +188,7 @@ def test_search_filters_and_help(folder, opened):
     page.page.select_option("#f-value", "b")
     with page.page.expect_response(lambda reply: "/next?" in reply.url):
         page.page.click("#filters button[type=submit]")
-    page.page.wait_for_function(
-        "() => document.activeElement.id === 'text'"
-    )  # which comes when the row is shown
+    page.page.wait_for_function("() => document.activeElement.id === 'text'")  # when the row is shown
     place = int(page.page.locator("#meta").inner_text().split()[1]) - 1
     assert queue.question(place, "").columns["section"] == "b"
     page.page.keyboard.press("H")
