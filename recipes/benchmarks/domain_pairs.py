@@ -81,6 +81,7 @@ PAIRS = (
     ("arxiv_since_2017", "arxiv_until_2012"),
 )
 POLES = ("negative", "positive")
+BACKBONE = "all-MiniLM-L6-v2"
 ROWS = 2400
 #: rows of the target that a person labels
 FEW = 32
@@ -236,7 +237,7 @@ def report(rows: list[dict[str, Any]], balance: float) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = arguments(__doc__ or "", seeds=3)
-    parser.add_argument("--backbone", default="all-MiniLM-L6-v2")
+    parser.add_argument("--backbone", default=BACKBONE)
     parser.add_argument("--train", type=int, default=700, help="labeled rows")
     parser.add_argument("--corpora", nargs="+", default=list(CORPORA), help="pairs of these only")
     parser.add_argument("--balance", type=float, nargs="+", default=[0, 0.8, 0.2])
@@ -248,7 +249,8 @@ def main() -> None:
         raise SystemExit("no --data: nothing to measure")
     pairs = [pair for pair in PAIRS if set(pair) <= set(chosen.corpora)]
     units = [(s, balance, pair) for s in range(chosen.seeds) for balance in chosen.balance for pair in pairs]
-    path = chosen.out / "domain_pairs.json"
+    name = "domain_pairs" + ("" if chosen.backbone == BACKBONE else f"_{chosen.backbone}")
+    path = chosen.out / f"{name}.json"
     rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if chosen.keep and path.exists() else []
     known = {(row["seed"], row["balance"], (row["source"], row["target"])) for row in rows}
     units = [unit for unit in units if unit not in known]
@@ -262,7 +264,7 @@ def main() -> None:
             there = list(dict.fromkeys(row["balance"] for row in rows))
             gains = [one for balance in there for one in report(rows, balance)]
             facts = {"backbone": chosen.backbone, "train": chosen.train, "gains": gains, "rows": rows}
-            write(chosen.out, "domain_pairs", facts)
+            write(chosen.out, name, facts)
 
 
 if __name__ == "__main__":
