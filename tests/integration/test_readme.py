@@ -105,3 +105,10 @@ def test_the_plugin_of_one_file(tiny_backbone):
 def test_every_file_it_points_to_is_there():
     for place in re.findall(r"\]\(([^)h][^)]*)\)", README):
         assert resource(place).exists(), place
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "recipes/benchmarks/README.md"])
+def test_nothing_is_said_twice(name):
+    """As a merge may leave it behind."""
+    lines = [line for line in resource(name).read_text(encoding="utf-8").splitlines() if len(line) > 40]
+    assert [line for line in lines if lines.count(line) > 1] == []
