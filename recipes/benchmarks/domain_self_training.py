@@ -1,11 +1,12 @@
-"""What self-training of a head and closed-form alignment change on a domain that no label is of.
+"""What self-training of a head, alignment and weights of rows change on a domain that no label is of.
 
     python recipes/benchmarks/domain_self_training.py --data FOLDER [--train 300] [--balance 0 0.8]
 
 Pairs, rows and draws are those of `domain_pairs.py`, those of two classes only. The contenders have a head on
 the frozen backbone: on the source alone; with labels that spread among the target's texts; with self-training
 of each kind, kept in any case, and kept where heads of halves of the labels agree on 90 % of the target
-(`gate`), over the head that spread; and with rows aligned. "prior, true shares" is told the target's class
+(`gate`), over the head that spread; with rows aligned; and with labeled rows weighed toward the target
+(`--weigh-rows`; where that is refused, all rows count alike). "prior, true shares" is told the target's class
 shares. With a balance the target is drawn so that this share of it is positive.
 """
 
@@ -46,7 +47,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "spread, then prior, labeled shares, gate": {"self_train": "prior", **SPREAD},
     "coral": {"align": "coral"},
     "subspace": {"align": "subspace"},
+    "density_ratio": {},
+    "kmm": {},
 }
+#: contenders that weigh rows, each named as its way
+WEIGHING = ("density_ratio", "kmm")
 
 
 def one_fit(
@@ -60,11 +65,12 @@ def one_fit(
     index = np.random.default_rng(seed).permutation(len(source.labels))
     index = index[: min(chosen.train, len(source.labels) * 4 // 5)]
     stage = Stage.of({"name": "head", **options}, "cross_entropy", "both" if options else "labeled")
-    unlabeled = target.texts if options else ()
+    weigh = name if name in WEIGHING else "none"
+    unlabeled = target.texts if options or name in WEIGHING else ()
     schema = LabelSchema("single", source.classes)
     task = Task([source.texts[i] for i in index], source.labels[index], schema, unlabeled)
     before = time.monotonic()
-    bundle = adapt(backbone, task, Recipe(name, (stage,)), seed, cache=chosen.cache)
+    bundle = adapt(backbone, task, Recipe(name, (stage,)), seed, cache=chosen.cache, weigh_rows=weigh)
     seconds = time.monotonic() - before
     assert bundle.calibrator is not None
     logits = predict(bundle.classifier, target.test, cache=chosen.cache)[0].astype(np.float64)
@@ -75,6 +81,8 @@ def one_fit(
         "uncalibrated": round(float(np.mean(logits.argmax(axis=1) == target.test_labels)), 4),
         "seconds": round(seconds, 1),
     }
+    if "row_weights" in bundle.record:
+        found["weighed"] = bundle.record["row_weights"]["applied"]
     return found | (bundle.record["head"].get("self_training") or {})
 
 
