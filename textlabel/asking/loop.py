@@ -106,27 +106,42 @@ class Loop:
             self._write(sheet, waiting)
         return {"round": number, "rows": len(waiting), "sheet": str(sheet)}
 
-    def record(self, sheet: str | Path, reviewer: str = "") -> dict[str, int]:
+    def record(self, sheet: str | Path, reviewer: str = "", correct: bool = False) -> dict[str, int]:
         """Add the answers of a filled sheet; all of them, or none if one row is unfit.
+
+        Parameters
+        ----------
+        correct : replace what was said otherwise before, by whomever; without it that is refused.
 
         Raises
         ------
-        AuditError : a row that was not proposed, a text that is not the row's, an unknown label.
+        AuditError : a row that was not proposed, or twice; a text that is not the row's; an unknown label;
+            another answer than before.
         """
         from textlabel.audit.answers import sheet_lines
 
         path, rows = Path(sheet), self.rows()
-        proposed, said = set(self.proposed()), self.labels()
-        records = []
-        for where, values in sheet_lines(path, "row"):
-            record = self._record(path, where, values, proposed, rows)
-            if record is not None and (record["row"] not in said or said[record["row"]] != record["label"]):
-                who = " ".join(str(values.get("reviewer") or reviewer).split())
-                records.append({**record, "reviewer": who})
+        lines = list(sheet_lines(path, "row"))
+        records: dict[int, dict[str, Any]] = {}
         with locked(self.folder):
-            append(self.folder / ANSWERS, records)
-        undecided = sum(one["label"] is None for one in records)
-        return {"answered": len(records) - undecided, "undecided": undecided}
+            proposed, said = set(self.proposed()), self.labels()
+            for where, values in lines:
+                record = self._record(path, where, values, proposed, rows)
+                if record is None:
+                    continue
+                row = record["row"]
+                if row in records:
+                    raise _refuse(path, where, "row", f"row {row} is in the sheet twice")
+                if row in said and said[row] != record["label"] and not correct:
+                    before, now = (one or "undecided" for one in (said[row], record["label"]))
+                    problem = f"{now!r}, and before it was {before!r}; to replace that, give --correct"
+                    raise _refuse(path, where, "label", problem)
+                who = " ".join(str(values.get("reviewer") or reviewer).split())
+                records[row] = {**record, "reviewer": who}
+            found = [one for row, one in records.items() if row not in said or said[row] != one["label"]]
+            append(self.folder / ANSWERS, found)
+        undecided = sum(one["label"] is None for one in found)
+        return {"answered": len(found) - undecided, "undecided": undecided}
 
     def status(self) -> dict[str, Any]:
         """Return how far it is, and why each stopping rule would end it; an empty text: it would not."""
@@ -294,7 +309,7 @@ class Loop:
         """Return the record of one row of a sheet; None if it is blank."""
 
         def refuse(column: str, problem: str) -> AuditError:
-            return AuditError(f"{path}, {where}, column {column!r}: {problem}. Nothing was imported")
+            return _refuse(path, where, column, problem)
 
         row, label = str(values["row"]), str(values["label"] or "").strip()
         if not (row.isascii() and row.isdigit()) or int(row) not in proposed:
@@ -310,3 +325,7 @@ class Loop:
         time = datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
         told = {"sheet": ROUND, "row": int(row), "id": rows[int(row)]["id"], "state": state, "label": said}
         return {**told, "note": values.get("note") or None, "time": time}
+
+
+def _refuse(path: Path, where: str, column: str, problem: str) -> AuditError:
+    return AuditError(f"{path}, {where}, column {column!r}: {problem}. Nothing was imported")

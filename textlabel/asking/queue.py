@@ -30,7 +30,7 @@ class LoopQueue(LogQueue):
         self._ended = ""
         rows = loop.proposed()
         log = AnswerLog(loop.folder / ANSWERS, lambda _sheet, _row, word, _who: loop.check(word), self._id_of)
-        super().__init__(rows, [ROUND] * len(rows), log)
+        super().__init__([[(ROUND, row)] for row in rows], log)
 
     def facts(self, reviewer: str) -> dict[str, Any]:
         """Return what a reviewer sees beside the text."""
@@ -85,8 +85,7 @@ class LoopQueue(LogQueue):
             self.loop.propose(self.count)
         except CorpusError as error:  # nothing is left, or the budget is spent: the reviewer is told
             self._ended = str(error)
-        rows = self.loop.proposed()
-        self._hold(rows, [ROUND] * len(rows))
+        self._hold([[(ROUND, row)] for row in self.loop.proposed()])
 
     def _done(self, reviewer: str) -> list[tuple[str, int]]:
         return [key for key in self._log.answered() if key in self._place_of]

@@ -15,6 +15,12 @@ from textlabel.audit.store import LOG, append, locked
 
 #: checks one answer, (sheet, row, word, reviewer), and returns its state and label
 Check = Callable[[str, int, str, str], tuple[str, Any]]
+#: returns whether what somebody was shown is still what stands
+Still = Callable[[], bool]
+
+
+def _always() -> bool:
+    return True
 
 
 class AnswerLog:
@@ -64,26 +70,38 @@ class AnswerLog:
         mine = [(stack[-1][0], key[:2]) for key, stack in self._standing.items() if stack and key[2] == who]
         return [key for _, key in sorted(mine)]
 
-    def add(self, sheet: str, row: int, word: str, reviewer: str, note: str = "") -> None:
-        """Append an answer.
+    def add(
+        self, sheet: str, row: int, word: str, reviewer: str, note: str = "", still: Still = _always
+    ) -> bool:
+        """Append an answer, if that is ``still`` wanted, and return whether it was.
+
+        Parameters
+        ----------
+        still : asked when no other process can write any more, and everything written has been read.
 
         Raises
         ------
         AuditError : an unknown label, or a row that was not asked.
         """
         state, label = self._check(sheet, row, word, reviewer)
-        self._append(sheet, row, reviewer, {"state": state, "label": label, "note": note or None})
+        return self._append(
+            sheet, row, reviewer, {"state": state, "label": label, "note": note or None}, still
+        )
 
-    def withdraw(self, sheet: str, row: int, reviewer: str) -> None:
+    def withdraw(self, sheet: str, row: int, reviewer: str, still: Still = _always) -> bool:
         """Append that the newest answer is void: what was said before it stands again, if anything was."""
-        self._append(sheet, row, reviewer, {"state": WITHDRAWN, "label": None, "note": None})
+        void = {"state": WITHDRAWN, "label": None, "note": None}
+        return self._append(sheet, row, reviewer, void, still)
 
-    def _append(self, sheet: str, row: int, reviewer: str, said: Mapping[str, Any]) -> None:
+    def _append(self, sheet: str, row: int, reviewer: str, said: Mapping[str, Any], still: Still) -> bool:
         record = {"sheet": sheet, "row": row, "id": self._id_of(row), **said}
         record |= {"reviewer": " ".join(reviewer.split())}
         record |= {"time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")}
         with locked(self._path.parent):
-            append(self._path, [record])
+            wanted = still()
+            if wanted:
+                append(self._path, [record])
+        return wanted
 
     def answered(self) -> set[tuple[str, int]]:
         """Return sheet and row of all answers that stand, whoever gave them."""

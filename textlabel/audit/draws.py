@@ -220,19 +220,30 @@ def sheet_rows(
     Random order, so that a corpus sorted by anything does not tell the model's mind, and people who stop
     early stop anywhere.
     """
-    picked = sealed.rows.select(rows)
-    first: dict[str, int] = {}
-    for i, text in enumerate(picked["text"]):
-        first.setdefault(text, i)
-    ids, labels, texts = picked["id"][:], sealed.labels[rows].tolist(), list(first)
     found = []
-    for j in np.random.default_rng(seed).permutation(len(texts)):
-        i = first[texts[j]]
-        row = {MARKER: f"{marker}/{rows[i]}", "id": ids[i], "text": texts[j], "label": None, "note": None}
+    for text, copies in in_random_order(sealed, rows, seed):
+        first, label = copies[0], sealed.labels[copies[0]].tolist()
+        row = {MARKER: f"{marker}/{first}", "id": sealed.rows[first]["id"], "text": text}
+        row |= {"label": None, "note": None}
         if show_labels:
-            row["model_label"] = sealed.names[labels[i]] if sealed.names else labels[i]
+            row["model_label"] = sealed.names[label] if sealed.names else label
         found.append(row)
     return found
+
+
+def in_random_order(sealed: Sealed, rows: Ints, seed: int) -> list[tuple[str, list[int]]]:
+    """Return what `by_text` does, in the order of a sheet."""
+    found = by_text(sealed, rows)
+    return [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
+
+
+def by_text(sealed: Sealed, rows: Ints) -> list[tuple[str, list[int]]]:
+    """Return each distinct text among ``rows`` with those that bear it, of which the first is asked."""
+    texts = sealed.rows.select_columns("text").with_format("arrow")[:].column("text").take(rows).to_pylist()
+    copies: dict[str, list[int]] = {}
+    for row, text in zip(rows.tolist(), texts, strict=True):
+        copies.setdefault(text, []).append(row)
+    return list(copies.items())
 
 
 def check_sheet(path: Path) -> None:

@@ -90,10 +90,13 @@ def import_(
     folder: Dir,
     sheet: Annotated[Path, typer.Argument(metavar="SHEET", help="The sheet, with labels filled in.")],
     reviewer: Annotated[str, typer.Option(metavar="NAME", help="Who answered.")] = "",
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Replace what was answered otherwise before.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take the answers of a sheet; all of them, or none if one row is unfit."""
-    told = Loop(folder).record(sheet, reviewer)
+    told = Loop(folder).record(sheet, reviewer, correct)
     say_json(told) if as_json else say(pairs(told))
 
 

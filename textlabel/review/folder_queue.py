@@ -9,10 +9,10 @@ import numpy as np
 
 from textlabel.audit.answer_log import AnswerLog, differences
 from textlabel.audit.answers import TODO, all_answers, asked_rows, audit_answers, every_answer
-from textlabel.audit.draws import draws, refuse_released
+from textlabel.audit.draws import by_text, draws, in_random_order, refuse_released
 from textlabel.audit.seal import open_sealed
 from textlabel.errors import AuditError
-from textlabel.review.queue import Filter, LogQueue, Mask, Question
+from textlabel.review.queue import Filter, Key, LogQueue, Mask, Question
 from textlabel.types import COLUMNS, NODE_COLUMNS
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FolderQueue(LogQueue):
         self.classes = list(self.sealed.classes)
         self.title = f"{Path(folder).resolve().name}: {mode}"
         self._drawn = set(asked_rows(self.sealed).tolist())
-        super().__init__(*_asked(self.sealed, mode), AnswerLog.of_sealed(self.sealed))
+        super().__init__(_asked(self.sealed, mode), AnswerLog.of_sealed(self.sealed))
         self._explainer: Any = None
         names = [name for name in self.sealed.rows.column_names if name not in (*COLUMNS, *NODE_COLUMNS)]
         self._columns = self.sealed.rows.select_columns(names) if names else None
@@ -60,15 +60,15 @@ class FolderQueue(LogQueue):
     def facts(self, reviewer: str) -> dict[str, Any]:
         """Return what a reviewer sees beside the text."""
         with self._lock:
-            done = self._log.newest(reviewer)
+            done, known = self._log.newest(reviewer), self._log.answered()
             return {
                 "title": self.title,
                 "mode": self.mode,
                 "kind": self.kind,
                 "classes": self.classes,
                 "total": len(self),
-                "answered": sum(key in self._place_of for key in done),
-                "left": len(self) - len(self._log.answered() & self._place_of.keys()),
+                "answered": self._places(done),
+                "left": len(self) - self._places(known),
                 "shows_model": self.shows_model,
                 "explains": bool(self._model) and self.shows_model,
                 "slices": self._slices,
@@ -154,33 +154,28 @@ class FolderQueue(LogQueue):
         return found
 
 
-def _asked(sealed: Sealed, mode: str) -> tuple[list[int], list[str]]:
-    """Return the rows to ask, each text once, and the sheet that each answer belongs to."""
+def _asked(sealed: Sealed, mode: str) -> list[list[Key]]:
+    """Return for each text what an answer to it is to: where it is asked, and then its copies."""
     if mode == "audit":
         made = draws(sealed)
         if not made:
             raise AuditError(
                 f"{sealed.folder}: nothing was drawn to be checked; start with `textlabel audit draw`"
             )
-        parts = [(one.marker, np.random.default_rng(one.seed).permutation(one.rows)) for one in made]
-    elif mode == "todo":
-        from textlabel.audit.certification import current
-        from textlabel.audit.finishing import open_rows
-
-        rows = open_rows(sealed, current(sealed), all_answers(sealed))
-        parts = [(TODO, rows[np.argsort(-sealed.rank[rows], kind="stable")])]
+        parts = [(one.marker, in_random_order(sealed, one.rows, one.seed)) for one in made]
     else:
-        rows = np.setdiff1d(sealed.order, asked_rows(sealed))
-        parts = [(TODO, rows[np.argsort(-sealed.rank[rows], kind="stable")])]
-    rows = np.concatenate([rows for _, rows in parts]).astype(np.int64)
-    sheets = [marker for marker, some in parts for _ in range(len(some))]
-    texts = sealed.rows.select_columns("text").with_format("arrow")[:].column("text").take(rows).to_pylist()
-    first = dict.fromkeys(texts, -1)
-    kept = []
-    for i, text in enumerate(texts):
-        if first[text] < 0:
-            first[text] = i
-            kept.append(i)
-    if not kept:
+        if mode == "todo":
+            from textlabel.audit.certification import current
+            from textlabel.audit.finishing import open_rows
+
+            rows = open_rows(sealed, current(sealed), all_answers(sealed))
+        else:
+            rows = np.setdiff1d(sealed.order, asked_rows(sealed))
+        parts = [(TODO, by_text(sealed, rows[np.argsort(-sealed.rank[rows], kind="stable")]))]
+    keys: dict[str, list[Key]] = {}
+    for sheet, found in parts:
+        for text, copies in found:
+            keys.setdefault(text, []).extend((sheet, row) for row in copies)
+    if not keys:
         raise AuditError(f"{sealed.folder}: there is nothing left to ask")
-    return rows[kept].tolist(), [sheets[i] for i in kept]
+    return list(keys.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -117,22 +117,27 @@ class Queue(Protocol):
         ...
 
 
+#: what an answer is to: a sheet, and a row of the corpus
+Key = tuple[str, int]
+
+
 class LogQueue(ABC):
-    """What queues share whose answers are in an `AnswerLog`: a sheet and a row of it stand at each place.
+    """What queues share whose answers are in an `AnswerLog`.
 
     Parameters
     ----------
-    rows, sheets : of each place, from 0.
+    asked : of each place, from 0, what an answer is to; first what is asked here, then where else the same
+        text may have been answered.
     """
 
-    def __init__(self, rows: Sequence[int], sheets: Sequence[str], answers: AnswerLog) -> None:
+    def __init__(self, asked: Sequence[Sequence[Key]], answers: AnswerLog) -> None:
         self._log, self._lock = answers, threading.RLock()
-        self._hold(rows, sheets)
+        self._hold(asked)
 
-    def _hold(self, rows: Sequence[int], sheets: Sequence[str]) -> None:
-        self._rows, self._sheets = np.asarray(rows, np.int64), list(sheets)
-        keys = zip(self._sheets, self._rows.tolist(), strict=True)
-        self._place_of = {key: place for place, key in enumerate(keys)}
+    def _hold(self, asked: Sequence[Sequence[Key]]) -> None:
+        self._asked = asked
+        self._rows = np.array([keys[0][1] for keys in asked], np.int64)
+        self._place_of = {key: place for place, keys in enumerate(asked) for key in keys}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -145,14 +150,14 @@ class LogQueue(ABC):
     def _fits(self, chosen: Filter) -> Mask:
         """Return which places a filter lets through, but for whether they are answered."""
 
-    def _done(self, reviewer: str) -> list[tuple[str, int]]:
+    def _done(self, reviewer: str) -> list[Key]:
         """Return sheet and row of what need not be asked any more."""
         return self._log.newest(reviewer)
 
     def next(self, after: int, reviewer: str, chosen: Filter, step: int = 1) -> int | None:
         """Return the next place behind ``after`` that a filter lets through; None: there is none.
 
-        ``step`` -1 looks backward.
+        ``step`` -1 looks backward. Of rows without an answer those before ``after`` come last.
         """
         fits = self._fits(chosen)
         with self._lock:
@@ -161,6 +166,8 @@ class LogQueue(ABC):
                 fits[mine] = False
         places = np.flatnonzero(fits)
         found = places[places > after] if step > 0 else places[places < after][::-1]
+        if not len(found) and step > 0 and not chosen.answered:
+            found = places  # what was passed over
         return int(found[0]) if len(found) else None
 
     def answer(self, place: int, word: str, reviewer: str, note: str, version: int) -> None:
@@ -176,26 +183,34 @@ class LogQueue(ABC):
         Conflict : it was; nothing is written.
         AuditError : no such class, or no number.
         """
-        row = self._row(place)
+        self._row(place)
         with self._lock:
-            if self._version(place, reviewer)[1] != version:
+            key = self._asked[place][0]
+            if not self._log.add(
+                *key, word, reviewer, note, still=lambda: self._version(place, reviewer)[1] == version
+            ):
                 raise Conflict(self.question(place, reviewer))
-            self._log.add(self._sheets[place], row, word, reviewer, note)
 
     def undo(self, reviewer: str) -> int | None:
         """Take back the reviewer's newest answer that stands, and return its place; None: there is none."""
         with self._lock:
-            for sheet, row in reversed(self._log.newest(reviewer)):
-                if (sheet, row) in self._place_of:
-                    self._log.withdraw(sheet, row, reviewer)
-                    return self._place_of[sheet, row]
+            newest: list[Key] = self._log.newest(reviewer)
+            for key in reversed(newest):
+                if key in self._place_of:
+                    self._log.withdraw(*key, reviewer, still=lambda: self._log.newest(reviewer) == newest)
+                    return self._place_of[key]
             return None
 
     def history(self, reviewer: str) -> list[dict[str, Any]]:
         """Return the reviewer's answers that stand, the newest first."""
         with self._lock:
             keys = [key for key in reversed(self._log.newest(reviewer)) if key in self._place_of]
-            return [self.question(self._place_of[key], reviewer).to_json() for key in keys[:HISTORY]]
+            places = list(dict.fromkeys(self._place_of[key] for key in keys))
+            return [self.question(place, reviewer).to_json() for place in places[:HISTORY]]
+
+    def _places(self, keys: Iterable[Key]) -> int:
+        """Return how many places these are answers to."""
+        return len({self._place_of[key] for key in keys if key in self._place_of})
 
     def _row(self, place: int) -> int:
         if not 0 <= place < len(self):
@@ -203,4 +218,8 @@ class LogQueue(ABC):
         return int(self._rows[place])
 
     def _version(self, place: int, reviewer: str) -> tuple[Mapping[str, Any] | None, int]:
-        return self._log.of(self._sheets[place], int(self._rows[place]), reviewer)
+        """Return what a reviewer said last of a place, and how often that changed."""
+        found = [self._log.of(*key, reviewer) for key in self._asked[place]]
+        said = [one for one, _ in found if one is not None]
+        newest = max(said, key=lambda one: str(one["time"]), default=None)
+        return newest, sum(version for _, version in found)

@@ -130,6 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
             status, told = HTTPStatus.BAD_REQUEST, json.dumps({"error": str(error)})
         self._send(told, status=status)
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what this server does not know, such as a method, as it refuses anything: without a word."""
+        self._refuse(HTTPStatus(code))
+
     def _refuse(self, status: HTTPStatus) -> None:
         self.close_connection = True
         self._send("", "text/plain", status)

@@ -218,3 +218,22 @@ def test_texts_that_a_spreadsheet_would_compute_are_told_and_come_back_as_they_w
     assert "2 texts begin with =, @ or +" in caplog.text
     answer(told["sheet"], dict.fromkeys(texts, "a"))
     assert loop.record(told["sheet"]) == {"answered": 4, "undecided": 0}
+
+
+def test_another_answer_than_before_is_a_correction_or_refused(loop, corpus):
+    told = loop.propose(5)
+    rows = answer(told["sheet"], corpus[1])
+    loop.record(told["sheet"], "Ann")
+    assert loop.record(told["sheet"], "Bo") == {"answered": 0, "undecided": 0}  # nothing new
+    before = loop.labels()
+    other = {"positive": "negative", "negative": "positive"}
+    answer(told["sheet"], {text: other[label] for text, label in corpus[1].items()}, only=1)
+    with pytest.raises(AuditError, match=r"row 2, column 'label'.*before it was.*--correct.*Nothing"):
+        loop.record(told["sheet"], "Bo")
+    assert loop.labels() == before
+    assert loop.record(told["sheet"], "Bo", correct=True) == {"answered": 1, "undecided": 0}
+    assert loop.labels()[rows[0]] == other[before[rows[0]]]
+    text = Path(told["sheet"]).read_text().splitlines()
+    Path(told["sheet"]).write_text("\n".join([*text, text[1]]) + "\n")
+    with pytest.raises(AuditError, match="twice"):
+        loop.record(told["sheet"], "Bo", correct=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from labeled_folder import HOSTILE, drawn, labeled
+from tiny import snippets, write_static
 
-from textlabel import audit
+from textlabel import Labeler, audit
 from textlabel.audit.answers import all_answers, audit_answers
 from textlabel.audit.seal import open_sealed
-from textlabel.audit.store import LOG, read_lines
+from textlabel.audit.store import LOG, locked, read_lines
 from textlabel.errors import AuditError
 from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.queue import UNSURE, Conflict, Filter
@@ -31,7 +34,7 @@ def folder(made, tmp_path):
 
 def every(queue, reviewer="Ann"):
     place, found = queue.next(-1, reviewer, Filter()), []
-    while place is not None:
+    while place is not None and place not in found:
         found.append(place)
         place = queue.next(place, reviewer, Filter())
     return found
@@ -244,7 +247,7 @@ def test_a_reviewer_is_the_same_whatever_the_blanks(folder):
 def test_an_audit_tells_no_columns_by_its_filters(folder):
     queue = FolderQueue(drawn(folder), "audit")
     assert queue.facts("Ann")["slices"] == {}
-    chosen, places, place = Filter(column="section", value="a"), [], -1
+    chosen, places, place = Filter(column="section", value="a", answered=True), [], -1
     while (place := queue.next(place, "Ann", chosen)) is not None:
         places.append(place)
     assert len(places) == len(queue)
@@ -256,3 +259,83 @@ def test_disagreements_are_told_outside_audits_too(folder):
         queue.answer(0, word, who, "", queue.question(0, who).version)
     [one] = queue.disagreements()
     assert one["said"] == {"Ann": "negative", "Ben": "positive"}
+
+
+def test_rows_that_were_passed_over_come_last(folder):
+    queue = FolderQueue(drawn(folder), "audit")
+    for place in range(5, 20):
+        queue.answer(place, UNSURE, "Ann", "", 0)
+    assert queue.next(19, "Ann", Filter()) == 0
+    assert queue.next(19, "Ann", Filter(answered=True)) is None  # who looks through all comes to an end
+    assert queue.next(0, "Ann", Filter(), step=-1) is None
+    for place in range(5):
+        queue.answer(place, UNSURE, "Ann", "", 0)
+    assert queue.next(4, "Ann", Filter()) is None
+
+
+@pytest.fixture
+def copies(tmp_path):
+    """Return a folder in which each text stands three times, and of which two audits were drawn."""
+    labeler = Labeler(write_static(tmp_path / "static"), cache=False).fit(snippets(60))
+    corpus = [{"id": f"r{i}", "text": f"good row {i % 10}"} for i in range(30)]
+    folder = labeler.export(labeler.annotate(corpus), tmp_path / "labeled")
+    for size in (9, 12):
+        audit.draw(folder, size, seed=0)
+    return folder
+
+
+def test_the_page_asks_the_row_of_a_text_that_the_sheet_asks(copies, tmp_path):
+    queue = FolderQueue(copies, "audit")
+    asked = {f"{sheet}/{row}" for [(sheet, row), *_] in queue._asked}
+    marks = set()
+    for number in (1, 2):
+        audit.sheet(copies, number, tmp_path / f"{number}.jsonl")
+        lines = (tmp_path / f"{number}.jsonl").read_text().splitlines()
+        marks |= {json.loads(line)["textlabel_sheet"] for line in lines}
+    assert len(asked) == len(queue) <= 10 < len(marks)
+    assert asked < marks
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_a_sheet_brought_is_answered_on_the_page(copies, tmp_path, number):
+    audit.sheet(copies, number, tmp_path / "sheet.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "sheet.jsonl").read_text().splitlines()]
+    filled = "".join(json.dumps({**line, "label": "positive"}) + "\n" for line in lines)
+    (tmp_path / "sheet.jsonl").write_text(filled)
+    audit.import_answers(copies, tmp_path / "sheet.jsonl", reviewer="Ann")
+    queue, texts = FolderQueue(copies, "audit"), {line["text"] for line in lines}
+    told = queue.facts("Ann")
+    assert (told["answered"], told["left"]) == (len(texts), len(queue) - len(texts))
+    assert len(queue.history("Ann")) == len(texts)
+    for place in range(len(queue)):
+        question = queue.question(place, "Ann")
+        assert (question.said is not None) == (question.text in texts)
+        if question.said is not None:  # a correction on the page stands from then on
+            queue.answer(place, "negative", "Ann", "", question.version)
+            assert queue.question(place, "Ann").said["label"] == "negative"
+    assert queue.facts("Ann")["answered"] == len(texts)
+
+
+def test_of_two_processes_that_answer_at_once_one_is_told(folder):
+    queues = [FolderQueue(drawn(folder), "audit"), FolderQueue(folder, "audit")]
+    told = []
+
+    def answer(queue, word):
+        try:
+            queue.answer(0, word, "Ann", "", 0)
+        except Conflict:
+            told.append(word)
+
+    with locked(folder / "audit"):  # both have read that nothing stands when the first may write
+        threads = [
+            threading.Thread(target=answer, args=pair)
+            for pair in zip(queues, ("positive", "negative"), strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        assert not (folder / "audit" / LOG).exists()
+    for thread in threads:
+        thread.join()
+    [line] = read_lines(folder / "audit" / LOG)
+    assert {line["label"], *told} == {"positive", "negative"}

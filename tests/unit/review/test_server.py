@@ -73,6 +73,17 @@ def test_without_the_token_or_under_another_name_there_is_nothing(server):
     assert server.server_address[0] == "127.0.0.1"
 
 
+@pytest.mark.parametrize("host", ["evil.example", None])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "HEAD"])
+def test_another_method_is_refused_without_a_word(server, method, host):
+    parts = urlsplit(server.url)
+    with closing(http.client.HTTPConnection(parts.netloc)) as line:
+        line.request(method, parts.path, headers={"Host": host} if host else {})
+        reply = line.getresponse()
+        assert (reply.status, reply.read()) == (501, b"")
+        assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+
+
 def test_the_page_may_fetch_nothing_from_elsewhere(server):
     status, page, headers = call(server, "")
     assert status == 200
@@ -188,7 +199,10 @@ def test_a_hundred_thousand_rows_open_and_answer_at_once(tmp_path):
 
     labeler = Labeler(write_static(tmp_path / "static"), cache=False)
     labeler.fit([{"text": f"good {i}" if i % 2 else f"bad {i}", "label": "ab"[i % 2]} for i in range(60)])
-    corpus = [{"id": str(i), "text": f"row {i} is {'good' if i % 2 else 'bad'}"} for i in range(100_000)]
+    more = {"note": "what somebody wrote of it " * 20, "section": "news", "stars": 3}
+    corpus = [
+        {"id": str(i), "text": f"row {i} is {'good' if i % 2 else 'bad'}", **more} for i in range(100_000)
+    ]
     folder = labeler.export(labeler.annotate(corpus), tmp_path / "labeled")
     began = time.perf_counter()
     found = ReviewServer(FolderQueue(folder, "all"), reviewer="Ann")
