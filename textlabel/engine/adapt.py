@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,12 +61,16 @@ BUDGET = 60.0
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows that calibrate: their numbers; logits, off-the-map scores and distances by models without them."""
+    """Rows that calibrate: their numbers; logits, off-the-map scores and distances by models without them.
+
+    ``said``: (folds, u) what the model of each fold labels other texts, if that was asked.
+    """
 
     index: IntArray
     logits: FloatArray
     off_map: Float32
     distances: Float32 | None = None
+    said: IntArray | None = None
 
 
 class Fitted(NamedTuple):
@@ -163,7 +168,9 @@ def adapt(
     backbone, pooled = choose_pooling(*judged) if best_pooling else (backbone, [])
     if recipe.alternatives:
         choice = choose_recipe(
-            backbone, task, recipe, budget, start, lambda run, k: _by_folds(run, k, scope), fixed_layers
+            *(backbone, task, recipe, budget, start),
+            lambda run, folds, texts: _by_folds(run, folds, scope, texts),
+            fixed_layers,
         )
     else:
         choice = Choice(start(backbone, recipe), [])
@@ -213,15 +220,23 @@ def _fit(run: Run, plan: Calibration, scope: ScopePlan, scored: Scored | None = 
     return Fitted(classifier, int((~held).sum()), known, scored)
 
 
-def _by_folds(run: Run, folds: int, scope: ScopePlan) -> Scored:
-    """Return all rows, each with logits and score from a run and a map that lack its fold."""
+def _by_folds(run: Run, folds: int, scope: ScopePlan, texts: Sequence[str] = ()) -> Scored:
+    """Return all rows, each with logits and score from a run and a map that lack its fold.
+
+    ``texts`` : which the model of each fold labels, too.
+    """
     n = len(run.task.targets)
-    scored = Scored(np.arange(n), np.zeros((n, run.task.schema.outputs)), np.zeros(n, dtype=np.float32))
+    said = np.zeros((folds, len(texts)), np.int64) if texts else None
+    scored = Scored(
+        np.arange(n), np.zeros((n, run.task.schema.outputs)), np.zeros(n, dtype=np.float32), said=said
+    )
     for k, (others, held) in enumerate(run.folds(folds)):
         classifier = run.fit(others, f"fold{k}of{folds}")
         known = scope.map(run, classifier, others)
         scored.logits[held] = run.logits(classifier, held)
         scored.off_map[held] = scope.score(run, classifier, known, held, scored.logits[held])
+        if said is not None:
+            said[k] = run.label(classifier, texts)
     return scored
 
 

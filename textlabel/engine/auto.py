@@ -10,8 +10,10 @@ whether the label is right.
 
 Where a classifier tells the unlabeled texts from the labeled ones, a recipe that trains the backbone on both
 (`ELSEWHERE`) is tried before the others. Labeled rows cannot tell what it is worth on the other domain, so it
-stands unless they speak against it by more than twice the error, and the others are tried only then. What it
-gains there is measured in `recipes/benchmarks/domain_trained.py`.
+stands if they do not speak against it by more than twice the error, and if its models of the folds agree on
+texts of the other domain at least as often as heads that know nothing of it: where adapting finds classes
+that are not there, which ones depends on the rows it began with. The others are tried only if it does not
+stand. What it gains is measured in `recipes/benchmarks/domain_trained.py`, and where it would do harm.
 
 Beside them stands a floor: TF-IDF of characters, which knows nothing but the labeled rows. Where it is better
 than the readings by more than that error, the backbone probably does not read the language, which is told,
@@ -25,13 +27,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from textlabel.engine.comparison import least_by_far, tempered_losses
+from textlabel.engine.comparison import agreement, least_by_far, tempered_losses
 from textlabel.engine.lexical import MOST_ROWS, floor_fit
 from textlabel.engine.predict import predict
 from textlabel.engine.process import of_main_process
@@ -56,11 +58,14 @@ TIMED_ROWS = 64
 FLOOR = "TF-IDF (no transfer)"
 #: what is tried first where the unlabeled texts are of another domain
 ELSEWHERE = "mcc"
+#: texts of that domain on which models of folds are compared
+COMPARED = 500
 
 #: makes a run of a recipe on a backbone, whose checkpoints lie in a folder of that name
 Start = Callable[[Backbone, Recipe, str], Run]
-#: returns what has ``logits`` (n, k) of all rows, each by a run that lacks its fold
-ByFolds = Callable[[Run, int], Any]
+#: returns what has ``logits`` (n, k) of all rows, each by a run that lacks its fold, and what these runs
+#: ``said`` of some texts
+ByFolds = Callable[[Run, int, Sequence[str]], Any]
 
 
 def seconds_of(budget: str | float) -> float:
@@ -169,13 +174,14 @@ def choose_recipe(
         if best in runs and runs[best].recipe.name == ELSEWHERE:
             break  # the others know nothing of the other domain
         before, number = time.monotonic(), len(trials)
+        texts = runs[reading].spread_texts[:COMPARED] if name == ELSEWHERE else ()
         other = start(runs[reading].backbone, Recipe.load(name), str(number))
         layers, seconds = other.backbone.info.layers, _estimate(other, pass_seconds)
         if not budget or _agreed(before - began + seconds > budget):
             trials.append(Trial(name, layers, None, None, None, seconds, verdict="no time"))
             continue
         try:
-            folds[number] = by_folds(other, FOLDS)
+            folds[number] = by_folds(other, FOLDS, texts)
         except RecipeError as error:
             trials.append(Trial(name, layers, None, None, None, 0.0, verdict=f"cannot be: {error}"))
             continue
@@ -183,7 +189,11 @@ def choose_recipe(
         losses[number], runs[number] = tempered_losses(logits, task.targets)[some], other
         trials.append(_trial(name, layers, logits, task, time.monotonic() - before))
         if name == ELSEWHERE:
-            best = _agreed(least_by_far({number: losses[number], best: losses[best]}))
+            plain = start(runs[reading].backbone, Recipe.load("head"), "plain")
+            doubt = _doubt(folds[number].said, by_folds(plain, FOLDS, texts).said)
+            trials[-1] = replace(trials[-1], verdict=doubt)
+            if not _agreed(bool(doubt)):
+                best = _agreed(least_by_far({number: losses[number], best: losses[best]}))
         else:
             best = _agreed(least_by_far({best: losses[best], number: losses[number]}, errors=1.0))
     return Choice(runs[best], _with_verdicts(trials, best, unknown), folds.get(best))
@@ -194,6 +204,17 @@ def _elsewhere(run: Run) -> bool:
     if not run.task.unlabeled or run.task.schema.kind != "single" or not len(run.base_unlabeled):
         return False
     return bool(_agreed(int(told_apart(run.base_features, run.base_unlabeled))))
+
+
+def _doubt(adapted: IntArray, plain: IntArray) -> str:
+    """Return why what adapted models say of the other domain, (folds, u), is in doubt; empty: it is not.
+
+    They must agree at least as often as heads of the same folds do that know nothing of it.
+    """
+    ours, theirs = (float(agreement(said).mean()) for said in (adapted, plain))
+    if ours >= theirs:
+        return ""
+    return f"its folds agree on {ours:.0%} of the other domain, plain heads on {theirs:.0%}"
 
 
 def _agreed(choice: int) -> int:

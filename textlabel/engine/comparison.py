@@ -26,6 +26,25 @@ def tempered_losses(logits: FloatArray, targets: npt.NDArray[Any]) -> FloatArray
     return losses(float(best.x))
 
 
+def agreement(said: npt.NDArray[Any]) -> FloatArray:
+    """Return for each text (u,) the share of pairs of models that give it the same label.
+
+    Where no label is known, models that differ in their labeled rows alone tell by it how far what they have
+    learned reaches (Jiang et al. 2022, arXiv 2106.13799; it takes confidence to be calibrated there).
+
+    Parameters
+    ----------
+    said : (models, u) classes, of two models or more.
+
+    Examples
+    --------
+    >>> agreement(np.array([[0, 1, 1], [0, 1, 0], [0, 0, 0]])).round(2).tolist()
+    [1.0, 0.33, 0.33]
+    """
+    pairs = [(i, j) for i in range(len(said)) for j in range(i)]
+    return np.asarray(np.mean([said[i] == said[j] for i, j in pairs], axis=0))
+
+
 def least_by_far(losses: Mapping[Key, FloatArray], errors: float = 2.0) -> Key:
     """Return the first key, or that of losses (n,) lower than its by so many paired standard errors.
 

@@ -189,6 +189,11 @@ class Run:
         """Return logits (len(index), k) of labeled rows."""
         return self._predict(classifier, index)[0].astype(np.float64)
 
+    def label(self, classifier: Classifier, texts: Sequence[str]) -> IntArray:
+        """Return the classes (len(texts),) of texts."""
+        cache = self.cache if classifier.untouched else None
+        return np.asarray(predict(classifier, texts, backend=self.backend, cache=cache)[0].argmax(axis=1))
+
     def _predict(
         self, classifier: Classifier, index: IntArray, progress: Progress | None = None
     ) -> tuple[Float32, Float32]:
@@ -273,18 +278,19 @@ class Run:
         return self._read(Classifier(self.backbone, self.task.schema), sentences(self.task.schema.in_words()))
 
     def _unlabeled_features(self, classifier: Classifier) -> FloatArray:
-        """Return features of at most `SPREAD_ROWS` different unlabeled texts, drawn at random."""
+        """Return features of `spread_texts`."""
         if classifier.untouched:
             return self.base_unlabeled
-        return self._read(classifier, self._spread_texts)
+        return self._read(classifier, self.spread_texts)
 
     @cached_property
     def base_unlabeled(self) -> FloatArray:
         """Features of some unlabeled texts from the untouched backbone."""
-        return self._read(Classifier(self.backbone, self.task.schema), self._spread_texts)
+        return self._read(Classifier(self.backbone, self.task.schema), self.spread_texts)
 
     @cached_property
-    def _spread_texts(self) -> list[str]:
+    def spread_texts(self) -> list[str]:
+        """At most `SPREAD_ROWS` different unlabeled texts, drawn at random."""
         known = {text_key(text) for text in self.task.texts}
         texts = [text for text in dict.fromkeys(self.task.unlabeled) if text_key(text) not in known]
         order = np.random.default_rng(derive_seed(self.seed, "unlabeled")).permutation(len(texts))

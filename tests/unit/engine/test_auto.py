@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_a_recipe_that_trains_the_body_must_be_better_by_more_than_noise(deep, m
     for good, verdict in ((True, "chosen"), (False, "not better by more than the noise")):
         logits = 9.0 * np.eye(2)[truth if good else 1 - truth]
         monkeypatch.setattr(
-            "textlabel.engine.adapt._by_folds", lambda run, folds, scope, kept=logits: _scored(run, kept)
+            "textlabel.engine.adapt._by_folds", lambda run, *_, kept=logits: _scored(run, kept)
         )
         bundle = adapt(load_backbone(deep), task(), recipe, 0, budget=600, calibration="none")
         assert tried(bundle)["partial", bundle.classifier.info.layers] == verdict
@@ -157,15 +158,16 @@ def test_a_recipe_that_trains_the_body_must_be_better_by_more_than_noise(deep, m
 
 @pytest.mark.usefixtures("weak_floor")
 @pytest.mark.parametrize(
-    ("corpus", "sides", "chosen"),
+    ("corpus", "sides", "differ", "chosen"),
     [
-        ("other", 1, True),  # as good on labeled rows as what stands: it stands for the other domain
-        ("other", -1, False),  # labeled rows speak against it
-        ("same", 1, None),  # there is no other domain
-        ("none", 1, None),
+        ("other", 1, 0, True),  # as good on labeled rows as what stands: it stands for the other domain
+        ("other", -1, 0, False),  # labeled rows speak against it
+        ("other", 1, 1, False),  # its models say different things of the other domain
+        ("same", 1, 0, None),  # there is no other domain
+        ("none", 1, 0, None),
     ],
 )
-def test_another_domain_is_adapted_to_where_there_is_time(deep, monkeypatch, corpus, sides, chosen):
+def test_another_domain_is_adapted_to_where_there_is_time(deep, monkeypatch, corpus, sides, differ, chosen):
     recipe = Recipe.from_dict({**Recipe.load("auto").to_dict(), "alternatives": ["partial"]})
     truth = task().targets
     texts = {
@@ -175,7 +177,13 @@ def test_another_domain_is_adapted_to_where_there_is_time(deep, monkeypatch, cor
     }[corpus]
     asked = Task(task().texts, truth, SCHEMA, texts)
     logits = sides * 9.0 * np.eye(2)[truth]
-    monkeypatch.setattr("textlabel.engine.adapt._by_folds", lambda run, *_: _scored(run, logits))
+
+    def by_folds(run, folds, scope, texts):
+        said = np.zeros((folds, len(texts)), int)
+        said[0] = differ if run.recipe.name == auto.ELSEWHERE else 0
+        return replace(_scored(run, logits), said=said)
+
+    monkeypatch.setattr("textlabel.engine.adapt._by_folds", by_folds)
     bundle = adapt(load_backbone(deep), asked, recipe, 0, budget=600, calibration="none")
     told = {name: verdict for (name, _), verdict in tried(bundle).items()}
     if chosen is None:
@@ -185,6 +193,9 @@ def test_another_domain_is_adapted_to_where_there_is_time(deep, monkeypatch, cor
         assert (told[auto.ELSEWHERE] == "chosen") is chosen
         assert ("partial" in told) is not chosen
         assert (bundle.record["recipe"]["name"] == auto.ELSEWHERE) is chosen
+        assert ("agree on 33% of the other domain, plain heads on 100%" in told[auto.ELSEWHERE]) is bool(
+            differ
+        )
 
 
 @pytest.mark.slow
