@@ -139,7 +139,7 @@ def why(
     ----------
     labeler : a fitted one.
     corpus : path, glob, Hub id, Dataset or list of dicts.
-    rules : files, or what `textlabel.rules.functions.read_rules` returned.
+    rules : files, or what `textlabel.rules.files.read_rules` returned.
     method, neighbors, text_column, label_column, top, seed : as `Why`.
 
     Each has ``id``, ``text``, ``label``, ``words`` and their ``word_scores`` (log-odds of the label, in nats;
@@ -176,7 +176,8 @@ def why(
 
 def fired_rules(rules: Rules | Sequence[str | Path]) -> Callable[[str], list[dict[str, str]]] | None:
     """Return what tells which rules fire on a text; None: there are none."""
-    from textlabel.rules.functions import Rules, read_rules, vote_names
+    from textlabel.rules.files import read_rules
+    from textlabel.rules.functions import Rules, vote_names
 
     if not isinstance(rules, Rules):
         if not rules:

@@ -8,10 +8,12 @@ from commands import run, told
 from datasets import load_from_disk
 from tiny import write_backbone
 
+from textlabel import registry
 from textlabel.audit.seal import open_sealed
 from textlabel.engine.rule_head import RuleRows, learn
 from textlabel.errors import CorpusError
-from textlabel.rule_steps import CheckRules, cast_votes
+from textlabel.rule_steps import CheckRules, cast_votes, names_voter
+from textlabel.rule_steps.votes import NAMES
 
 RULES = """
 [[rule]]
@@ -174,3 +176,44 @@ def test_bad_gold_blames_gold(files):
     (files / "named.toml").write_text('classes = ["good", "bad"]\n' + RULES)
     with pytest.raises(CorpusError, match=r"gold rows of class 'goood': did you mean 'good'"):
         cast_votes([files / "named.toml"], rows, [{"text": "fine thing", "label": "goood"}])
+
+
+def test_nothing_to_learn_from_is_told(files):
+    (files / "none.toml").write_text("classes = ['good', 'bad']\n[[rule]]\nlabel='good'\nkeywords=['zzz']")
+    done = run(
+        *("rules", "fit", files / "none.toml", "--on", files / "corpus.csv", "--out", files / "model"),
+        *("--backbone", write_backbone(files / "backbone")),
+        code=1,
+    )
+    assert "no rule votes on any row of the corpus, and no row is gold" in done.stderr
+
+
+PYTHON = """
+from textlabel.rules.functions import labeling_function
+
+@labeling_function
+def praise(text):
+    return "good" if text.startswith("fine") else None
+"""
+
+
+def test_the_names_of_the_classes_vote_by_what_gold_calls_them(files):
+    (files / "rules.py").write_text(PYTHON)
+    body, paths = str(write_backbone(files / "body")), (str(files / "corpus.csv"), str(files / "few.csv"))
+    voted = CheckRules((str(files / "rules.py"),), *paths, names_vote=True, backbone=body).voted()
+    assert voted.names == ("praise", NAMES)
+    assert voted.classes == ("bad", "good")
+    assert (voted.votes[:, 1] >= 0).all()
+    said = names_voter(("bad", "good"), body)(voted.texts)
+    assert [voted.classes[vote] for vote in voted.votes[:, 1]] == said
+    assert set(names_voter(("good", "bad"), body)(voted.texts)) <= {"good", "bad"}
+
+
+@pytest.mark.parametrize("model", ["anchored", "dawid_skene"])
+def test_each_label_model_is_fitted_once_for_each_fold_of_gold(files, model, monkeypatch):
+    plugin, fits = registry.load("label_model", model), []
+    real = plugin.fit_predict
+    monkeypatch.setattr(plugin, "fit_predict", lambda *given, **more: fits.append(1) or real(*given, **more))
+    files_ = ["--on", files / "corpus.csv", "--gold", files / "few.csv", "--label-model", model]
+    told("rules", "label", files / "rules.toml", *files_, "--out", files / "labeled")
+    assert len(fits) == 5 + 1

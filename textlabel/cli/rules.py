@@ -28,6 +28,7 @@ Voters = Annotated[
     typer.Option("--voter", metavar="DIR", help=f"{_HELP['voters']} Repeat the option for several."),
 ]
 Names = Annotated[bool, typer.Option("--names-vote", help=_HELP["names_vote"])]
+Backbone = Annotated[str, typer.Option(autocompletion=backbone_names, help=_HELP["backbone"])]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -59,6 +60,7 @@ def check(
     label_column: Label = CheckRules.label_column,
     voter: Voters = None,
     names_vote: Names = False,
+    backbone: Backbone = CheckRules.backbone,
     as_json: Json = False,
 ) -> None:
     """Tell of each rule what it covers, where it is in conflict, and how often gold proves it right.
@@ -70,8 +72,9 @@ def check(
     A rule that votes on nothing is "dead"; one whose exact 95 % interval on gold lies below chance is named.
     A .py file is imported, so its code runs. Patterns with nested repeats may take very long.
     """
+    columns = tuple(text_column), label_column
     told = CheckRules(
-        tuple(files), on, gold, label_model, tuple(text_column), label_column, tuple(voter or ()), names_vote
+        tuple(files), on, gold, label_model, *columns, tuple(voter or ()), names_vote, backbone
     ).run()
     say_json(told) if as_json else say(render(told))
 
@@ -88,6 +91,7 @@ def label(
     label_column: Label = CheckRules.label_column,
     voter: Voters = None,
     names_vote: Names = False,
+    backbone: Backbone = CheckRules.backbone,
     as_json: Json = False,
 ) -> None:
     """Label a corpus by rules alone: a folder that `audit draw` and `certify` take.
@@ -108,6 +112,7 @@ def label(
         label_column,
         tuple(voter or ()),
         names_vote,
+        backbone,
         out=out,
         format=format,
     ).run()
@@ -121,7 +126,7 @@ def fit(
     out: Annotated[str, typer.Option(metavar="DIR", help=_FIT["out"])],
     gold: Gold = "",
     label_model: Model = CheckRules.label_model,
-    backbone: Annotated[str, typer.Option(help=_FIT["backbone"])] = FitRules.backbone,
+    backbone: Backbone = CheckRules.backbone,
     seed: Annotated[int, typer.Option(help=_FIT["seed"])] = FitRules.seed,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_FIT["cache"])] = True,
     text_column: Text = ["text"],  # noqa: B006 - typer copies it
@@ -168,9 +173,7 @@ def fuse(
         list[str] | None,
         typer.Option("--model", metavar="DIR", help=f"{_FUSE['models']} Repeat the option for several."),
     ] = None,
-    backbone: Annotated[
-        str, typer.Option(autocompletion=backbone_names, help=_FUSE["backbone"])
-    ] = FuseRules.backbone,
+    backbone: Backbone = CheckRules.backbone,
     seed: Annotated[int, typer.Option(help=_FUSE["seed"])] = FuseRules.seed,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help=_FUSE["cache"])] = True,
     format: Annotated[str, typer.Option(help=_LABEL["format"])] = LabelByRules.format,

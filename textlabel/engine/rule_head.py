@@ -18,6 +18,7 @@ from textlabel.corpus.dedup import groups, text_key
 from textlabel.corpus.split import folds as make_folds
 from textlabel.engine.predict import predict
 from textlabel.engine.solvers import STRENGTHS
+from textlabel.errors import RecipeError
 from textlabel.models.backbone import Backbone
 from textlabel.models.bundle import Bundle
 from textlabel.models.classifier import Classifier
@@ -141,10 +142,19 @@ def fit_on_rules(
     ----------
     corpus, votes : texts and (n, m) of them; texts that are gold are left out.
     gold : texts, votes (g, m) and labels (g,) of gold rows; there may be none, and then nothing calibrates.
+
+    Raises
+    ------
+    RecipeError : no rule votes on any row, and there is no gold row.
     """
     texts, gold_votes, labels = gold
     classifier = Classifier(backbone, schema).eval()
     chosen = _without(corpus, texts, votes, seed)
+    if not len(chosen) and not len(labels):
+        raise RecipeError(
+            "there is nothing to learn from: no rule votes on any row of the corpus, and no row is gold; "
+            "`textlabel rules check` tells what each rule covers"
+        )
 
     def read(some: Sequence[str]) -> FloatArray:
         if not len(some):

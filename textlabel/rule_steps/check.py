@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from textlabel.rule_steps.votes import Voted, cast_votes, model_voter, names_voter
-from textlabel.rules.compare import MAJORITY, beside_majority, unseen_gold, verdict
-from textlabel.rules.functions import read_rules
+from textlabel.labeler import DEFAULT_BACKBONE
+from textlabel.rule_steps.votes import Voted, cast_votes, model_voter
+from textlabel.rules.compare import MAJORITY, beside_majority, verdict
+from textlabel.rules.files import read_rules
 from textlabel.rules.table import rule_table
 from textlabel.types import Summary
 
@@ -28,6 +29,8 @@ class CheckRules:
     voters : folders of saved models that vote beside the rules, such as `fit` wrote; none may have learned
         from the gold rows, or it is trusted too much.
     names_vote : whether the names of the classes vote, too (zero-shot).
+    backbone : registered name (`textlabel backbones`), local folder, or Hub id; it reads texts where anything
+        beside rules does.
     """
 
     rules: tuple[str, ...]
@@ -38,18 +41,17 @@ class CheckRules:
     label_column: str = "label"
     voters: tuple[str, ...] = ()
     names_vote: bool = False
+    backbone: str = DEFAULT_BACKBONE
 
     def voted(self) -> Voted:
         """Return the votes."""
         rules = read_rules(*self.rules)
-        others = {folder: model_voter(folder) for folder in self.voters}
-        if self.names_vote:
-            others["class names"] = names_voter(rules.labels)
         return cast_votes(
             rules,
             self.on,
             None if isinstance(self.gold, str) and not self.gold else self.gold,
-            others,
+            {folder: model_voter(folder) for folder in self.voters},
+            names_backbone=self.backbone if self.names_vote else "",
             text_column=self.text_column,
             label_column=self.label_column,
         )
@@ -72,11 +74,12 @@ def judged(voted: Voted, models: Sequence[str]) -> Summary | None:
     """Return the share of gold rows that label models have right without seeing them, and the verdict."""
     if not voted.judged:
         return None
-    k, labels = len(voted.classes), voted.gold[voted.gold >= 0]
+    labels = voted.gold[voted.gold >= 0]
     right = {
-        name: round(float((unseen_gold(name, voted.votes, k, voted.gold).argmax(axis=1) == labels).mean()), 4)
+        name: round(float((voted.unseen(name).argmax(axis=1) == labels).mean()), 4)
         for name in dict.fromkeys(models)
     }
+    plain = voted.unseen(MAJORITY)
     clever = [name for name in right if name != MAJORITY]
-    said = [verdict(name, beside_majority(name, voted.votes, k, voted.gold)) for name in clever]
+    said = [verdict(name, beside_majority(voted.unseen(name), plain, labels)) for name in clever]
     return {"gold": len(labels), "accuracy": right, "verdict": "; ".join(said)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from textlabel.labeler import DEFAULT_BACKBONE, Labeler
+from textlabel.labeler import Labeler
 from textlabel.rule_steps.check import CheckRules, judged
 from textlabel.rule_steps.votes import Voted
 from textlabel.rules.compare import MAJORITY
@@ -20,13 +20,11 @@ class FitRules(CheckRules):
     Parameters
     ----------
     out : folder for the model, which `annotate` takes.
-    backbone : registered name (`textlabel backbones`), local folder, or Hub id.
     seed : decides folds, and which rows of a large corpus are read.
     cache : look features up in the feature cache (`textlabel cache`), and keep them there.
     """
 
     out: str = field(default="")
-    backbone: str = DEFAULT_BACKBONE
     seed: int = 0
     cache: bool = True
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textlabel.labeler import DEFAULT_BACKBONE, Labeler
+from textlabel.labeler import Labeler
 from textlabel.rule_steps.label import LabelByRules
-from textlabel.rule_steps.votes import Voted
+from textlabel.rule_steps.votes import NAMES, Voted
 from textlabel.rules.fusion import Fusion, Sources, unseen_fusion
 from textlabel.types import IntArray, LabelSchema, Summary
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from textlabel.rules.models import Floats
 
-#: what the sources beside the label model are called
-NAMES, TUNED, FUSED = "class names", "tuned head", "all together"
+#: what the sources beside the label model and the names of the classes are called
+TUNED, FUSED = "tuned head", "all together"
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,11 @@ class FuseRules(LabelByRules):
     ----------
     models : folders of saved models that speak, too; none may have learned from the gold rows, or it is
         trusted too much.
-    backbone : registered name (`textlabel backbones`), local folder, or Hub id; it reads class names, and the
-        head is tuned on it.
     seed : decides folds.
     cache : look features up in the feature cache (`textlabel cache`), and keep them there.
     """
 
     models: tuple[str, ...] = ()
-    backbone: str = DEFAULT_BACKBONE
     seed: int = 0
     cache: bool = True
 

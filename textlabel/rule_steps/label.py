@@ -15,7 +15,7 @@ import numpy.typing as npt
 from textlabel import __version__, registry
 from textlabel.rule_steps.check import CheckRules, judged
 from textlabel.rule_steps.votes import Voted
-from textlabel.rules.compare import MAJORITY, unseen_gold
+from textlabel.rules.compare import MAJORITY
 from textlabel.types import COLUMNS, IntArray, LabelSchema, Summary
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class LabelByRules(CheckRules):
         said = model.fit_predict(voted.votes, k, voted.gold).probabilities
         unseen = said[:0]
         if voted.judged:
-            unseen = unseen_gold(self.label_model, voted.votes, k, voted.gold)
+            unseen = voted.unseen(self.label_model)
         return Sources((self.label_model,), unseen[None], said[None, :n])
 
     def compared(self, sources: Sources, found: Fusion, labels: IntArray) -> Summary:

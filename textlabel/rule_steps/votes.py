@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,18 @@ import numpy as np
 
 from textlabel.errors import CorpusError, RecipeError, nearest
 from textlabel.labeler import DEFAULT_BACKBONE, Labeler
-from textlabel.rules.functions import Rules, encode, read_rules, vote_names
+from textlabel.rules.compare import unseen_gold
+from textlabel.rules.files import read_rules
+from textlabel.rules.functions import Rules, encode, vote_names
 from textlabel.types import IntArray
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from textlabel.rules.models import Floats
+
+#: what the names of the classes are called as a voter
+NAMES = "class names"
 
 #: by name, what votes on all texts at once: a class name for each, None where it abstains
 Voters = Mapping[str, Callable[[Sequence[str]], Sequence[str | None]]]
@@ -42,6 +49,13 @@ class Voted:
     texts: list[str]
     names: tuple[str, ...]
     classes: tuple[str, ...]
+    _unseen: dict[str, Floats] = field(default_factory=dict, repr=False)
+
+    def unseen(self, model: str) -> Floats:
+        """Return what a label model says of gold rows (g, k), each without its own label; it is kept."""
+        if model not in self._unseen:
+            self._unseen[model] = unseen_gold(model, self.votes, len(self.classes), self.gold)
+        return self._unseen[model]
 
     @property
     def judged(self) -> bool:
@@ -54,6 +68,7 @@ def cast_votes(
     corpus: Any,
     gold: Any = None,
     voters: Voters | None = None,
+    names_backbone: str = "",
     **loading: Any,
 ) -> Voted:
     """Return the votes of rules on a corpus and on gold rows; a gold text that is in the corpus is its row.
@@ -64,7 +79,9 @@ def cast_votes(
     ----------
     rules : files, or what `read_rules` returned.
     corpus, gold : path, glob, Hub id, Dataset or list of dicts; gold rows have a column ``label``.
-    voters : what votes beside the rules, such as `model_voter` and `names_voter`.
+    voters : what votes beside the rules, such as `model_voter`.
+    names_backbone : what reads the names of the classes as one more voter (`names_voter`), those that the
+        rules list, or else all that rules, voters and gold name; empty: they do not vote.
     loading : options of `textlabel.load_corpus` for both, and ``label_column``.
 
     Raises
@@ -84,24 +101,30 @@ def cast_votes(
     outside = [originals[key] for key in labels if key not in there]
     said = vote_names(rules, [*texts, *outside])
     for name, voter in (voters or {}).items():
-        column = voter([*texts, *outside])
-        if len(column) != len(said):
-            raise CorpusError(f"voter {name!r} gave {len(column)} votes; expected {len(said)}, one a text")
-        for row, vote in zip(said, column, strict=True):
-            row.append(vote)
+        _append(name, voter([*texts, *outside]), said)
     classes = rules.classes or _classes(rules, said, labels)
     if strange := sorted(set(labels.values()) - set(classes)):
         raise CorpusError(f"gold rows of class {strange[0]!r}: {nearest(strange[0], classes)}")
     if len(classes) < 2:
         raise RecipeError(f"rules and gold know of {list(classes)} alone: name all with classes = [...]")
+    if names_backbone:
+        _append(NAMES, names_voter(classes, names_backbone)([*texts, *outside]), said)
     keys = [text_key(text) for text in (*texts, *outside)]
     given = encode([[labels.get(key)] for key in keys], classes)[:, 0]
     first: dict[str, int] = {}
     for number, key in enumerate(keys):
         first.setdefault(key, number)
     gold_ = np.where([first[key] == number for number, key in enumerate(keys)], given, -1)
-    names = (*rules.names, *(voters or {}))
+    names = (*rules.names, *(voters or {}), *((NAMES,) if names_backbone else ()))
     return Voted(encode(said, classes), gold_, given[: len(texts)], rows, [*texts, *outside], names, classes)
+
+
+def _append(name: str, column: Sequence[str | None], said: list[list[str | None]]) -> None:
+    """Add the votes of one more voter."""
+    if len(column) != len(said):
+        raise CorpusError(f"voter {name!r} gave {len(column)} votes; expected {len(said)}, one a text")
+    for row, vote in zip(said, column, strict=True):
+        row.append(vote)
 
 
 def _gold(known: Dataset | None) -> tuple[dict[str, str], dict[str, str]]:

@@ -3,14 +3,8 @@ from __future__ import annotations
 import pytest
 
 from textlabel.errors import RecipeError
-from textlabel.rules.functions import (
-    LabelingFunction,
-    Rules,
-    encode,
-    labeling_function,
-    read_rules,
-    vote_names,
-)
+from textlabel.rules.files import read_rules
+from textlabel.rules.functions import LabelingFunction, Rules, encode, labeling_function, vote_names
 from textlabel.rules.matching import folded, words_pattern
 
 
@@ -86,7 +80,7 @@ def test_a_rules_file_of_all_three_kinds(tmp_path):
         ("classes=['x','y']\n[[rule]]\nlabel='z'\nkeywords=['a']", "label 'z'"),
         ("[[rule]]\nname='a'\nlabel='x'\nregex='b'\n[[rule]]\nname='a'\nlabel='x'\nregex='c'", "twice"),
         ("[[rule]]\nlabel='x'\nlexicon='gone.tsv'", "gone.tsv cannot be read"),
-        ("[[rule]]\nlabel='x'\nlexicon={a='b'}", "expected a number"),
+        ("[[rule]]\nlabel='x'\nlexicon={a='b'}", "finite weights"),
         ("x = ", "not a TOML file"),
         ("", "no rule in it"),
     ],

@@ -129,12 +129,17 @@ def test_gold_rows_do_not_see_their_own_label():
     assert (unseen.argmax(axis=1) == gold[gold >= 0]).mean() < 0.9
 
 
+def beside(model, votes, gold):
+    own, plain = (unseen_gold(name, votes, 3, gold) for name in (model, "majority"))
+    return beside_majority(own, plain, gold[gold >= 0])
+
+
 def test_the_verdict_says_when_the_clever_model_does_not_beat_the_majority():
     votes, truth = world([0.8, 0.8, 0.8], n=300)
-    found = beside_majority("weighted_majority", votes, 3, few(truth, 20))
+    found = beside("weighted_majority", votes, few(truth, 20))
     assert "does not beat the majority on 60 gold rows" in verdict("weighted_majority", found)
     votes, truth = world([0.97, 0.4, 0.4, 0.4, 0.4], n=1000, says=1.1)
-    assert " beats " in verdict("anchored", beside_majority("anchored", votes, 3, few(truth, 60)))
+    assert " beats " in verdict("anchored", beside("anchored", votes, few(truth, 60)))
 
 
 def test_the_table_counts_by_hand():
@@ -189,3 +194,44 @@ def test_where_no_source_tells_anything_the_first_one_stands_and_is_not_called_c
     assert "no source tells" in found.told
     assert not found.calibrated
     np.testing.assert_allclose(found.apply(worse[None]), worse)
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("name", registry.plugins("label_model"))
+def test_what_is_only_a_matter_of_order_changes_nothing(name, told):
+    """Rows, rules and classes in another order; a tenth of a thousandth is what rounding makes of ties."""
+    model, rng = registry.load("label_model", name), np.random.default_rng(3)
+    votes, truth = world([0.9, 0.8, 0.6, 0.7], n=300)
+    gold = few(truth) if told else np.full(300, -1)
+    p = model.fit_predict(votes, 3, gold).probabilities
+    rows, rules, classes = rng.permutation(300), rng.permutation(4), np.array([2, 0, 1])
+    there = model.fit_predict(votes[rows], 3, gold[rows]).probabilities
+    np.testing.assert_allclose(there, p[rows], atol=1e-4)
+    np.testing.assert_allclose(model.fit_predict(votes[:, rules], 3, gold).probabilities, p, atol=1e-4)
+    other, other_gold = (np.where(x < 0, -1, classes[x]) for x in (votes, gold))
+    found = model.fit_predict(other, 3, other_gold).probabilities
+    np.testing.assert_allclose(found[:, classes], p, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", registry.plugins("label_model"))
+def test_one_voter_is_believed_and_says_nothing_of_what_it_left_out(name):
+    model = registry.load("label_model", name)
+    votes = np.array([[0], [1], [0], [1], [-1], [-1]] * 5)
+    p = model.fit_predict(votes, 2).probabilities
+    assert p[:4].argmax(axis=1).tolist() == [0, 1, 0, 1]
+    np.testing.assert_allclose(p[4], [0.5, 0.5], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", registry.plugins("label_model"))
+def test_two_that_differ_as_often_as_they_agree_leave_a_tie(name):
+    votes = np.array([[0, 1], [1, 0], [0, 0], [1, 1]] * 10)
+    p = registry.load("label_model", name).fit_predict(votes, 2).probabilities
+    np.testing.assert_allclose(p[:2], 0.5, atol=1e-3)
+    assert p[2:4].argmax(axis=1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", registry.plugins("label_model"))
+def test_a_class_that_nobody_votes_for_wins_no_row_with_votes(name):
+    votes, _ = world([0.9, 0.8, 0.7], n=200, k=2, says=1.1)
+    p = registry.load("label_model", name).fit_predict(votes, 3).probabilities
+    assert (p.argmax(axis=1) < 2).all()
