@@ -29,7 +29,8 @@ class Simulate:
     ----------
     labeled : rows with labels: a csv, tsv, jsonl or parquet file, a folder or glob of them, a saved dataset,
         or a Hub dataset id.
-    strategies : plugins (`textlabel plugins strategy`); the first is what others are compared with.
+    strategies : plugins (`textlabel plugins strategy`), or skactiveml:NAME for those of scikit-activeml; the
+        first is what others are compared with.
     budget : rows that are asked in all.
     batch : rows of each round; the model is fitted anew after it.
     seeds : how often it is repeated, each time with other rows held out.
@@ -77,16 +78,17 @@ class Simulate:
         task, _ = load_task(
             self.labeled, None, None, "single", text_column=self.text_column, label_column=self.label_column
         )
-        least = self.budget / (1 - TEST_SHARE)
-        if len(task.texts) < least:
+        groups = duplicate_groups(task.texts)
+        different = len(np.unique(groups))
+        if different - int(TEST_SHARE * different) < self.budget:
             raise CorpusError(
-                f"{self.labeled}: {len(task.texts)} rows, of which {TEST_SHARE:.0%} are held out; a budget "
-                f"of {self.budget} needs {least:.0f} or more"
+                f"{self.labeled}: {different} different texts, of which {TEST_SHARE:.0%} are held out; a "
+                f"budget of {self.budget} needs {self.budget / (1 - TEST_SHARE):.0f} or more"
             )
         classifier = Classifier(load_backbone(self.backbone), task.schema).eval()
         with bar("encode rows") as update:
             features = predict(classifier, task.texts, cache=cache_folder(self.cache), progress=update)[1]
-        return features.astype(np.float64), task.targets, duplicate_groups(task.texts)
+        return features.astype(np.float64), task.targets, groups
 
 
 def curves_of(

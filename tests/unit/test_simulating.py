@@ -50,10 +50,18 @@ def test_more_labels_help_and_the_area_is_their_mean():
     assert Curve([10], [0.5], []).area == 0.5
 
 
-def test_a_round_of_one_class_is_passed_over():
-    x, y = rows(40)
-    found = replay(x, np.zeros(40, int), np.arange(40), (x, y), "random", budget=20, batch=10, seed=0)
-    assert found == Curve([], [], []) or found.labeled == []
+def test_while_one_class_is_known_it_is_always_said():
+    x = rows(40)[0]
+    test = (x, np.arange(40) // 30)  # 30 of class 0
+    one = replay(x, np.zeros(40, int), np.arange(40), test, "random", budget=20, batch=10, seed=0)
+    assert one == Curve([10, 20], [0.75, 0.75], [0.0, 0.0])
+    assert one.area == 0.75
+    late = np.zeros(40, int)
+    late[0] = 1  # whichever comes when, all strategies are compared from the first round on
+    for name in ("random", "margin"):
+        found = replay(x, late, np.arange(40), test, name, budget=40, batch=10, seed=0)
+        assert found.labeled == [10, 20, 30, 40]
+        assert np.isfinite([*found.accuracy, *found.share]).all()
 
 
 @pytest.fixture
@@ -84,3 +92,14 @@ def test_what_makes_no_sense_is_refused(labeled, tmp_path):
         Simulate(str(labeled), budget=0).run()
     with pytest.raises(CorpusError, match="needs 143 or more"):
         Simulate(str(labeled), budget=100, backbone=static, cache=False).run()
+
+
+def test_copies_do_not_count_as_rows_that_can_be_asked(tmp_path):
+    path, rows = tmp_path / "copies.jsonl", snippets(40)
+    kept = [{"text": row["text"], "label": row["label"]} for row in rows * 3]
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    static = str(write_static(tmp_path / "static"))
+    step = Simulate(str(path), ("random",), budget=28, batch=10, seeds=1, backbone=static, cache=False)
+    assert step.run()["strategies"][0]["labeled"] == [10, 20, 28]
+    with pytest.raises(CorpusError, match=r"40 different texts, of which 30% are held out.*needs 41 or more"):
+        Simulate(str(path), ("random",), budget=29, batch=10, seeds=1, backbone=static, cache=False).run()

@@ -72,8 +72,9 @@ def propose(pool: Pool, count: int, strategy: str = DEFAULT_STRATEGY, seed: int 
 
     Parameters
     ----------
-    strategy : plugin (`textlabel plugins strategy`). Where it needs a model and there is none,
-        `textlabel.ask.strategies.typiclust` begins.
+    strategy : plugin (`textlabel plugins strategy`), or "skactiveml:NAME" (`pip install scikit-activeml`;
+        `textlabel.ask.scikit_activeml`). Where it needs a model and
+        there is none, `textlabel.ask.strategies.typiclust` begins.
 
     Raises
     ------
@@ -95,11 +96,25 @@ def propose(pool: Pool, count: int, strategy: str = DEFAULT_STRATEGY, seed: int 
     left = len(pool.open())
     if not left:
         raise CorpusError("there is no row left to ask: all texts have an answer")
-    module = registry.load("strategy", strategy)
+    module = load_strategy(strategy)
     if any(getattr(pool, name) is None for name in module.NEEDS):
         module = registry.load("strategy", "typiclust")
     found: Ints = module.propose(pool, min(count, left), np.random.default_rng(seed))
     return found
+
+
+def load_strategy(name: str) -> Any:
+    """Return a strategy: a plugin (`textlabel plugins strategy`), or one of scikit-activeml's.
+
+    Raises
+    ------
+    RecipeError : there is none of that name.
+    """
+    if name.startswith("skactiveml:"):
+        from textlabel.ask.scikit_activeml import wrapped
+
+        return wrapped(name.partition(":")[2])
+    return registry.load("strategy", name)
 
 
 def some_of(rows: Ints, most: int, rng: np.random.Generator) -> Ints:
@@ -132,4 +147,15 @@ def margins(probabilities: Floats) -> Floats:
     return np.asarray(two[:, 1] - two[:, 0])
 
 
-__all__ = ["DEFAULT_STRATEGY", "Floats", "Ints", "Pool", "lowest", "margins", "propose", "some_of", "unit"]
+__all__ = [
+    "DEFAULT_STRATEGY",
+    "Floats",
+    "Ints",
+    "Pool",
+    "load_strategy",
+    "lowest",
+    "margins",
+    "propose",
+    "some_of",
+    "unit",
+]

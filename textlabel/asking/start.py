@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textlabel.ask import DEFAULT_STRATEGY
+from textlabel.ask import DEFAULT_STRATEGY, load_strategy
 from textlabel.audit.store import append, write_json
 from textlabel.errors import CorpusError, ExportError, RecipeError, nearest
 from textlabel.labeler import DEFAULT_BACKBONE
@@ -28,7 +28,7 @@ class Start:
     classes : their names; by default those of ``labeled``.
     labeled : rows that are labeled already.
     exclude_audit : folder of annotations whose audited rows are never asked.
-    strategy : plugin (`textlabel plugins strategy`).
+    strategy : plugin (`textlabel plugins strategy`), or skactiveml:NAME for one of scikit-activeml.
     backbone : whose features tell rows apart: registered name (`textlabel backbones`), local folder, or Hub
         id.
     budget : labels that may be asked in all; 0: as many as there are rows.
@@ -59,14 +59,13 @@ class Start:
         CorpusError : fewer than two classes, or no row that may be asked.
         RecipeError : an unknown strategy, or a negative budget.
         """
-        from textlabel import registry
         from textlabel.corpus.dedup import text_key
         from textlabel.corpus.load import load_corpus
 
         folder = Path(self.out)
         if folder.exists():
             raise ExportError(f"{folder} is there already: choose another --out, or go on with what is there")
-        registry.load("strategy", self.strategy)
+        load_strategy(self.strategy)
         if self.budget < 0:
             raise RecipeError(f"budget = {self.budget}: expected a number of labels, or 0 for no limit")
         known = self._known()

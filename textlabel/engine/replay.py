@@ -23,6 +23,9 @@ STAGE: dict[str, Any] = {"name": "head", "l2": 0.03, "folds": 3}
 class Curve(NamedTuple):
     """What came of one replay.
 
+    While only one class is known, accuracy is that of whoever always says it, and the model labels nothing:
+    so all strategies are compared from the first round on.
+
     Parameters
     ----------
     labeled : (r,) rows labeled after each round.
@@ -74,11 +77,13 @@ def replay(
         asked = propose(pool, count, strategy, seed * 1000 + number)
         known[asked] = labels[asked]
         fitted = heads(features, known, groups, k, seed)
+        curve.labeled.append(int((known >= 0).sum()))
         if fitted is None:
+            curve.accuracy.append(float(np.mean(test[1] == known.max())))
+            curve.share.append(0.0)
             continue
         probabilities, votes = fitted.probabilities(features), fitted.votes(features)
         said = fitted.probabilities(test[0])
-        curve.labeled.append(int((known >= 0).sum()))
         curve.accuracy.append(float(np.mean(said.argmax(axis=1) == test[1])))
         curve.share.append(predicted_share(said, max_error))
     return curve

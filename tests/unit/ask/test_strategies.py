@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -126,6 +129,118 @@ def test_typical_rows_lie_in_the_middle_of_large_clusters_without_labels():
     labels[0] = 0
     found = propose(Pool(x, labels, 2), 1, "typiclust")
     assert found[0] >= 60
+
+
+@pytest.mark.parametrize("chunk", [7, 1024])
+def test_the_most_typical_row_of_each_cluster_is_asked(chunk, monkeypatch):
+    """By hand: of each of four far clusters the row with the least mean distance to its 20 nearest."""
+    from scipy.spatial.distance import cdist
+
+    from textlabel.ask.strategies import typiclust
+
+    monkeypatch.setattr(typiclust, "_AT_ONCE", chunk)
+    rng = np.random.default_rng(1)
+    sizes = (90, 60, 50, 30)
+    y = np.repeat(np.arange(4), sizes)
+    x = 20 * np.eye(4, 12)[y] + rng.normal(size=(230, 12))
+    found = propose(Pool(x, np.full(230, -1), 4), 4, "typiclust", seed=5)
+    z = x / np.linalg.norm(x, axis=1, keepdims=True)
+    wanted = []
+    for c, size in enumerate(sizes):  # the largest cluster first
+        rows = np.flatnonzero(y == c)
+        near = np.sort(cdist(z[rows], z[rows]), axis=1)[:, 1 : 1 + min(20, size // 2)]
+        wanted.append(rows[near.mean(axis=1).argmin()])
+    assert found.tolist() == wanted
+
+
+def test_balls_are_as_large_as_nearly_all_of_them_are_pure():
+    """By hand: of all distances at which balls end, the largest at which 95 % hold one cluster alone."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    from textlabel.ask import unit
+    from textlabel.ask.strategies.probcover import PURE, _radius
+
+    rng = np.random.default_rng(2)
+    y = np.arange(240) % 3
+    x = unit(3 * np.eye(3, 6)[y] + rng.normal(size=(240, 6)))
+    distance = 2 - 2 * x @ x.T
+    cluster = MiniBatchKMeans(
+        3, n_init=1, random_state=int(np.random.default_rng(7).integers(2**31))
+    ).fit_predict(x)
+    found = _radius(distance, x, 3, np.random.default_rng(7))
+
+    def pure(radius):
+        inside = distance < radius
+        return np.mean([len(set(cluster[ball])) <= 1 for ball in inside])
+
+    assert pure(found) >= PURE
+    assert pure(np.nextafter(np.float32(found), np.float32(9)) + 1e-6) < PURE
+    pairs = distance < found
+    same = cluster[:, None] == cluster[None]
+    assert (pairs & same).sum() / pairs.sum() > PURE  # which many large pure balls would hide
+
+
+def test_probcover_covers_more_than_random_rows():
+    pool, _ = blobs(400, known=0)
+    from textlabel.ask import unit
+
+    x = unit(pool.features)
+    near = 2 - 2 * x @ x.T < 0.5
+
+    def covered(rows):
+        return near[rows].any(axis=0).mean()
+
+    chosen = [
+        covered(propose(pool, 8, name, seed=seed)) for name in ("probcover", "random") for seed in range(5)
+    ]
+    assert np.mean(chosen[:5]) > np.mean(chosen[5:]) + 0.05
+
+
+SKACTIVEML = ("Badge", "BatchBALD", "Clue", "CoreSet", "DiscriminativeAL", "Falcun", "GreedyBALD")
+SKACTIVEML += ("GreedySamplingX", "MaxHerding", "ProbCover", "ProbabilisticAL", "QueryByCommittee", "Quire")
+SKACTIVEML += ("RandomSampling", "TypiClust", "UncertaintySampling")
+
+
+@pytest.mark.filterwarnings("ignore")  # of scikit-activeml, whose committees have few rows
+@pytest.mark.parametrize("name", SKACTIVEML)
+def test_strategies_of_scikit_activeml(name):
+    pytest.importorskip("skactiveml")
+    pool, _ = blobs()
+    closed = np.zeros(200, bool)
+    closed[100:] = True
+    pool = replace(pool, closed=closed)
+    found = propose(pool, 8, f"skactiveml:{name}", seed=3)
+    assert len(found) == len(set(found.tolist())) == 8
+    assert set(found.tolist()) <= set(range(12, 100))
+    np.testing.assert_array_equal(found, propose(pool, 8, f"skactiveml:{name}", seed=3))
+    cold = Pool(pool.features, np.full(200, -1), 4)
+    assert len(propose(cold, 4, f"skactiveml:{name}")) == 4
+
+
+def test_uncertain_rows_of_scikit_activeml_are_near_the_border():
+    pytest.importorskip("skactiveml")
+    rng = np.random.default_rng(0)
+    x = np.stack([np.linspace(-3, 3, 200), rng.normal(size=200)], axis=1)
+    labels = np.full(200, -1)
+    labels[:20], labels[-20:] = 0, 1
+    labels[1::7] = (x[1::7, 0] > 0).astype(int)
+    found = propose(Pool(x, labels, 2, np.full((200, 2), 0.5)), 10, "skactiveml:UncertaintySampling")
+    assert np.abs(x[found, 0]).max() < 1
+
+
+def test_a_strategy_that_scikit_activeml_does_not_have_is_told():
+    pytest.importorskip("skactiveml")
+    pool, _ = blobs()
+    with pytest.raises(RecipeError, match=r"'skactiveml:CoreSets'.*CoreSet"):
+        propose(pool, 1, "skactiveml:CoreSets")
+    with pytest.raises(RecipeError, match="skactiveml:GreedySamplingTarget"):  # for numbers
+        propose(pool, 1, "skactiveml:GreedySamplingTarget")
+
+
+def test_without_scikit_activeml_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skactiveml", None)
+    with pytest.raises(RecipeError, match=r"pip install -e '.\[skactiveml\]'"):
+        propose(blobs()[0], 1, "skactiveml:CoreSet")
 
 
 @pytest.mark.parametrize(

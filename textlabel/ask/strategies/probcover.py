@@ -1,7 +1,8 @@
 """Strategy ``probcover``: rows whose neighborhoods hold the most rows that none covers yet.
 
-Yehuda et al. 2022, arXiv 2205.11514. A row covers what is nearer than a radius: the largest at which rows
-of one cluster out of as many as there are classes have nearly only neighbors of that cluster.
+Yehuda et al. 2022, arXiv 2205.11514. A row covers the ball of what is nearer than a radius: the largest at
+which nearly all balls are pure, holding rows of one cluster alone, out of as many clusters as there are
+classes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from textlabel.ask import Floats, Ints, Pool, some_of, unit
 
 NAME = "probcover"
 NEEDS: tuple[str, ...] = ()
-#: random open rows that are looked at, in pairs, and the share of neighbors that must be of the same cluster
-MOST_ROWS, PURITY = 4000, 0.95
+#: random open rows that are looked at, in pairs, and the share of balls that must be pure
+MOST_ROWS, PURE = 4000, 0.95
+#: share of the pairs of rows that are nearer than the radius, at least: a smaller one covers nothing
+_LEAST = 0.001
 
 
 def propose(pool: Pool, count: int, rng: np.random.Generator) -> Ints:
@@ -40,18 +43,19 @@ def propose(pool: Pool, count: int, rng: np.random.Generator) -> Ints:
 
 
 def _radius(distance: Floats, x: Floats, classes: int, rng: np.random.Generator) -> float:
-    """Return the largest squared distance within which neighbors are of one cluster."""
+    """Return the largest squared distance within which the share `PURE` of rows see their own cluster alone.
+
+    A ball is pure up to the nearest row of another cluster, so that the radius is a quantile of these.
+    """
     from sklearn.cluster import MiniBatchKMeans
 
     made = MiniBatchKMeans(max(classes, 2), n_init=1, random_state=int(rng.integers(2**31)))
     cluster = made.fit_predict(x) if len(x) > classes else np.arange(len(x))
     some = some_of(np.arange(len(x)), 500, rng)
-    near = distance[some]
-    same = cluster[some][:, None] == cluster[None]
-    best = 0.0
-    for radius in np.quantile(near, np.linspace(0.001, 0.2, 20)):
-        inside = near <= radius
-        if (inside & same).sum() < PURITY * inside.sum():
-            break
-        best = float(radius)
-    return max(best, float(np.quantile(near, 0.001)))
+    other = cluster[some][:, None] != cluster[None]
+    pure_to = np.where(other, distance[some], np.inf).min(axis=1)
+    pairs = np.sort(distance[some], axis=1)[:, 1:]  # without the row itself
+    floor = float(np.quantile(pairs, _LEAST)) if pairs.size else 0.0
+    # the least radius at which more balls than 1 - PURE would hold another cluster
+    radius = float(np.sort(pure_to)[int((1 - PURE) * len(pure_to))])
+    return max(radius, floor)

@@ -16,8 +16,11 @@ NEEDS: tuple[str, ...] = ()
 MOST_CLUSTERS = 500
 #: clusters up to which their centers are sought with care, which takes longest of all
 FEW_CLUSTERS = 100
-#: neighbors that tell how typical a row is, and rows that a cluster must have to be asked first
+#: neighbors that tell how typical a row is, at most half of its cluster, and rows that a cluster must have to
+#: be asked first
 NEIGHBORS, LEAST_ROWS = 20, 5
+#: rows whose distances to all others of their cluster are held at a time
+_AT_ONCE = 1024
 #: random open rows that are clustered: more take longer and change little
 MOST_ROWS = 10_000
 
@@ -34,11 +37,14 @@ def propose(pool: Pool, count: int, rng: np.random.Generator) -> Ints:
     cluster = made.fit_predict(x)
     labels_in = np.bincount(cluster[~is_open], minlength=wanted)
     size = np.bincount(cluster, minlength=wanted)
-    ranked = {c: _typical(x, rows, (cluster == c) & is_open) for c in range(wanted)}
+    ranked: dict[int, list[int]] = {}
     found: list[int] = []
     while len(found) < count:
-        order = np.lexsort((-size, labels_in, size <= LEAST_ROWS))
-        for c in (c for c in order.tolist() if ranked[c]):
+        for c in np.lexsort((-size, labels_in, size <= LEAST_ROWS)).tolist():
+            if c not in ranked:  # a cluster whose turn does not come is not looked into
+                ranked[c] = _typical(x, rows, (cluster == c) & is_open)
+            if not ranked[c]:
+                continue
             found.append(ranked[c].pop(0))
             labels_in[c] += 1
             if len(found) == count:
@@ -51,6 +57,11 @@ def _typical(x: Floats, rows: Ints, inside: np.ndarray) -> list[int]:
     part = x[inside]
     if not len(part):
         return []
-    near = np.sort(2 - 2 * part @ part.T, axis=1)[:, 1 : NEIGHBORS + 1]
-    distance = np.sqrt(np.maximum(near, 0)).mean(axis=1) if near.shape[1] else np.zeros(len(part))
+    k = min(NEIGHBORS, len(part) // 2)
+    distance = np.zeros(len(part))
+    for start in range(0, len(part) if k else 0, _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        # the row itself is among them, at no distance
+        near = np.partition(2 - 2 * part[some] @ part.T, k, axis=1)[:, : k + 1]
+        distance[some] = np.sqrt(np.maximum(near, 0)).sum(axis=1) / k
     return [int(row) for row in rows[inside][np.argsort(distance, kind="stable")]]
