@@ -28,16 +28,15 @@ def propose(pool: Pool, count: int, rng: np.random.Generator) -> Ints:
     known = len(pool.labeled)
     free = ~near[:known].any(axis=0)
     found: list[int] = []
-    taken = np.zeros(len(rows), bool)
-    taken[:known] = True
-    while len(found) < count and not taken.all():
-        gain = np.where(taken, -1, near[:, free].sum(axis=1))
+    gain = near[:, free].sum(axis=1)
+    while len(found) < count:
         best = int(gain.argmax())
         if gain[best] <= 0:
             break
-        taken[best] = True
         found.append(int(rows[best]))
-        free &= ~near[best]
+        covers = free & near[best]
+        gain -= near[:, covers].sum(axis=1)  # each row is taken off once, when it is covered
+        free &= ~covers
     rest = rng.permutation(np.setdiff1d(pool.open(), found))[: count - len(found)]
     return np.concatenate([np.array(found, np.int64), rest])
 
