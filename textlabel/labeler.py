@@ -538,13 +538,23 @@ class Labeler(Fitted):
         decided_by : settings of `annotate` that decided the rows, for the record.
         sealing : ``order_by`` and ``rejected`` of `textlabel.audit.seal.seal`.
 
+        Raises
+        ------
+        ExportError : the folder is a URL, or cannot be written.
+
         Rows do not remember how `annotate` made them: give ``label_shift``, ``decided_by`` and ``order_by``
         here again, or the record is silent about the first two and the rows are sealed by confidence. The
         command `textlabel annotate` does so by itself.
         """
         from textlabel import registry
         from textlabel.audit.seal import seal
+        from textlabel.errors import ExportError
 
+        if is_url(folder):
+            raise ExportError(
+                f"{folder} is a URL, and this writes a folder: give one, and `textlabel push` sends it to "
+                "the Hub; the command `textlabel annotate --out URL` writes to a store"
+            )
         known = self.record(len(rows), estimate, label_shift, decided_by)
         record = {**known, "seal": seal(rows, **sealing)}
         path: Path = registry.load("export", form).write(rows, Path(folder), record)

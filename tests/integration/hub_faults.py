@@ -89,6 +89,29 @@ def refused_commit(folder: Path) -> None:
     assert sorted(oid for oid in ask("puts") if oid in sent.values()) == sorted(sent.values())
 
 
+def lost_answer(folder: Path) -> None:
+    """The commit is made and the answer to it is lost: nobody says that nothing was published."""
+    write_model(folder)
+    repo = "tester/lost"
+    fail(f"/api/models/{repo}/commit/.*", -1)
+    with pytest.raises(ExportError, match="so all of it may be published, or nothing") as told:
+        hub.push_folder(folder, repo)
+    assert "half" not in str(told.value)
+    assert API.list_repo_files(repo) == ["README.md", "head.safetensors", "model.safetensors"]
+    hub.push_folder(folder, repo)
+    assert API.list_repo_files(repo) == ["README.md", "head.safetensors", "model.safetensors"]
+
+
+def busy_upload(folder: Path) -> None:
+    """Too many requests while large files go ahead: the client waits and tries again, or it is told."""
+    sent, repo = write_model(folder), "tester/busy"
+    fail(f"/api/models/{repo}/preupload/.*", 429, count=50, Retry_After="0")
+    with pytest.raises(ExportError, match="too many requests: wait 0 seconds, then repeat it"):
+        hub.push_folder(folder, repo)
+    assert API.list_repo_files(repo) == []
+    assert not [oid for oid in ask("puts") if oid in sent.values()]
+
+
 def cut(folder: Path) -> None:
     """The connection breaks in one of two uploads for as long as the client tries."""
     sent, repo = write_model(folder), "tester/cut"

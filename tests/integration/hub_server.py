@@ -3,7 +3,8 @@
 Run as a script it prints its address and serves until it is killed. It checks content hashes, parent
 commits and whether a token that is sent is the one it knows: it shows that requests have the right shape,
 not how the real Hub behaves. ``POST /faults`` makes it fail: the next ``count`` requests whose path matches
-get ``status`` and ``headers``, or, where the status is 0, are cut off when half of their body has arrived.
+get ``status`` and ``headers``, or, where the status is 0, are cut off when half of their body has arrived,
+or, where it is -1, are obeyed and get no answer.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
 
+    def hang_up(self, *_: Any, **__: Any) -> None:
+        """End the connection in place of a reply."""
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
     def missing(self, code: str) -> None:
         self.reply({"error": code}, 404, X_Error_Code=code, X_Error_Message=code)
 
@@ -61,11 +67,12 @@ class Handler(BaseHTTPRequestHandler):
             fault["count"] -= 1
         if fault and not fault["status"]:
             self.rfile.read(size // 2)
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self.hang_up()
             return
         self.body = self.rfile.read(size)
-        if fault:
+        if fault and fault["status"] < 0:
+            self.reply = self.hang_up  # a handler is of one connection, which ends
+        elif fault:
             self.reply({"error": "fault"}, fault["status"], **fault.get("headers", {}))
             return
         if self.headers.get("Authorization", f"Bearer {TOKEN}") != f"Bearer {TOKEN}":

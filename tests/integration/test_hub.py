@@ -44,6 +44,8 @@ def test_round_trip(action, endpoint, tmp_path):
         "pull_request",
         pytest.param("splits", marks=pytest.mark.slow),
         "refused_commit",
+        "lost_answer",
+        pytest.param("busy_upload", marks=pytest.mark.slow),
         "wrong_token",
         pytest.param("by_command", marks=pytest.mark.slow),
         pytest.param("cut", marks=pytest.mark.slow),

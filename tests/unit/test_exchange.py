@@ -18,6 +18,7 @@ from textlabel.cli.app import app
 from textlabel.corpus.load import load_corpus
 from textlabel.errors import AuditError, CorpusError, ExportError
 from textlabel.exchange import FromTool, ToTool
+from textlabel.export._read import read_annotations
 from textlabel.registry import load
 
 TOOLS = ["argilla", "doccano", "label_studio", "prodigy"]
@@ -314,4 +315,24 @@ def test_classes_that_could_not_come_back_are_refused_before_people_answer(tmp_p
     texts = Dataset.from_dict({"id": ["1"], "text": ["x"]})
     with pytest.raises(ExportError, match=r"class"):
         ToTool(texts, "doccano", str(tmp_path / "t"), classes=classes, kind=kind).run()
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_project_of_ones_own_calls_text_and_label_otherwise(folder, tmp_path):
+    out, truth = folder
+    ToTool(str(out), "label_studio", str(tmp_path / "t")).run()
+    file = people("label_studio", tmp_path / "t", {"r1": truth["r1"]}.get, tmp_path / "anna.json")
+    file.write_text(file.read_text().replace('"from_name": "label"', '"from_name": "mood"'))
+    refused = run("answers", "import", out, file, "--from", "label_studio", code=1)
+    assert "mood" in refused.stderr
+    words = ("answers", "import", out, file, "--from", "label_studio", "--label-column", "mood", "--json")
+    assert json.loads(run(*words).stdout)["answered"] == 1
+    with pytest.raises(AuditError, match="text_column and label_column are for files of a labeling tool"):
+        audit.import_answers(out, file, label_column="mood")
+
+
+def test_a_column_that_would_pass_for_the_label_is_refused(folder, tmp_path):
+    rows = read_annotations(folder[0]).add_column("textlabel_label", ["x"] * 60)
+    with pytest.raises(ExportError, match="column 'textlabel_label' is where a task of Label Studio"):
+        load("export", "label_studio").write(rows, tmp_path / "t", {})
     assert not (tmp_path / "t").exists()

@@ -13,7 +13,7 @@ from tiny import snippets
 from textlabel import Labeler
 from textlabel.engine import predict as predict_module
 from textlabel.engine.predict import predict
-from textlabel.errors import BackboneError, BundleError, CorpusError, RecipeError
+from textlabel.errors import BackboneError, BundleError, CorpusError, ExportError, RecipeError
 from textlabel.models.bundle import Bundle
 
 TRAIN = snippets(60)
@@ -194,3 +194,11 @@ def test_the_record_says_what_was_done(labeler, tmp_path):
     folder = labeler.save(tmp_path / "model")
     assert "out-of-fold" in (folder / "README.md").read_text()
     assert Bundle.load(folder).record == labeler.bundle.record
+
+
+def test_a_url_is_no_folder_to_export_to(labeler, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = labeler.annotate(snippets(3))
+    with pytest.raises(ExportError, match=r"hf://datasets/user/name is a URL.*`textlabel push`"):
+        labeler.export(rows, "hf://datasets/user/name")
+    assert not list(tmp_path.iterdir())

@@ -238,3 +238,16 @@ def test_an_audit_of_the_old_labels_is_not_left_behind_without_a_word(tmp_path, 
     told = ChangeTaxonomy(str(changes), str(folder), str(tmp_path / "new")).run()
     assert "`textlabel finish` first" in told["audit"]
     assert "0 answered rows" in caplog.text
+
+
+def test_lists_of_other_columns_are_json_in_a_csv_file(changes, tmp_path):
+    rows = [{"id": "a", "text": "one", "label": "sad", "tags": ["x, y", "z"]}]
+    rows += [{"id": "b", "text": "two", "label": "angry", "tags": []}]
+    path = tmp_path / "old.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "rename.toml").write_text("[rename]\nsad = 'blue'\n")
+    ChangeTaxonomy(str(tmp_path / "rename.toml"), str(path), str(tmp_path / "new.csv")).run()
+    with (tmp_path / "new.csv").open(newline="") as file:
+        found = {row["id"]: row for row in csv.DictReader(file)}
+    assert found["a"]["label"] == "blue"
+    assert [json.loads(found[name]["tags"]) for name in "ab"] == [["x, y", "z"], []]

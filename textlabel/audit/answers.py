@@ -46,7 +46,14 @@ class Imported:
 
 
 def import_answers(
-    folder: str | Path, sheet: str | Path, *, reviewer: str = "", correct: bool = False, tool: str = ""
+    folder: str | Path,
+    sheet: str | Path,
+    *,
+    reviewer: str = "",
+    correct: bool = False,
+    tool: str = "",
+    text_column: str = "text",
+    label_column: str = "label",
 ) -> Imported:
     """Add the answers of a sheet to the log; all of them, or none if one row is unfit.
 
@@ -63,6 +70,8 @@ def import_answers(
     tool : the labeling tool that exported ``sheet`` ("label_studio", "argilla", "doccano", "prodigy"). Texts
         of a sheet are known by its marks; those of exported annotations by their id, as to-do answers,
         because people saw the model's label.
+    text_column, label_column : what the tool's project calls text and label; sheets have columns of these
+        names.
 
     Raises
     ------
@@ -70,8 +79,12 @@ def import_answers(
         that is not the row's; an unknown label; another answer than before.
     """
     sealed = open_sealed(folder)
-    path = Path(sheet)
-    rows = list(_from_tool(sealed, path, tool) if tool else sheet_lines(path))
+    path, columns = Path(sheet), (text_column, label_column)
+    if not tool and columns != ("text", "label"):
+        raise AuditError(
+            "text_column and label_column are for files of a labeling tool: name it, too (--from)"
+        )
+    rows = list(_from_tool(sealed, path, tool, columns) if tool else sheet_lines(path))
     with locked(sealed.audit_folder):
         read = Reader(sealed, path, asked_by_sheet(sealed), reviewer, correct, _in_force(sealed))
         found = [read.row(where, values) for where, values in rows]
@@ -100,12 +113,12 @@ def sheet_lines(path: Path, mark: str = MARKER) -> Iterator[Given]:
     return ((f"row {number}", values) for number, values in rows)
 
 
-def _from_tool(sealed: Sealed, path: Path, tool: str) -> Iterator[Given]:
+def _from_tool(sealed: Sealed, path: Path, tool: str, columns: tuple[str, str]) -> Iterator[Given]:
     """Yield the answers of a file that a labeling tool exported, as rows of a sheet."""
     place = {name: row for row, name in enumerate(sealed.rows["id"])}
     inside = set(sealed.order.tolist())
     try:
-        for one in answers_of(path, tool):
+        for one in answers_of(path, tool, *columns):
             label = _word(sealed, one, path)
             mark, name = one.keys.get(MARKER), one.keys.get("id")
             if not mark:

@@ -265,6 +265,13 @@ def _warn_of_formulas(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         )
 
 
+def _cell(value: Any) -> Any:
+    """Return a value as a cell of a csv file has it: lists and tables as JSON."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value
+
+
 def write_sheet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] = SHEET) -> None:
     """Write a sheet as csv or jsonl; an `ExportError` if it would replace one, or cannot be written.
 
@@ -281,7 +288,7 @@ def write_sheet(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[st
                 _warn_of_formulas(path, rows)
                 writer = csv.DictWriter(file, names, quoting=csv.QUOTE_MINIMAL)
                 writer.writeheader()
-                writer.writerows(rows)
+                writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
             else:
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:

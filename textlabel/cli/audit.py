@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,8 @@ Tool = Annotated[
         help="SHEET is what this tool exported: label_studio, argilla, doccano or prodigy.",
     ),
 ]
+Text = Annotated[str, typer.Option(help="With --from: what the tool's project calls the text.")]
+Label = Annotated[str, typer.Option(help="With --from: what the tool's project calls the label.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -115,6 +117,8 @@ def import_audit(
     reviewer: Reviewer = "",
     correct: Correct = False,
     tool: Tool = "",
+    text_column: Text = "text",
+    label_column: Label = "label",
     as_json: Json = False,
 ) -> None:
     """Add the answers of an audit sheet.
@@ -124,7 +128,8 @@ def import_audit(
     leaving the row open. From a labeling tool, whose tasks `textlabel convert DIR --sheet SHEET --to TOOL`
     wrote, --from TOOL takes what it exported, names of people included.
     """
-    _import(folder, sheet, reviewer, correct, tool, as_json)
+    columns = {"text_column": text_column, "label_column": label_column}
+    _import(folder, sheet, as_json, reviewer=reviewer, correct=correct, tool=tool, **columns)
 
 
 @app.command("release")
@@ -178,6 +183,8 @@ def import_answers(
     reviewer: Reviewer = "",
     correct: Correct = False,
     tool: Tool = "",
+    text_column: Text = "text",
+    label_column: Label = "label",
     as_json: Json = False,
 ) -> None:
     """Add the answers of a to-do sheet (or of an audit sheet); all of them, or none if a row is unfit.
@@ -187,13 +194,14 @@ def import_answers(
       textlabel answers import labeled labeled/audit/todo-1.csv --reviewer anna
       textlabel answers import labeled project-7.json --from label_studio
     """
-    _import(folder, sheet, reviewer, correct, tool, as_json)
+    columns = {"text_column": text_column, "label_column": label_column}
+    _import(folder, sheet, as_json, reviewer=reviewer, correct=correct, tool=tool, **columns)
 
 
-def _import(folder: Path, sheet: Path, reviewer: str, correct: bool, tool: str, as_json: bool) -> None:
+def _import(folder: Path, sheet: Path, as_json: bool, **options: Any) -> None:
     from dataclasses import asdict
 
     from textlabel.audit import import_answers as add
 
-    told = asdict(add(folder, sheet, reviewer=reviewer, correct=correct, tool=tool))
+    told = asdict(add(folder, sheet, **options))
     say_json(told) if as_json else say(pairs(told))

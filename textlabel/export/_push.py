@@ -28,6 +28,10 @@ _ADVICE = {
 _OUTAGE = "the Hub failed: wait some minutes, then repeat it"
 _OTHER = "check the name (user/name), the network, and that `hf auth login` has a token that may write"
 _SAFE = "Nothing is half published: all goes in one commit at the end, and files that arrived stay there"
+_UNKNOWN = (
+    "The commit was on its way, and no answer came back, so all of it may be published, or nothing: look "
+    "there before you repeat it"
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def send(files: Files, target: Target, message: str, is_old: Callable[[str], boo
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     api, revision = HfApi(), target.revision or None
-    with refusals(target.repo_id):
+    with refusals(target.repo_id) as way:
         address, repo_id = "", target.repo_id
         if not target.create_pr:
             made = api.create_repo(repo_id, repo_type=target.kind, private=target.private, exist_ok=True)
@@ -94,6 +98,7 @@ def send(files: Files, target: Target, message: str, is_old: Callable[[str], boo
             api.create_branch(**repo, branch=revision, exist_ok=True)
         there = api.list_repo_files(**repo, revision=revision) if is_old else []
         gone = [name for name in there if name not in files and is_old and is_old(name)]
+        way.committing = True
         done = api.create_commit(
             **repo,
             operations=[*added, *(CommitOperationDelete(name) for name in gone)],
@@ -104,20 +109,33 @@ def send(files: Files, target: Target, message: str, is_old: Callable[[str], boo
     return str(done.pr_url) if target.create_pr else address
 
 
+@dataclass
+class Way:
+    """How far a push has come: whether the commit has been sent."""
+
+    committing: bool = False
+
+
 @contextmanager
-def refusals(repo_id: str) -> Iterator[None]:
+def refusals(repo_id: str) -> Iterator[Way]:
     """Turn whatever goes wrong on the way to the Hub into one `ExportError` that never tells the token."""
+    way = Way()
     try:
-        yield
+        yield way
     except Exception as error:  # each hub version has its own HTTP library and errors
         told = _without_token(str(error)) or type(error).__name__
         # no `from error`: an error of the HTTP library may quote a header, and a traceback shows it
-        raise ExportError(f"cannot push to {repo_id!r}: {told}. To do: {_advice(error)}. {_SAFE}") from None
+        outcome = _UNKNOWN if way.committing and not _status(error) else _SAFE
+        raise ExportError(f"cannot push to {repo_id!r}: {told}. To do: {_advice(error)}. {outcome}") from None
+
+
+def _status(error: Exception) -> int:
+    """Return the status of the Hub's answer; 0: there was none."""
+    return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
 
 
 def _advice(error: Exception) -> str:
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", 0)
+    response, status = getattr(error, "response", None), _status(error)
     if status >= 500:
         return _OUTAGE
     wait = response.headers.get("Retry-After") if response is not None else None

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
 from textlabel.corpus.remote import File
+from textlabel.errors import ExportError
 from textlabel.export import _tools
 from textlabel.export._tools import Answer, Item, Task
 
@@ -39,8 +40,12 @@ def write(dataset: Dataset, path: Path, record: dict[str, Any]) -> Path:
 
     Raises
     ------
-    ExportError : a column holds what text cannot.
+    ExportError : a column holds what text cannot, or bears the name that the label has in a task.
     """
+    if LABEL in dataset.column_names:
+        raise ExportError(
+            f"column {LABEL!r} is where a task of Label Studio has the label: rename the column"
+        )
     return _tools.write_annotations(dataset, path, record, FILE, _encode, _extras)
 
 
