@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from textlabel.engine.explain import Explainer
     from textlabel.rules.functions import Rules
+    from textlabel.types import LabelKind
 
 #: rows of a corpus that are explained unless more are asked for: each takes a look a word
 ROWS = 100
@@ -81,7 +82,7 @@ class Why:
             labeler,
             self._rows(),
             method=self.method,
-            neighbors=self._neighbors(labeler),
+            neighbors=self._neighbors(labeler.schema.kind),
             rules=self.rules,
             top=self.top,
             seed=self.seed,
@@ -106,19 +107,10 @@ class Why:
         found = load_corpus(self.corpus, text_column=self.text_column)
         return found.select(range(min(self.rows, len(found))))
 
-    def _neighbors(self, labeler: Labeler) -> Dataset | None:
-        from textlabel.corpus.load import load_corpus
-
+    def _neighbors(self, kind: LabelKind) -> Dataset | None:
         if not self.neighbors:
             return None
-        kind = labeler.schema.kind
-        return load_corpus(
-            self.neighbors,
-            text_column=self.text_column,
-            label_column=self.label_column,
-            label_kind=kind,
-            label_separator="|" if kind == "multi" else None,
-        )
+        return _labeled(self.neighbors, kind, self.text_column, self.label_column)
 
 
 def why(
@@ -157,9 +149,7 @@ def why(
     explainer = Explainer(labeler.bundle, method, seed)
     near: Iterator[list[dict[str, Any]] | None] = itertools.repeat(None)
     if neighbors is not None:
-        known = load_corpus(
-            neighbors, text_column=text_column, label_column=label_column, label_kind=labeler.schema.kind
-        )
+        known = _labeled(neighbors, labeler.schema.kind, text_column, label_column)
         near = iter(labeled_near(explainer, rows["text"][:], known))
     told = []
     with bar("explain") as update:
@@ -172,6 +162,19 @@ def why(
                 entry["rules"] = fired(one.text)
             told.append(entry)
     return told
+
+
+def _labeled(source: Any, kind: LabelKind, text_column: str | Sequence[str], label_column: str) -> Dataset:
+    """Return labeled rows; in a file of text, ``|`` parts the classes of a row."""
+    from textlabel.corpus.load import load_corpus
+
+    return load_corpus(
+        source,
+        text_column=text_column,
+        label_column=label_column,
+        label_kind=kind,
+        label_separator="|" if kind == "multi" else None,
+    )
 
 
 def fired_rules(rules: Rules | Sequence[str | Path]) -> Callable[[str], list[dict[str, str]]] | None:

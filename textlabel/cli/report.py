@@ -32,6 +32,9 @@ def report(
         list[str], typer.Option(metavar="FILE", help=f"{_HELP['timed']} Repeat the option for several.")
     ] = [],  # noqa: B006
     title: Annotated[str, typer.Option(help=_HELP["title"])] = "",
+    show_personal_data: Annotated[
+        bool, typer.Option("--show-personal-data", help=_HELP["show_personal_data"])
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print paths and summary as JSON.")] = False,
 ) -> None:
     """Write one page about an annotated corpus, for whoever must accept its labels.
@@ -59,6 +62,7 @@ def report(
         transfer=transfer,
         timed=tuple(timed),
         title=title,
+        show_personal_data=show_personal_data,
     ).run()
     if as_json:
         say_json(told)

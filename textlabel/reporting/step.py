@@ -45,6 +45,8 @@ class Report:
     timed : JSON that `textlabel fit --json` or `annotate --json` printed: seconds and rows a second are told,
         which the record, the same on every machine, does not hold.
     title : what the report is called.
+    show_personal_data : whether e-mail addresses, phone numbers and so on (`textlabel scan`) stand in the
+        texts of examples as they are; else their letters and digits are stars.
     """
 
     annotations: str
@@ -59,6 +61,7 @@ class Report:
     transfer: str = ""
     timed: tuple[str, ...] = ()
     title: str = ""
+    show_personal_data: bool = False
 
     def run(self) -> dict[str, Any]:
         """Write both files and return their paths and what stands on top.
@@ -116,6 +119,8 @@ class Report:
             "cost": parts.cost(record, self.timed),
             "record": {name: value for name, value in record.items() if name not in ("features", "seal")},
         }
+        if not self.show_personal_data:
+            facts |= {name: starred(facts[name]) for name in ("examples", "suspects")}
         return {**facts, "summary": summary(facts)}
 
     def _judged(self, rows: Dataset, sealed: Sealed | None) -> Judged | JudgedScores | None:
@@ -175,6 +180,34 @@ class Report:
         near = labeled_near(explainer, [row["text"] for row in flat], known)
         for row, found in zip(flat, near, strict=True):
             row["neighbors"] = found
+
+
+def starred(told: Any) -> Any:
+    """Return what is told of texts with stars in place of personal data; places of words stay as they are.
+
+    Examples
+    --------
+    >>> starred([{"text": "ask a.bc@example.org", "without": ["a.bc", "ask"]}])
+    [{'text': 'ask a.**@*******.**g', 'without': ['****', 'ask']}]
+    """
+    from textlabel.corpus.personal_data import find, masked
+
+    if isinstance(told, list):
+        return [starred(one) for one in told]
+    if isinstance(told, str):
+        for one in find(told):
+            told = told[: one.start] + masked(told[one.start : one.end]) + told[one.end :]
+        return told
+    if not isinstance(told, dict):
+        return told
+    text = str(told.get("text", ""))
+    hidden = [text[one.start : one.end] for one in find(text)]
+    # parts of what is hidden are words of their own to whoever explains a text
+    words = {word: "*" * len(word) for word in told.get("without", ()) if any(word in one for one in hidden)}
+    return {
+        name: [words.get(word, word) for word in value] if name == "without" else starred(value)
+        for name, value in told.items()
+    }
 
 
 def _with_words(flat: list[dict[str, Any]], explainer: Explainer) -> None:

@@ -4,11 +4,12 @@ import csv
 import json
 
 import pytest
-from tiny import snippets, write_static
+from tiny import several, snippets, write_static
 from typer.testing import CliRunner
 
 from textlabel import Labeler
 from textlabel.cli.app import app
+from textlabel.explaining import why
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,15 @@ def test_what_is_missing_is_said(model, words, told):
     done = run(*(model if word == "MODEL" else word for word in words))
     assert done.exit_code == 1
     assert told in done.stderr
+
+
+def test_neighbors_in_a_csv_file_may_carry_several_classes(tmp_path):
+    rows = several(60)
+    model = Labeler(write_static(tmp_path / "static"), recipe="multilabel", cache=False).fit(rows)
+    near = tmp_path / "near.csv"
+    with near.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("text", "label"), *((r["text"], "|".join(r["label"])) for r in rows[:20])]
+        )
+    [told] = why(model, [{"text": rows[0]["text"]}], neighbors=str(near))
+    assert {tuple(one["label"]) for one in told["neighbors"]} <= {tuple(r["label"]) for r in rows[:20]}

@@ -1,6 +1,7 @@
 """The report: what it tells is what the rows say, and a hostile text is a text."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -347,3 +348,28 @@ def test_labels_that_people_gave_judge_nothing(model, tmp_path):
 def test_a_title_is_a_title(labeled):
     facts = Report(str(labeled), title="a {{body}} {{title}}").facts()
     assert page(facts).count("<section") == page({**facts, "title": "a"}).count("<section")
+
+
+def test_personal_data_of_examples_are_stars_unless_they_are_asked_for(model, tmp_path):
+    secrets = [f"good film, write to jane.roe{i}@example.org or +44 20 7946 0{i:03d}" for i in range(12)]
+    rows = [{"id": f"r{i}", "text": text} for i, text in enumerate(secrets)]
+    rows[0]["id"] = "jane.roe@example.org"
+    labeler = Labeler.load(model, cache=False)
+    folder = labeler.export(labeler.annotate(rows), tmp_path / "labeled")
+    gold = tmp_path / "few.jsonl"
+    gold.write_text(json.dumps({"id": rows[0]["id"], "text": secrets[0], "label": "negative"}) + "\n")
+    named = Report(str(folder), str(tmp_path / "a.html"), gold=str(gold), model=str(model))
+    named.run()
+    for name in ("a.html", "a.json"):
+        assert "roe" not in (tmp_path / name).read_text()
+        assert "7946" not in (tmp_path / name).read_text()
+    flat = [
+        row for rows in json.loads((tmp_path / "a.json").read_text())["examples"].values() for row in rows
+    ]
+    assert any(row.get("words") for row in flat)
+    for row in flat:  # places of words are those of the text that is shown
+        assert all(0 <= start < end <= len(row["text"]) for start, end, _ in row.get("words", ()))
+        assert row["text"].startswith("good film, write to j***.")
+    asked = replace(named, out=str(tmp_path / "b.html"), show_personal_data=True)
+    asked.run()
+    assert "jane.roe1@example.org" in (tmp_path / "b.html").read_text()
