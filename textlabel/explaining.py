@@ -7,10 +7,12 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textlabel.attribution import DEFAULT_ATTRIBUTION
+from textlabel.corpus.check import NOTHING
 from textlabel.errors import RecipeError
 from textlabel.labeler import Labeler
 
@@ -206,18 +208,76 @@ def _flat(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def labeled_near(explainer: Explainer, texts: Sequence[str], known: Dataset) -> list[list[dict[str, Any]]]:
     """Return the labeled rows nearest to each text, which are never the text itself."""
-    from textlabel.engine.explain import nearest
+    return Near(explainer, known).of(texts)
 
-    other = known["text"][:]
-    copies = Counter(other)
-    count = min(NEAR + max((copies[text] for text in texts), default=0), len(other))
-    index, alike = nearest(explainer.features(texts), explainer.features(other), count)
-    found = []
-    for text, row, similar in zip(texts, index.tolist(), alike.tolist(), strict=True):
-        near = [
-            {"text": other[i], "label": known[i]["label"], "similarity": round(s, 4)}
-            for i, s in zip(row, similar, strict=True)
-            if other[i] != text
-        ]
-        found.append(near[:NEAR])
-    return found
+
+class Near:
+    """Labeled rows, whose features are made once."""
+
+    def __init__(self, explainer: Explainer, known: Dataset) -> None:
+        self._explainer, self._texts, self._labels = explainer, known["text"][:], known["label"][:]
+        self._copies, self._features = Counter(self._texts), explainer.features(self._texts)
+
+    def of(self, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
+        """Return the rows nearest to each text, which are never the text itself."""
+        from textlabel.engine.explain import nearest
+
+        count = min(NEAR + max((self._copies[text] for text in texts), default=0), len(self._texts))
+        index, alike = nearest(self._explainer.features(texts), self._features, count)
+        found = []
+        for text, row, similar in zip(texts, index.tolist(), alike.tolist(), strict=True):
+            near = [
+                {"text": self._texts[i], "label": self._labels[i], "similarity": round(s, 4)}
+                for i, s in zip(row, similar, strict=True)
+                if self._texts[i] != text
+            ]
+            found.append(near[:NEAR])
+        return found
+
+
+def teller(
+    model: str, neighbors: str = "", rules: Sequence[str] = (), **columns: Any
+) -> Callable[[str], dict[str, Any]]:
+    """Return what tells of one text why it has its label; the model is read when it is asked first.
+
+    Parameters
+    ----------
+    model : folder that `fit` wrote, or Hub id.
+    neighbors, rules : as of `Why`.
+    columns : ``text_column`` and ``label_column`` of neighbors.
+
+    Told are ``words``, (start, end, score) of each, and ``lines`` in words: what would have changed the
+    label, rules that fired, and labeled rows that are near.
+
+    Raises
+    ------
+    RecipeError : rules that cannot be read.
+    """
+    fired, known = fired_rules(rules), cache(partial(_asked, model, neighbors, **columns))
+
+    def tell(text: str) -> dict[str, Any]:
+        explainer, near = known()
+        [one] = explainer.explain([text])
+        lines = []
+        if one.becomes:
+            lines.append(f"without {', '.join(one.removed)}: {one.becomes}")
+        lines += [f"rule {vote['rule']} says {vote['label']}" for vote in (fired(text) if fired else ())]
+        for row in near.of([text])[0] if near else ():
+            label = "|".join(row["label"]) or NOTHING if isinstance(row["label"], list) else row["label"]
+            lines.append(f"near ({row['similarity']:.2f}), {label}: {row['text']}")
+        words = [(*span, float(score)) for span, score in zip(one.spans, one.scores, strict=True)]
+        return {"words": words, "lines": lines}
+
+    return tell
+
+
+def _asked(
+    model: str, neighbors: str, text_column: str | Sequence[str] = "text", label_column: str = "label"
+) -> tuple[Explainer, Near | None]:
+    """Return the explainer of a model, and the labeled rows, if any are given."""
+    from textlabel.engine.explain import Explainer
+
+    explainer = Explainer(Labeler.from_pretrained(model).bundle)
+    if not neighbors:
+        return explainer, None
+    return explainer, Near(explainer, _labeled(neighbors, explainer.schema.kind, text_column, label_column))

@@ -32,7 +32,10 @@ class Review:
         be labeled before `textlabel finish`.
     reviewer : who answers; the page asks if it is empty.
     guidelines : text file that is shown beside the rows.
-    model : folder that `fit` wrote; words that moved its labels are then shown on demand.
+    model : folder that `fit` wrote; words that moved its labels, and what would have changed them, are then
+        shown on demand.
+    neighbors : labeled rows, such as those of `fit`; with a model, those nearest to a text are shown, too.
+    rules : files of rules (TOML, or Python, which is run); with a model, those that fire are shown, too.
     count : rows of a round, of a loop.
     port : of the page; 0: any that is free.
     browser : open it.
@@ -44,6 +47,8 @@ class Review:
     reviewer: str = ""
     guidelines: str = ""
     model: str = ""
+    neighbors: str = ""
+    rules: tuple[str, ...] = ()
     count: int = 20
     port: int = 0
     browser: bool = True
@@ -64,7 +69,13 @@ class Review:
         if self.audit and self.every:
             raise AuditError("an audit holds the rows that were drawn: leave out --all, or --audit")
         mode = "audit" if self.audit else "all" if self.every else "todo"
-        return FolderQueue(self.annotations, mode, self.model)
+        if not self.model:
+            if self.neighbors or self.rules:
+                raise AuditError("rows near and rules are shown beside what a model says: give --model, too")
+            return FolderQueue(self.annotations, mode)
+        from textlabel.explaining import teller
+
+        return FolderQueue(self.annotations, mode, teller(self.model, self.neighbors, self.rules))
 
     def _of_loop(self) -> Queue:
         from textlabel.asking.queue import loop_queue

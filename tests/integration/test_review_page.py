@@ -17,6 +17,7 @@ from textlabel.asking.queue import loop_queue
 from textlabel.audit.answers import audit_answers
 from textlabel.audit.seal import open_sealed
 from textlabel.audit.store import LOG, read_lines
+from textlabel.explaining import teller
 from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.server import ReviewServer
 
@@ -146,6 +147,19 @@ def test_undo_note_and_history(folder, opened):
     page.press("u")
     assert page.page.locator("#message").inner_text() == "There is nothing to undo."
     assert not audit_answers(open_sealed(folder)).seen.any()
+
+
+def test_why_shows_words_and_what_else_is_known(folder, made, opened, tmp_path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[[rule]]\nname = '<b>any</b>'\nlabel = 'positive'\nregex = '.'\n")
+    page = opened(FolderQueue(folder, "all", teller(str(made.parent / "model"), rules=[str(rules)])))
+    page.page.keyboard.press("h")
+    page.page.wait_for_selector("#why li")
+    assert "rule <b>any</b> says positive" in page.page.locator("#why").inner_text()
+    assert page.page.locator("#text mark").count() > 0
+    page.page.screenshot(path=tmp_path / "why.png")
+    page.press("1")
+    assert not page.page.locator("#why").is_visible()
 
 
 def test_a_hostile_text_is_a_text_and_every_script_is_shown(folder, opened):

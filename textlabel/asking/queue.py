@@ -64,7 +64,7 @@ class LoopQueue(LogQueue):
                 self._propose()
             return super().next(after, reviewer, chosen, step)
 
-    def highlight(self, place: int) -> None:
+    def why(self, place: int) -> None:
         """Return None: the model's label is not shown."""
         self._row(place)
 

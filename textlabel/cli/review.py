@@ -21,6 +21,10 @@ def review(
     reviewer: Annotated[str, typer.Option(metavar="NAME", help=_HELP["reviewer"])] = "",
     guidelines: Annotated[str, typer.Option(metavar="FILE", help=_HELP["guidelines"])] = "",
     model: Annotated[str, typer.Option(metavar="MODEL", help=_HELP["model"])] = "",
+    neighbors: Annotated[str, typer.Option(metavar="FILE", help=_HELP["neighbors"])] = "",
+    rules: Annotated[
+        list[str], typer.Option(metavar="FILE", help=f"{_HELP['rules']} Repeat the option for several.")
+    ] = [],  # noqa: B006 - typer copies it
     count: Annotated[int, typer.Option(min=1, help=_HELP["count"])] = Review.count,
     port: Annotated[int, typer.Option(min=0, max=65535, help=_HELP["port"])] = Review.port,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help=_HELP["browser"])] = True,
@@ -52,6 +56,8 @@ def review(
         reviewer=reviewer,
         guidelines=guidelines,
         model=model,
+        neighbors=neighbors,
+        rules=tuple(rules),
         count=count,
         port=port,
         browser=browser,

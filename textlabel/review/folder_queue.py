@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from textlabel.audit.seal import Sealed
 
+#: tells of a text ``words``, (start, end, score), and ``lines``
+Explain = Callable[[str], dict[str, Any]]
+
 #: different values of a column up to which it can be filtered by
 MOST_SLICES = 50
 
@@ -31,23 +35,23 @@ class FolderQueue(LogQueue):
     ----------
     mode : "audit", "todo" or "all". In an audit nothing that the model said is shown or filtered by; rows of
         an audit are left out elsewhere unless they must be labeled, and then bear no suggestion either.
-    model : folder that `fit` wrote; words that moved a label can then be shown, outside audits.
+    explain : tells outside audits why a text has its label (`textlabel.explaining.teller`); None: nothing
+        does.
 
     Raises
     ------
     AuditError : no such rows, answers given to training, or labels that are not the sealed ones.
     """
 
-    def __init__(self, folder: str | Path, mode: str = "todo", model: str = "") -> None:
+    def __init__(self, folder: str | Path, mode: str = "todo", explain: Explain | None = None) -> None:
         self.sealed = open_sealed(folder)
         refuse_released(self.sealed)
-        self.mode, self._model = mode, model
+        self.mode, self._explain = mode, explain
         self.kind = "multi" if self.sealed.several else "single" if self.sealed.names else "score"
         self.classes = list(self.sealed.classes)
         self.title = f"{Path(folder).resolve().name}: {mode}"
         self._drawn = set(asked_rows(self.sealed).tolist())
         super().__init__(_asked(self.sealed, mode), AnswerLog.of_sealed(self.sealed))
-        self._explainer: Any = None
         names = [name for name in self.sealed.rows.column_names if name not in (*COLUMNS, *NODE_COLUMNS)]
         self._columns = self.sealed.rows.select_columns(names) if names else None
         self._slices = self._few_values() if self.shows_model else {}
@@ -70,7 +74,7 @@ class FolderQueue(LogQueue):
                 "answered": self._places(done),
                 "left": len(self) - self._places(known),
                 "shows_model": self.shows_model,
-                "explains": bool(self._model) and self.shows_model,
+                "explains": self._explain is not None and self.shows_model,
                 "slices": self._slices,
             }
 
@@ -94,19 +98,13 @@ class FolderQueue(LogQueue):
             place, str(values["id"]), values["text"], None if hidden else label, sure, more, said, version
         )
 
-    def highlight(self, place: int) -> list[tuple[int, int, float]] | None:
-        """Return (start, end, score) of each word that moved the model's label; None: not to be had."""
+    def why(self, place: int) -> dict[str, Any] | None:
+        """Return why a row has the model's label, ``words`` and ``lines``; None: not to be had."""
         row = self._row(place)
-        if not self._model or not self.shows_model or row in self._drawn:
+        if self._explain is None or not self.shows_model or row in self._drawn:
             return None
-        from textlabel.engine.explain import Explainer
-        from textlabel.labeler import Labeler
-
         with self._lock:
-            if self._explainer is None:
-                self._explainer = Explainer(Labeler.from_pretrained(self._model).bundle)
-            [one] = self._explainer.explain([self.sealed.rows[row]["text"]])
-        return [(*span, float(score)) for span, score in zip(one.spans, one.scores, strict=True)]
+            return self._explain(self.sealed.rows[row]["text"])
 
     def disagreements(self) -> list[dict[str, Any]]:
         """Return rows of which reviewers say different things, with what each says."""

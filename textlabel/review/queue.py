@@ -108,8 +108,8 @@ class Queue(Protocol):
         """Return the answers that stand, the newest first."""
         ...
 
-    def highlight(self, place: int) -> list[tuple[int, int, float]] | None:
-        """Return (start, end, score) of the words that moved the model's label; None: not to be had."""
+    def why(self, place: int) -> dict[str, Any] | None:
+        """Return why a row has the model's label, as `FolderQueue.why` does; None: not to be had."""
         ...
 
     def disagreements(self) -> list[dict[str, Any]]:

@@ -217,7 +217,7 @@ _READS: dict[str, Callable[[ReviewServer, _Json], _Json]] = {
     "next": _next,
     "question": _question,
     "history": lambda server, given: {"history": server.queue.history(_who(server, given))},
-    "highlight": lambda server, given: {"words": server.queue.highlight(int(given["place"]))},
+    "why": lambda server, given: server.queue.why(int(given["place"])) or {"words": [], "lines": []},
     "disagreements": lambda server, _: {"rows": server.queue.disagreements()},
 }
 _WRITES: dict[str, Callable[[ReviewServer, _Json], _Json]] = {"answer": _give, "undo": _undo}

@@ -14,7 +14,8 @@ from textlabel.review.queue import SKIP, UNSURE, Conflict, Filter, Question, Que
 COMMANDS = {"s": SKIP, "?": UNSURE}
 HELP = (
     "type a number or a label; Enter accepts the model's label, if it is shown\n"
-    "s skip, ? unsure, u undo, +TEXT a note with the next answer, /TEXT only rows with it (/ all), q quit;\n"
+    "s skip, ? unsure, u undo, why, +TEXT a note with the next answer, /TEXT only rows with it (/ all),\n"
+    "q quit; "
     "where a class bears such a name, a colon before it: :s"
 )
 
@@ -89,6 +90,9 @@ class _Session:
             found = self.queue.undo(self.reviewer)
             self.say("nothing to undo" if found is None else "taken back")
             return here if found is None else found
+        if line == "why":
+            self._why(question)
+            return here
         word = self._meant(line, question)
         if word is None:
             self.say(HELP)
@@ -102,6 +106,15 @@ class _Session:
             )
         self.done, self.note = self.done + 1, ""
         return self.queue.next(here, self.reviewer, self.chosen)
+
+    def _why(self, question: Question) -> None:
+        told = self.queue.why(question.place)
+        if told is None:
+            self.say("nothing tells why: give --model, and no audit")
+            return
+        most = sorted(told["words"], key=lambda word: -abs(word[2]))[:5]
+        words = ", ".join(f"{question.text[start:end]} {score:+.2f}" for start, end, score in most)
+        self.say(*map(visible, filter(None, (words and f"words: {words}", *told["lines"]))))
 
     def _filter(self, search: str) -> int | None:
         self.chosen = Filter(search=search.strip())

@@ -75,7 +75,7 @@ def test_nothing_that_the_model_says_is_shown(folder):
     answered(queue, 30)
     question = queue.question(35, "Ann")
     assert (question.suggestion, question.confidence, dict(question.columns)) == (None, None, {})
-    assert queue.highlight(35) is None
+    assert queue.why(35) is None
     assert not queue.facts("Ann")["shows_model"]
 
 

@@ -18,8 +18,10 @@ from textlabel.audit.answers import all_answers, audit_answers
 from textlabel.audit.seal import open_sealed
 from textlabel.audit.store import LOG, locked, read_lines
 from textlabel.errors import AuditError
+from textlabel.explaining import teller
 from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.queue import UNSURE, Conflict, Filter
+from textlabel.reviewing import Review
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def every(queue, reviewer="Ann"):
 
 
 def test_an_audit_shows_nothing_of_the_model(folder):
-    queue = FolderQueue(drawn(folder), "audit", model="somewhere")
+    queue = FolderQueue(drawn(folder), "audit", teller("somewhere"))
     assert len(queue) == 20
     for place in range(20):
         asked = queue.question(place, "Ann")
@@ -51,7 +53,7 @@ def test_an_audit_shows_nothing_of_the_model(folder):
     facts = queue.facts("Ann")
     assert not facts["shows_model"]
     assert not facts["explains"]
-    assert queue.highlight(0) is None
+    assert queue.why(0) is None
     whole = every(queue)
     for filtered in (Filter(label="positive"), Filter(low=0.9), Filter(decision="accepted")):
         assert [p for p in range(20) if queue._fits(filtered)[p]] == whole  # what would tell is not looked at
@@ -200,12 +202,36 @@ def test_other_kinds_of_labels(tmp_path, kind, word, label):
     assert queue.question(0, "Ann").said["label"] == label
 
 
-def test_words_that_moved_the_model(folder, made):
-    queue = FolderQueue(folder, "all", model=str(made.parent / "model"))
-    text = queue.question(5, "").text
-    found = queue.highlight(5)
-    assert found
-    assert all(text[start:end].strip() for start, end, _ in found)
+RULES = """
+[[rule]]
+name = "any"
+label = "positive"
+regex = "."
+"""
+
+
+def test_why_the_model_says_so(folder, made, tmp_path):
+    (tmp_path / "rules.toml").write_text(RULES)
+    rows = "".join(json.dumps(row) + "\n" for row in snippets(20))
+    (tmp_path / "labeled.jsonl").write_text(rows)
+    near, rules = str(tmp_path / "labeled.jsonl"), (str(tmp_path / "rules.toml"),)
+    queue = Review(
+        str(folder), every=True, model=str(made.parent / "model"), neighbors=near, rules=rules
+    ).queue()
+    changed = 0
+    for place in range(5, 15):
+        text, told = queue.question(place, "").text, queue.why(place)
+        assert told["words"]
+        assert all(text[start:end].strip() for start, end, _ in told["words"])
+        assert "rule any says positive" in told["lines"]
+        assert sum(line.startswith("near (") for line in told["lines"]) == 3
+        changed += any(line.startswith("without ") for line in told["lines"])
+    assert changed
+    with pytest.raises(AuditError, match="give --model"):
+        Review(str(folder), every=True, rules=rules).queue()
+    assert FolderQueue(folder, "all").why(5) is None
+    with pytest.raises(AuditError, match="no row"):
+        queue.why(10**6)
 
 
 def test_what_another_process_appends_is_seen_and_a_torn_line_is_not(folder):

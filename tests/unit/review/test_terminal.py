@@ -14,6 +14,7 @@ from textlabel.audit.answers import audit_answers
 from textlabel.audit.seal import open_sealed
 from textlabel.audit.store import LOG, read_lines
 from textlabel.cli.app import app
+from textlabel.explaining import teller
 from textlabel.review.folder_queue import FolderQueue
 from textlabel.review.queue import Question
 from textlabel.review.terminal import review
@@ -132,3 +133,13 @@ def test_a_text_cannot_command_the_terminal():
     assert "\x1b" not in out.getvalue()
     assert "\x07" not in out.getvalue()
     assert r"\x1b[2J\x1b[Hmodel: a 0.99" in out.getvalue()
+
+
+def test_why_is_told_outside_audits(folder, made):
+    out = io.StringIO()
+    queue = FolderQueue(folder, "all", teller(str(made.parent / "model")))
+    assert review(queue, "Ann", iter(["why\n", "1\n", "q\n"]), out) == 1
+    assert "> words: " in out.getvalue()
+    _, told = typed(folder, "why", "q")
+    assert "nothing tells why" in told
+    assert "words: " not in told
