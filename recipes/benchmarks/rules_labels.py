@@ -25,7 +25,8 @@ from textlabel.models.backbone import load_backbone
 from textlabel.models.classifier import Classifier
 from textlabel.recipe import Stage
 from textlabel.rules.compare import unseen_gold
-from textlabel.rules.functions import encode, read_rules, vote_names
+from textlabel.rules.files import read_rules
+from textlabel.rules.functions import encode, vote_names
 from textlabel.rules.fusion import fuse
 from textlabel.trust.calibration import softmax
 from textlabel.trust.metrics import ece
