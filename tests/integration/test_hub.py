@@ -28,7 +28,7 @@ def endpoint():
     "action",
     [
         "push_dataset",
-        "push_branch",
+        pytest.param("push_branch", marks=pytest.mark.slow),
         "push_folder",
         pytest.param("labeler", marks=pytest.mark.slow),
         "refused",
@@ -44,7 +44,7 @@ def test_round_trip(action, endpoint, tmp_path):
         "pull_request",
         pytest.param("splits", marks=pytest.mark.slow),
         "refused_commit",
-        "lost_answer",
+        pytest.param("lost_answer", marks=pytest.mark.slow),
         pytest.param("busy_upload", marks=pytest.mark.slow),
         "wrong_token",
         pytest.param("by_command", marks=pytest.mark.slow),

@@ -196,13 +196,24 @@ def test_probcover_covers_more_than_random_rows():
     assert np.mean(chosen[:5]) > np.mean(chosen[5:]) + 0.05
 
 
-SKACTIVEML = ("Badge", "BatchBALD", "Clue", "CoreSet", "DiscriminativeAL", "Falcun", "GreedyBALD")
-SKACTIVEML += ("GreedySamplingX", "MaxHerding", "ProbCover", "ProbabilisticAL", "QueryByCommittee", "Quire")
-SKACTIVEML += ("RandomSampling", "TypiClust", "UncertaintySampling")
+SKACTIVEML = ("CoreSet", "QueryByCommittee", "UncertaintySampling")
+MORE = (
+    "Badge",
+    "BatchBALD",
+    "Clue",
+    "DiscriminativeAL",
+    "Falcun",
+    "GreedyBALD",
+    "GreedySamplingX",
+    "MaxHerding",
+)
+MORE += ("ProbCover", "ProbabilisticAL", "Quire", "RandomSampling", "TypiClust")
 
 
 @pytest.mark.filterwarnings("ignore")  # of scikit-activeml, whose committees have few rows
-@pytest.mark.parametrize("name", SKACTIVEML)
+@pytest.mark.parametrize(
+    "name", [*SKACTIVEML, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)]
+)
 def test_strategies_of_scikit_activeml(name):
     pytest.importorskip("skactiveml")
     pool, _ = blobs()
