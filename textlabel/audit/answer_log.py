@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class AnswerLog:
         #: answers of (sheet, row, reviewer) that stand, each with its place in the log; the last is in force
         self._standing: dict[tuple[str, int, str], list[tuple[int, dict[str, Any]]]] = {}
         self._versions: Counter[tuple[str, int, str]] = Counter()
+        #: of each reviewer, sheet and row of the answers that stand, the newest last
+        self._newest: dict[str, dict[tuple[str, int], None]] = {}
+        #: of each sheet and row, how many reviewers have an answer that stands
+        self._answered: Counter[tuple[str, int]] = Counter()
 
     @classmethod
     def of_sealed(cls, sealed: Sealed) -> AnswerLog:
@@ -66,9 +70,7 @@ class AnswerLog:
     def newest(self, reviewer: str) -> list[tuple[str, int]]:
         """Return sheet and row of a person's answers that stand, the newest last."""
         self._refresh()
-        who = _name(reviewer)
-        mine = [(stack[-1][0], key[:2]) for key, stack in self._standing.items() if stack and key[2] == who]
-        return [key for _, key in sorted(mine)]
+        return list(self._newest.get(_name(reviewer), ()))
 
     def add(
         self, sheet: str, row: int, word: str, reviewer: str, note: str = "", still: Still = _always
@@ -103,10 +105,10 @@ class AnswerLog:
                 append(self._path, [record])
         return wanted
 
-    def answered(self) -> set[tuple[str, int]]:
+    def answered(self) -> Collection[tuple[str, int]]:
         """Return sheet and row of all answers that stand, whoever gave them."""
         self._refresh()
-        return {key[:2] for key, stack in self._standing.items() if stack}
+        return self._answered.keys()
 
     def _refresh(self) -> None:
         """Read what was appended since, whole lines only."""
@@ -126,12 +128,23 @@ class AnswerLog:
                 self._take(line)
 
     def _take(self, line: dict[str, Any]) -> None:
-        key = (line["sheet"], line["row"], line["reviewer"].casefold())
+        where, who = (line["sheet"], line["row"]), line["reviewer"].casefold()
+        key = (*where, who)
         stack = self._standing.setdefault(key, [])
+        stood = bool(stack)
         if line["state"] != WITHDRAWN:
             stack.append((self._count, line))
         elif stack:
             stack.pop()
+        self._answered[where] += bool(stack) - stood
+        if not self._answered[where]:
+            del self._answered[where]
+        mine = self._newest.setdefault(who, {})
+        mine.pop(where, None)
+        if stack:
+            mine[where] = None
+        if stack and line["state"] == WITHDRAWN:  # an older answer stands again, at its own time
+            self._newest[who] = dict.fromkeys(sorted(mine, key=lambda one: self._standing[*one, who][-1][0]))
         self._count += 1
         self._versions[key] += 1
 
