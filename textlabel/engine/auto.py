@@ -11,9 +11,10 @@ whether the label is right.
 Where a classifier tells the unlabeled texts from the labeled ones, a recipe that trains the backbone on both
 (`ELSEWHERE`) is tried before the others. Labeled rows cannot tell what it is worth on the other domain, so it
 stands if they do not speak against it by more than twice the error, and if its models of the folds agree on
-texts of the other domain at least as often as heads that know nothing of it: where adapting finds classes
-that are not there, which ones depends on the rows it began with. The others are tried only if it does not
-stand. What it gains is measured in `recipes/benchmarks/domain_trained.py`, and where it would do harm.
+texts of the other domain at least as often, and as far beyond chance, as heads that know nothing of it: where
+adapting finds classes that are not there, which ones depends on the rows it began with. The others are tried
+only if it does not stand. What it gains, and what the agreement tells, is measured in
+`recipes/benchmarks/domain_trained.py` and `domain_agreement.py`.
 
 Beside them stands a floor: TF-IDF of characters, which knows nothing but the labeled rows. Where it is better
 than the readings by more than that error, the backbone probably does not read the language, which is told,
@@ -174,7 +175,7 @@ def choose_recipe(
         if best in runs and runs[best].recipe.name == ELSEWHERE:
             break  # the others know nothing of the other domain
         before, number = time.monotonic(), len(trials)
-        texts = runs[reading].spread_texts[:COMPARED] if name == ELSEWHERE else ()
+        texts = _some(runs[reading].spread_texts) if name == ELSEWHERE else ()
         other = start(runs[reading].backbone, Recipe.load(name), str(number))
         layers, seconds = other.backbone.info.layers, _estimate(other, pass_seconds)
         if not budget or _agreed(before - began + seconds > budget):
@@ -206,15 +207,24 @@ def _elsewhere(run: Run) -> bool:
     return bool(_agreed(int(told_apart(run.base_features, run.base_unlabeled))))
 
 
+def _some(texts: Sequence[str]) -> Sequence[str]:
+    """Return at most `COMPARED` texts from all parts of a corpus, which may be sorted."""
+    return texts[:: -(-len(texts) // COMPARED)]
+
+
 def _doubt(adapted: IntArray, plain: IntArray) -> str:
     """Return why what adapted models say of the other domain, (folds, u), is in doubt; empty: it is not.
 
-    They must agree at least as often as heads of the same folds do that know nothing of it.
+    They must agree at least as often as heads of the same folds do that know nothing of it, also beyond
+    chance: giving all texts one label is no agreement.
     """
-    ours, theirs = (float(agreement(said).mean()) for said in (adapted, plain))
-    if ours >= theirs:
+    ours, theirs = agreement(adapted), agreement(plain)
+    if ours.share >= theirs.share and ours.kappa >= theirs.kappa:
         return ""
-    return f"its folds agree on {ours:.0%} of the other domain, plain heads on {theirs:.0%}"
+    return (
+        f"its folds agree on {ours.share:.0%} of the other domain (kappa {ours.kappa:.2f}), plain heads on "
+        f"{theirs.share:.0%} ({theirs.kappa:.2f})"
+    )
 
 
 def _agreed(choice: int) -> int:

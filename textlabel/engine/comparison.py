@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from textlabel.ask.stopping.kappa import kappa
 from textlabel.trust.calibration import softmax
 from textlabel.types import FloatArray
 
@@ -26,11 +27,19 @@ def tempered_losses(logits: FloatArray, targets: npt.NDArray[Any]) -> FloatArray
     return losses(float(best.x))
 
 
-def agreement(said: npt.NDArray[Any]) -> FloatArray:
-    """Return for each text (u,) the share of pairs of models that give it the same label.
+class Agreement(NamedTuple):
+    """How often two models give a text the same label, and that beyond chance (Cohen's kappa)."""
+
+    share: float
+    kappa: float
+
+
+def agreement(said: npt.NDArray[Any]) -> Agreement:
+    """Return how far models agree, mean over their pairs.
 
     Where no label is known, models that differ in their labeled rows alone tell by it how far what they have
-    learned reaches (Jiang et al. 2022, arXiv 2106.13799; it takes confidence to be calibrated there).
+    learned reaches (Jiang et al. 2022, arXiv 2106.13799; it takes confidence to be calibrated there). Beyond
+    chance, models agree on nothing where all of them give one and the same label to all texts.
 
     Parameters
     ----------
@@ -38,11 +47,18 @@ def agreement(said: npt.NDArray[Any]) -> FloatArray:
 
     Examples
     --------
-    >>> agreement(np.array([[0, 1, 1], [0, 1, 0], [0, 0, 0]])).round(2).tolist()
-    [1.0, 0.33, 0.33]
+    >>> agreement(np.array([[0, 1, 1, 0], [0, 1, 0, 0]]))
+    Agreement(share=0.75, kappa=0.5)
+    >>> agreement(np.array([[0, 0], [0, 0]]))
+    Agreement(share=1.0, kappa=0.0)
     """
-    pairs = [(i, j) for i in range(len(said)) for j in range(i)]
-    return np.asarray(np.mean([said[i] == said[j] for i, j in pairs], axis=0))
+    pairs = [(said[i], said[j]) for i in range(len(said)) for j in range(i)]
+    share = float(np.mean([np.mean(one == other) for one, other in pairs]))
+    return Agreement(share, float(np.mean([_beyond_chance(one, other) for one, other in pairs])))
+
+
+def _beyond_chance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    return kappa(one, other) if len(np.unique([one, other])) > 1 else 0.0
 
 
 def least_by_far(losses: Mapping[Key, FloatArray], errors: float = 2.0) -> Key:

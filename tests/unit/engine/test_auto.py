@@ -193,9 +193,9 @@ def test_another_domain_is_adapted_to_where_there_is_time(deep, monkeypatch, cor
         assert (told[auto.ELSEWHERE] == "chosen") is chosen
         assert ("partial" in told) is not chosen
         assert (bundle.record["recipe"]["name"] == auto.ELSEWHERE) is chosen
-        assert ("agree on 33% of the other domain, plain heads on 100%" in told[auto.ELSEWHERE]) is bool(
-            differ
-        )
+        assert (
+            "agree on 33% of the other domain (kappa 0.00), plain heads on 100%" in told[auto.ELSEWHERE]
+        ) is bool(differ)
 
 
 @pytest.mark.slow
@@ -303,3 +303,20 @@ def test_alternatives_stand_beside_one_head():
         Recipe.from_dict({**lora, "alternatives": ["head"]})
     with pytest.raises(RecipeError, match="alternatives of its own"):
         Recipe.from_dict({**Recipe.load("head").to_dict(), "alternatives": ["auto"]})
+
+
+def test_agreement_counts_as_far_as_it_is_not_chance():
+    plain = np.array([[0, 0, 1, 1, 1, 0], [0, 0, 1, 1, 0, 0], [0, 0, 1, 0, 1, 0]])
+    assert auto._doubt(plain, plain) == ""
+    better = np.tile(plain[0], (3, 1))
+    assert auto._doubt(better, plain) == ""
+    assert "plain heads on 100%" in auto._doubt(plain, better)
+    collapsed = np.ones((3, 6), int)  # all agree that everything is of one class: of what there is, nothing
+    assert "agree on 100% of the other domain (kappa 0.00)" in auto._doubt(collapsed, plain)
+
+
+def test_texts_that_are_compared_come_from_all_parts_of_a_sorted_corpus():
+    for count in (3, 500, 501, 1999, 4000):
+        some = auto._some([str(i) for i in range(count)])
+        assert 0 < len(some) <= auto.COMPARED
+        assert int(some[-1]) >= count - 1 - count // 250
