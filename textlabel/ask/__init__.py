@@ -73,8 +73,8 @@ def propose(pool: Pool, count: int, strategy: str = DEFAULT_STRATEGY, seed: int 
     Parameters
     ----------
     strategy : plugin (`textlabel plugins strategy`), or "skactiveml:NAME" (`pip install scikit-activeml`;
-        `textlabel.ask.scikit_activeml`). Where it needs a model and
-        there is none, `textlabel.ask.strategies.typiclust` begins.
+        `textlabel.ask.scikit_activeml`). Where it needs a model and there is none,
+        `textlabel.ask.strategies.typiclust` begins.
 
     Raises
     ------

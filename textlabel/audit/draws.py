@@ -220,11 +220,11 @@ def sheet_rows(
     Random order, so that a corpus sorted by anything does not tell the model's mind, and people who stop
     early stop anywhere.
     """
-    found = []
-    for text, copies in in_random_order(sealed, rows, seed):
+    asked, found = in_random_order(sealed, rows, seed), []
+    ids = sealed.rows.select([copies[0] for _, copies in asked])["id"][:]
+    for (text, copies), name in zip(asked, ids, strict=True):
         first, label = copies[0], sealed.labels[copies[0]].tolist()
-        row = {MARKER: f"{marker}/{first}", "id": sealed.rows[first]["id"], "text": text}
-        row |= {"label": None, "note": None}
+        row = {MARKER: f"{marker}/{first}", "id": name, "text": text, "label": None, "note": None}
         if show_labels:
             row["model_label"] = sealed.names[label] if sealed.names else label
         found.append(row)
