@@ -121,6 +121,7 @@ def test_annotate_cascade_names_the_student_everywhere(files, optimized, tmp_pat
             assert row["confidence"] == pytest.approx(other["confidence"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_without_the_option_the_student_is_not_asked(files, optimized, tmp_path):
     told, rows, record, card = annotated(files, tmp_path / "out", corpus="some")
     _, plain, _, _ = annotated(files, tmp_path / "plain", model="plain", corpus="some")
@@ -130,6 +131,7 @@ def test_without_the_option_the_student_is_not_asked(files, optimized, tmp_path)
     assert "student" not in card
 
 
+@pytest.mark.slow
 def test_a_job_takes_the_key(files, optimized, tmp_path):
     job = tmp_path / "job.toml"
     places = {"corpus": files / "some.jsonl", "model": files / "model", "out": "out"}
@@ -216,6 +218,7 @@ def test_what_a_student_cannot_tell_is_refused_before_a_row_is_read(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order_by", ["-margin", "entropy"])
 def test_orders_by_probabilities_go_with_it(files, optimized, tmp_path, order_by):
     annotated(files, tmp_path / "out", "--cascade", "--order-by", order_by, corpus="some")

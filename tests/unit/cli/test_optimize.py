@@ -144,6 +144,7 @@ def test_auto_names_the_backend_everywhere(files, optimized, tmp_path):
     assert f"| backend | {name}{close} |" in card
 
 
+@pytest.mark.slow
 def test_without_the_option_it_is_torch_to_the_bit(files, optimized, tmp_path):
     told, rows, record, card = annotated(files, optimized[0], tmp_path / "out")
     assert told["backend"] == record["backend"]["backend"] == "torch"
@@ -185,6 +186,7 @@ def test_auto_on_a_model_that_was_not_optimized_is_torch(files, tmp_path):
     assert told["backend"] == record["backend"]["backend"] == "torch"
 
 
+@pytest.mark.slow
 def test_fit_with_auto_is_fit_with_torch(files, tiny_backbone, tmp_path):
     for name, backend in (("auto", ["--backend", "auto"]), ("plain", [])):
         run(*("fit", files / "train.jsonl", "--backbone", tiny_backbone, "--out", tmp_path / name), *backend)
@@ -199,6 +201,7 @@ def test_fit_with_what_needs_a_model_says_so(files, tiny_backbone, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_without_a_corpus_the_shipped_reviews_are_looked_at(files, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(

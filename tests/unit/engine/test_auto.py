@@ -164,7 +164,7 @@ def test_a_recipe_that_trains_the_body_must_be_better_by_more_than_noise(deep, m
         ("other", -1, 0, False),  # labeled rows speak against it
         ("other", 1, 1, False),  # its models say different things of the other domain
         ("same", 1, 0, None),  # there is no other domain
-        ("none", 1, 0, None),
+        pytest.param("none", 1, 0, None, marks=pytest.mark.slow),
     ],
 )
 def test_another_domain_is_adapted_to_where_there_is_time(deep, monkeypatch, corpus, sides, differ, chosen):
