@@ -1,8 +1,9 @@
 """Strategy ``probcover``: rows whose neighborhoods hold the most rows that none covers yet.
 
-Yehuda et al. 2022, arXiv 2205.11514. A row covers the ball of what is nearer than a radius: the largest at
+Yehuda et al. 2022, arXiv 2205.11320. A row covers the ball of what is nearer than a radius: the largest at
 which nearly all balls are pure, holding rows of one cluster alone, out of as many clusters as there are
-classes.
+classes; or, where these touch, that which covers a thousandth of the pairs of rows. At most `MOST_ROWS` rows
+are looked at: of more, those that nothing covers are random ones.
 """
 
 from __future__ import annotations
