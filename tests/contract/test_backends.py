@@ -8,7 +8,16 @@ import sys
 
 import numpy as np
 import pytest
-from tiny import SENTENCE_PIECE, WORDS, snippets, write_backbone, write_sentence_piece
+from tiny import (
+    SENTENCE_PIECE,
+    SMALL,
+    WORDS,
+    snippets,
+    write_backbone,
+    write_sentence_piece,
+    write_tokenizer,
+    write_weights,
+)
 
 from textlabel import registry
 from textlabel.batching import pad
@@ -40,8 +49,10 @@ def cosines(a, b):
 
 
 def assert_same(name, found, expected):
+    """In bfloat16 a last bit is 2^-8: one that turns over in few rows is rounding, in many it is not."""
     off = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
-    assert off.max(initial=0) <= (1e-3 if name in INVARIANT else 0.1)
+    assert off.max(initial=0) <= (2**-8 if name in INVARIANT else 0.1)
+    assert name not in INVARIANT or (off > 1e-3).sum() <= 0.1 * len(off)
 
 
 def made(name, classifier, texts, folder):
@@ -101,6 +112,21 @@ def test_features_are_near_the_reference_in_input_order(name, ready, expected):
     others = cosines(expected[:-1], np.roll(expected[:-1], 1, axis=0))
     assert others.mean() < 0.99  # so a text in another's place would be noticed
     np.testing.assert_allclose(found, expected, atol=0.25, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_length_is_worse_than_the_others(name, tmp_path):
+    """OpenVINO's int8 was wrong where texts were as long as a head is wide, on processors with AMX alone."""
+    wide = {**SMALL, "hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 64}
+    write_weights(tmp_path / "wide", "BertConfig", wide, masked=False, seed=0)
+    write_tokenizer(tmp_path / "wide")
+    classifier = Classifier(load_backbone(tmp_path / "wide"), LabelSchema("score")).eval()
+    lengths = (16, 31, 32, 33, 48, 64)
+    texts = [" ".join(WORDS[(k + i) % len(WORDS)] for i in range(t - 2)) for t in lengths for k in range(8)]
+    found = made(name, classifier, texts, tmp_path / "files").features(texts)
+    near = cosines(found, Featurizer(classifier).features(texts)).reshape(len(lengths), 8).mean(axis=1)
+    assert near.min() > 0.95
+    assert 1 - near.min() < 4 * (1 - np.median(near)) + 1e-3
 
 
 @pytest.mark.parametrize("name", NAMES)
