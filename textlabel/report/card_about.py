@@ -6,10 +6,11 @@ People state it under the key ``about`` of the record, with the keys of `KEYS`; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from textlabel.errors import ExportError, nearest
+from textlabel.report.markdown import plain
 
 KEYS = ("intended_use", "known_failures", "guidelines", "citation", "texts")
 TEXT_KEYS = ("name", "role", "license")
@@ -31,16 +32,16 @@ def check_about(about: Mapping[str, Any], where: str) -> None:
             raise ExportError(f"{where}, texts: {nearest(strange[0], TEXT_KEYS)}")
 
 
-def about(record: Mapping[str, Any], plain: Callable[[Any], str]) -> str:
-    """Return the sections of the card; ``plain`` makes Markdown signs of a value mean themselves."""
+def about(record: Mapping[str, Any]) -> str:
+    """Return the sections of the card."""
     said = record.get("about") or {}
     sections = {
         "Intended use": plain(said.get("intended_use", UNSAID)),
-        "Inputs and their licenses": _inputs(record, said.get("texts", []), plain),
+        "Inputs and their licenses": _inputs(record, said.get("texts", [])),
         "Label guidelines": plain(said.get("guidelines", UNSAID)),
-        "Who labeled": _who(record, plain),
+        "Who labeled": _who(record),
         "Known failures": plain(said.get("known_failures", UNSAID)),
-        "How to cite": plain(said["citation"]) if "citation" in said else _cite(record, plain),
+        "How to cite": plain(said["citation"]) if "citation" in said else _cite(record),
     }
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
 
@@ -59,7 +60,7 @@ def curve(evaluation: Mapping[str, Any]) -> str:
     return "\n\nCalibration curve, least confident rows first:\n\n" + head + "\n".join(lines)
 
 
-def _inputs(record: Mapping[str, Any], texts: list[Mapping[str, Any]], plain: Callable[[Any], str]) -> str:
+def _inputs(record: Mapping[str, Any], texts: list[Mapping[str, Any]]) -> str:
     """Return a table of backbones and texts; texts that nobody named have a line, too."""
     backbone = record["backbone"]
     rows = [(one["name"], "backbone", one["license"]) for one in (backbone, *backbone.get("parts", []))]
@@ -69,7 +70,7 @@ def _inputs(record: Mapping[str, Any], texts: list[Mapping[str, Any]], plain: Ca
     return "\n".join(["| input | role | license |", "|---|---|---|", *lines])
 
 
-def _who(record: Mapping[str, Any], plain: Callable[[Any], str]) -> str:
+def _who(record: Mapping[str, Any]) -> str:
     labels, certificate = record["labels"], record["certificate"]
     told = (
         f"Labels given to the model: {plain(labels['train'])} for training, "
@@ -82,6 +83,6 @@ def _who(record: Mapping[str, Any], plain: Callable[[Any], str]) -> str:
     return told + " The model labeled the rest." if record.get("rows") is not None else told
 
 
-def _cite(record: Mapping[str, Any], plain: Callable[[Any], str]) -> str:
+def _cite(record: Mapping[str, Any]) -> str:
     name, version = plain(record["backbone"]["name"]), plain(record["textlabel"])
     return f"Nothing of its own was stated. It was made with textlabel {version} from backbone {name}."
