@@ -93,6 +93,9 @@ def lost_answer(folder: Path) -> None:
     """The commit is made and the answer to it is lost: nobody says that nothing was published."""
     write_model(folder)
     repo = "tester/lost"
+    fail(f"/api/models/{repo}/commit/.*", 504, count=1)  # a gateway that got no answer either
+    with pytest.raises(ExportError, match="so all of it may be published, or nothing"):
+        hub.push_folder(folder, repo)
     fail(f"/api/models/{repo}/commit/.*", -1)
     with pytest.raises(ExportError, match="so all of it may be published, or nothing") as told:
         hub.push_folder(folder, repo)

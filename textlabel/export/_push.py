@@ -28,6 +28,8 @@ _ADVICE = {
 _OUTAGE = "the Hub failed: wait some minutes, then repeat it"
 _OTHER = "check the name (user/name), the network, and that `hf auth login` has a token that may write"
 _SAFE = "Nothing is half published: all goes in one commit at the end, and files that arrived stay there"
+#: no answer at all, and what a gateway says that got none
+_UNANSWERED = (0, 502, 504)
 _UNKNOWN = (
     "The commit was on its way, and no answer came back, so all of it may be published, or nothing: look "
     "there before you repeat it"
@@ -125,7 +127,7 @@ def refusals(repo_id: str) -> Iterator[Way]:
     except Exception as error:  # each hub version has its own HTTP library and errors
         told = _without_token(str(error)) or type(error).__name__
         # no `from error`: an error of the HTTP library may quote a header, and a traceback shows it
-        outcome = _UNKNOWN if way.committing and not _status(error) else _SAFE
+        outcome = _UNKNOWN if way.committing and _status(error) in _UNANSWERED else _SAFE
         raise ExportError(f"cannot push to {repo_id!r}: {told}. To do: {_advice(error)}. {outcome}") from None
 
 
