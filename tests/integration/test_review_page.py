@@ -162,6 +162,26 @@ def test_why_shows_words_and_what_else_is_known(folder, made, opened, tmp_path):
     assert not page.page.locator("#why").is_visible()
 
 
+def test_what_is_told_too_late_is_not_shown_beside_another_text(folder, opened):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(text):
+        begun.set()
+        assert go_on.wait(60)
+        return {"words": [(0, 2, 1.0)], "lines": ["of the text before"]}
+
+    page = opened(FolderQueue(folder, "all", slow))
+    page.page.keyboard.press("h")
+    assert begun.wait(60)
+    page.press("1")  # nobody waits for it
+    assert "row 2" in page.page.locator("#meta").inner_text()
+    with page.page.expect_response("**/why?*"):
+        go_on.set()
+    page.page.wait_for_timeout(200)
+    assert page.page.locator("#text mark").count() == 0
+    assert not page.page.locator("#why").is_visible()
+
+
 def test_a_hostile_text_is_a_text_and_every_script_is_shown(folder, opened):
     for mode in ("audit", "all"):
         queue = FolderQueue(folder, mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ class FolderQueue(LogQueue):
     def __init__(self, folder: str | Path, mode: str = "todo", explain: Explain | None = None) -> None:
         self.sealed = open_sealed(folder)
         refuse_released(self.sealed)
-        self.mode, self._explain = mode, explain
+        self.mode, self._explain, self._telling = mode, explain, threading.Lock()
         self.kind = "multi" if self.sealed.several else "single" if self.sealed.names else "score"
         self.classes = list(self.sealed.classes)
         self.title = f"{Path(folder).resolve().name}: {mode}"
@@ -103,7 +104,7 @@ class FolderQueue(LogQueue):
         row = self._row(place)
         if self._explain is None or not self.shows_model or row in self._drawn:
             return None
-        with self._lock:
+        with self._telling:  # a minute where much is read first; nobody's answers wait for it
             return self._explain(self.sealed.rows[row]["text"])
 
     def disagreements(self) -> list[dict[str, Any]]:

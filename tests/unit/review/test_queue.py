@@ -234,6 +234,29 @@ def test_why_the_model_says_so(folder, made, tmp_path):
         queue.why(10**6)
 
 
+def test_who_asks_why_keeps_nobody_waiting(folder):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(text):
+        begun.set()
+        assert go_on.wait(30)
+        return {"words": [], "lines": [text]}
+
+    queue, told = FolderQueue(folder, "all", explain=slow), []
+    asks = threading.Thread(target=lambda: told.append(queue.why(0)), daemon=True)
+    asks.start()
+    assert begun.wait(30)
+    answers = threading.Thread(target=queue.answer, args=(1, "positive", "Ann", "", 0), daemon=True)
+    answers.start()
+    answers.join(30)
+    answered = not answers.is_alive()
+    go_on.set()
+    asks.join(30)
+    assert answered
+    assert queue.question(1, "Ann").said["label"] == "positive"
+    assert told == [{"words": [], "lines": [queue.question(0, "Ann").text]}]
+
+
 def test_what_another_process_appends_is_seen_and_a_torn_line_is_not(folder):
     queue = FolderQueue(drawn(folder), "audit")
     queue.answer(0, "negative", "Ann", "", 0)
