@@ -35,6 +35,7 @@ from textlabel.corpus.dedup import text_key
 from textlabel.engine.adapt import adapt
 from textlabel.engine.predict import predict
 from textlabel.engine.run import Task
+from textlabel.errors import CorpusError
 from textlabel.models.backbone import load_backbone
 from textlabel.models.ngrams import without_ngrams
 from textlabel.recipe import Recipe
@@ -203,7 +204,12 @@ def one_pair(unit: tuple[int, float, tuple[str, str]], chosen: argparse.Namespac
         return []
     row: dict[str, Any] = {"source": pair[0], "target": pair[1], "balance": balance, "seed": seed}
     row |= {"test_rows": len(target.test), "scores": {}}
-    for name, said in scores(source, target, seed, chosen).items():
+    try:
+        found = scores(source, target, seed, chosen)
+    except CorpusError as error:  # arXiv has more classes than few rows can hold
+        print(f"{pair[0]} -> {pair[1]}, draw {seed}: {error}", flush=True)
+        return []
+    for name, said in found.items():
         right = float(np.mean(said.test.argmax(axis=1) == target.test_labels))
         sure = float(said.test.max(axis=1).mean())
         row["scores"][name] = {"accuracy": round(right, 4), "confidence": round(sure, 4)}
