@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from textlabel.engine.explain import Explainer
     from textlabel.rules.functions import Rules
     from textlabel.types import LabelKind
+
+log = logging.getLogger("textlabel")
 
 #: rows of a corpus that are explained unless more are asked for: each takes a look a word
 ROWS = 100
@@ -236,7 +239,7 @@ class Near:
 
 
 def teller(
-    model: str, neighbors: str = "", rules: Sequence[str] = (), **columns: Any
+    model: str, neighbors: str = "", rules: Sequence[str] = (), **more: Any
 ) -> Callable[[str], dict[str, Any]]:
     """Return what tells of one text why it has its label; the model is read when it is asked first.
 
@@ -244,7 +247,8 @@ def teller(
     ----------
     model : folder that `fit` wrote, or Hub id.
     neighbors, rules : as of `Why`.
-    columns : ``text_column`` and ``label_column`` of neighbors.
+    more : ``annotations``, the folder whose labels are explained, and ``text_column`` and ``label_column`` of
+        neighbors.
 
     Told are ``words``, (start, end, score) of each, and ``lines`` in words: what would have changed the
     label, rules that fired, and labeled rows that are near.
@@ -253,7 +257,7 @@ def teller(
     ------
     RecipeError : rules that cannot be read.
     """
-    fired, known = fired_rules(rules), cache(partial(_asked, model, neighbors, **columns))
+    fired, known = fired_rules(rules), cache(partial(_asked, model, neighbors, **more))
 
     def tell(text: str) -> dict[str, Any]:
         explainer, near = known()
@@ -271,13 +275,32 @@ def teller(
     return tell
 
 
+def explainer_of(model: str, annotations: str | Path = "") -> Explainer:
+    """Return what explains the labels of a saved model, and warn if it is not that of the annotations."""
+    from textlabel.engine.explain import Explainer
+    from textlabel.export._read import read_record
+    from textlabel.report.record import differing
+
+    bundle = Labeler.from_pretrained(model).bundle
+    if annotations and (other := differing(bundle, read_record(annotations))):
+        log.warning(
+            "%s is not the model that labeled %s (%s differ): it may tell why another label would be right",
+            model,
+            annotations,
+            ", ".join(other),
+        )
+    return Explainer(bundle)
+
+
 def _asked(
-    model: str, neighbors: str, text_column: str | Sequence[str] = "text", label_column: str = "label"
+    model: str,
+    neighbors: str,
+    annotations: str = "",
+    text_column: str | Sequence[str] = "text",
+    label_column: str = "label",
 ) -> tuple[Explainer, Near | None]:
     """Return the explainer of a model, and the labeled rows, if any are given."""
-    from textlabel.engine.explain import Explainer
-
-    explainer = Explainer(Labeler.from_pretrained(model).bundle)
+    explainer = explainer_of(model, annotations)
     if not neighbors:
         return explainer, None
     return explainer, Near(explainer, _labeled(neighbors, explainer.schema.kind, text_column, label_column))

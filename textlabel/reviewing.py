@@ -75,7 +75,8 @@ class Review:
             return FolderQueue(self.annotations, mode)
         from textlabel.explaining import teller
 
-        return FolderQueue(self.annotations, mode, teller(self.model, self.neighbors, self.rules))
+        tell = teller(self.model, self.neighbors, self.rules, annotations=self.annotations)
+        return FolderQueue(self.annotations, mode, tell)
 
     def _of_loop(self) -> Queue:
         from textlabel.asking.queue import loop_queue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LIBRARIES = ("torch", "transformers", "datasets", "peft", "accelerate", "numpy")
+
+
+#: keys in which the records of two models differ that label differently
+OF_MODEL = ("schema", "backbone", "recipe", "seed", "calibrator")
 
 
 def versions() -> dict[str, str]:
@@ -74,3 +79,9 @@ def complete_record(bundle: Bundle) -> dict[str, Any]:
         **_grown(bundle),
         **bundle.record,
     }
+
+
+def differing(bundle: Bundle, record: Mapping[str, Any]) -> list[str]:
+    """Return in which of `OF_MODEL` a model is another one than that which a corpus's record tells of."""
+    ours = json.loads(json.dumps(complete_record(bundle)))
+    return [key for key in OF_MODEL if ours.get(key) != record.get(key)]

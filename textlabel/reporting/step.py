@@ -133,10 +133,9 @@ class Report:
     def _explainer(self) -> Explainer | None:
         if not self.model:
             return None
-        from textlabel.engine.explain import Explainer
-        from textlabel.labeler import Labeler
+        from textlabel.explaining import explainer_of
 
-        return Explainer(Labeler.from_pretrained(self.model).bundle)
+        return explainer_of(self.model, self.annotations)
 
     def _suspects(
         self, rows: Dataset, known: Judged | JudgedScores | None, explainer: Explainer | None

@@ -1,6 +1,7 @@
 """The report: what it tells is what the rows say, and a hostile text is a text."""
 
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -179,6 +180,15 @@ def test_gold_labels_judge_where_they_are_given(labeled, tmp_path):
     assert all(one["truth"] not in (None, one["label"]) for one in wrong)
     sure = [one["confidence"] for one in wrong]
     assert sure == sorted(sure, reverse=True)
+
+
+def test_a_model_that_did_not_label_the_corpus_is_told(labeled, model, tmp_path, caplog):
+    Report(str(labeled), model=str(model)).facts()
+    assert "is not the model" not in caplog.text
+    static = model.parent / "static"
+    Labeler(static, seed=1, cache=False).fit(snippets(60, seed=5)).save(tmp_path / "other")
+    Report(str(labeled), model=str(tmp_path / "other")).facts()
+    assert re.search(r"other is not the model that labeled .*labeled \(.*seed.* differ\)", caplog.text)
 
 
 def test_examples_bear_the_words_that_moved_the_models_own_label(labeled, model):
