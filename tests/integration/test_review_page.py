@@ -182,6 +182,23 @@ def test_what_is_told_too_late_is_not_shown_beside_another_text(folder, opened):
     assert not page.page.locator("#why").is_visible()
 
 
+def test_a_connection_that_breaks_is_told_for_what_it_is(folder, opened):
+    page = opened(FolderQueue(folder, "audit"))
+    page.page.route("**/answer", lambda route: route.abort())
+    page.press("1")
+    assert "Not known to be saved" in page.page.locator("#message").inner_text()
+    assert not (folder / "audit" / LOG).exists()
+    page.page.unroute("**/answer")
+    page.page.route("**/next?*", lambda route: route.abort())
+    page.press("1")
+    assert "Saved, but the next row" in page.page.locator("#message").inner_text()
+    assert len(read_lines(folder / "audit" / LOG)) == 1
+    page.page.unroute("**/next?*")
+    page.press("ArrowRight")
+    assert "row 2" in page.page.locator("#meta").inner_text()
+    page.errors.clear()  # the browser says so, too
+
+
 def test_a_hostile_text_is_a_text_and_every_script_is_shown(folder, opened):
     for mode in ("audit", "all"):
         queue = FolderQueue(folder, mode)
