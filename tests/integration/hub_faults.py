@@ -15,8 +15,10 @@ from commands import run, told
 from hub_client import RECORD, _rows
 from huggingface_hub import HfApi, constants, hf_hub_download
 
+from textlabel.audit.filled import sheet_lines
 from textlabel.corpus.load import load_corpus
-from textlabel.errors import ExportError
+from textlabel.corpus.remote import place
+from textlabel.errors import AuditError, ExportError
 from textlabel.export import hub
 
 API = HfApi()
@@ -171,6 +173,8 @@ def by_command(folder: Path) -> None:
     sheet.write_text("textlabel_sheet,id,text,label\nx,a,eins,\n")
     told("push", sheet, repo, "--revision", "trial")
     assert "sheets/sheet.csv" in API.list_repo_files(repo, repo_type="dataset", revision="trial")
+    [(where, row)] = sheet_lines(place(f"hf://datasets/{repo}@trial/sheets/sheet.csv", AuditError))
+    assert (where, row["textlabel_sheet"], row["text"]) == ("row 2", "x", "eins")
 
 
 if __name__ == "__main__":

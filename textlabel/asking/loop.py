@@ -118,7 +118,7 @@ class Loop:
         AuditError : a row that was not proposed, or twice; a text that is not the row's; an unknown label;
             another answer than before.
         """
-        from textlabel.audit.answers import sheet_lines
+        from textlabel.audit.filled import sheet_lines
 
         path, rows = Path(sheet), self.rows()
         lines = list(sheet_lines(path, "row"))
@@ -215,7 +215,7 @@ class Loop:
 
     def _refuse_filled(self, sheet: Path, said: Mapping[int, str | None]) -> None:
         """Raise an `AuditError` where a sheet is the only copy of what somebody filled in."""
-        from textlabel.audit.answers import sheet_lines
+        from textlabel.audit.filled import sheet_lines
 
         if not sheet.is_file():
             return

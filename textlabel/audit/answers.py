@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from textlabel.audit.draws import MARKER, drawn_rows, draws
+from textlabel.audit.filled import TODO, filled
 from textlabel.audit.seal import Sealed, open_sealed
 from textlabel.audit.store import LOG, append, locked, read_lines
-from textlabel.audit.subsets import SEPARATOR, as_word, read_word
-from textlabel.corpus.check import NOTHING, UNDECIDED, Rejects
-from textlabel.corpus.files import read_file
-from textlabel.corpus.records import joined
-from textlabel.corpus.spool import Spool
-from textlabel.errors import AuditError, CorpusError, ExportError, nearest
-from textlabel.export._read import answers_of
-from textlabel.export._tools import Answer
+from textlabel.audit.subsets import SEPARATOR, read_word
+from textlabel.corpus.check import NOTHING, UNDECIDED
+from textlabel.corpus.remote import File
+from textlabel.errors import AuditError, nearest
 from textlabel.trust.agreement import majority
 from textlabel.trust.certificate import Bools, Floats, Ints
 
-TODO = "todo"
 #: state of a record by which a person takes an answer back
 WITHDRAWN = "withdrawn"
 
@@ -63,7 +59,8 @@ def import_answers(
 
     Parameters
     ----------
-    sheet : .csv, .tsv or .jsonl that `draw` or `todo` wrote, with labels filled in.
+    sheet : .csv, .tsv or .jsonl that `draw` or `todo` wrote, with labels filled in; also by a URL that fsspec
+        knows (hf://datasets/user/name/sheets/sheet-1.csv).
     reviewer : who answered; a ``reviewer`` column of the sheet says it row by row.
     correct : replace answers that the same reviewer gave otherwise before; without it they are refused, for
         they may be another person's.
@@ -79,12 +76,7 @@ def import_answers(
         that is not the row's; an unknown label; another answer than before.
     """
     sealed = open_sealed(folder)
-    path, columns = Path(sheet), (text_column, label_column)
-    if not tool and columns != ("text", "label"):
-        raise AuditError(
-            "text_column and label_column are for files of a labeling tool: name it, too (--from)"
-        )
-    rows = list(_from_tool(sealed, path, tool, columns) if tool else sheet_lines(path))
+    path, rows = filled(sealed, sheet, tool, (text_column, label_column))
     with locked(sealed.audit_folder):
         read = Reader(sealed, path, asked_by_sheet(sealed), reviewer, correct, _in_force(sealed))
         found = [read.row(where, values) for where, values in rows]
@@ -92,61 +84,6 @@ def import_answers(
         append(sealed.audit_folder / LOG, [record for record in records if not read.known(record)])
     answered = sum(record["label"] is not None for record in records)
     return Imported(answered, len(records) - answered, len(found) - len(records), len(read.replaced))
-
-
-#: place in a file, and what it has there
-Given = tuple[str, Mapping[str, Any]]
-
-
-def sheet_lines(path: Path, mark: str = MARKER) -> Iterator[Given]:
-    """Yield the rows of a sheet, each with where it stands; column ``mark`` says which row it is."""
-    try:
-        spool = Spool()
-        part = read_file(path, {}, Rejects("fail"), spool)
-        table = joined(spool, [part])
-    except CorpusError as error:
-        fault = str(error).partition(" Mend the row")[0]  # the rest names an option that is not here
-        raise AuditError(f"{fault} Nothing was imported; give the sheet with its labels filled in") from None
-    if missing := [name for name in (mark, "text", "label") if name not in table.column_names]:
-        raise AuditError(f"{path}: no column {missing[0]!r}; expected a sheet that textlabel wrote")
-    rows = zip(part.rows.tolist(), table.to_pylist(), strict=True)
-    return ((f"row {number}", values) for number, values in rows)
-
-
-def _from_tool(sealed: Sealed, path: Path, tool: str, columns: tuple[str, str]) -> Iterator[Given]:
-    """Yield the answers of a file that a labeling tool exported, as rows of a sheet."""
-    place = {name: row for row, name in enumerate(sealed.rows["id"])}
-    inside = set(sealed.order.tolist())
-    try:
-        for one in answers_of(path, tool, *columns):
-            label = _word(sealed, one, path)
-            mark, name = one.keys.get(MARKER), one.keys.get("id")
-            if not mark:
-                if not label:
-                    continue  # of a whole corpus, most rows
-                row = place.get(str(name), -1)
-                if row not in inside:
-                    why = "is none of the model's" if row >= 0 else f"is not in {sealed.folder}"
-                    raise ExportError(f"{path}, {one.where}, field 'id': row {name!r} {why}")
-                mark = f"{TODO}/{row}"
-            held = {"text": one.text, "label": label, "reviewer": one.reviewer, "note": one.note}
-            yield one.where, {MARKER: mark, **held}
-    except ExportError as error:
-        raise AuditError(f"{error}. Nothing was imported") from None
-
-
-def _word(sealed: Sealed, answer: Answer, path: Path) -> str:
-    """Return an answer as people write it on a sheet; empty where there is none yet."""
-    if answer.state:
-        return f"?{answer.state}"
-    if answer.labels is None:
-        return ""
-    said = [str(label) for label in answer.labels]
-    if sealed.several:
-        return as_word(said)
-    if len(said) > 1:
-        raise ExportError(f"{path}, {answer.where}, field 'label': expected one label, got {said}")
-    return "".join(said)
 
 
 #: whose answer to which text it is, on audit sheets or on to-do sheets
@@ -170,7 +107,7 @@ class Reader:
     """Checks answers, one by one, against what was asked and what was said before."""
 
     sealed: Sealed
-    path: Path
+    path: File
     asked: Mapping[str, Collection[int]]
     reviewer: str
     correct: bool

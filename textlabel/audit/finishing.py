@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textlabel import registry
-from textlabel.audit.answers import TODO, Gold, all_answers, asked_rows
+from textlabel.audit.answers import Gold, all_answers, asked_rows
 from textlabel.audit.certification import accepted_rows, current
 from textlabel.audit.draws import sheet_rows, write_sheet
+from textlabel.audit.filled import TODO
 from textlabel.audit.seal import Sealed, open_sealed
 from textlabel.audit.store import FOLDER
 from textlabel.audit.subsets import as_classes

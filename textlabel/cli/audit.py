@@ -15,7 +15,7 @@ answers = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 Dir = Annotated[Path, typer.Argument(metavar="DIR", parser=audited, help="Folder that `annotate` wrote.")]
 Sheet = Annotated[
-    Path, typer.Argument(metavar="SHEET", parser=local, help="The sheet, with labels filled in.")
+    str, typer.Argument(metavar="SHEET", help="The sheet, with labels filled in; a path, or a URL.")
 ]
 Reviewer = Annotated[
     str, typer.Option(metavar="NAME", help="Who answered, if the sheet has no column `reviewer`.")
@@ -198,7 +198,7 @@ def import_answers(
     _import(folder, sheet, as_json, reviewer=reviewer, correct=correct, tool=tool, **columns)
 
 
-def _import(folder: Path, sheet: Path, as_json: bool, **options: Any) -> None:
+def _import(folder: Path, sheet: str, as_json: bool, **options: Any) -> None:
     from dataclasses import asdict
 
     from textlabel.audit import import_answers as add

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textlabel.audit.answer_log import AnswerLog, differences
-from textlabel.audit.answers import TODO, all_answers, asked_rows, audit_answers, every_answer
+from textlabel.audit.answers import all_answers, asked_rows, audit_answers, every_answer
 from textlabel.audit.draws import by_text, draws, in_random_order, refuse_released
+from textlabel.audit.filled import TODO
 from textlabel.audit.seal import open_sealed
 from textlabel.errors import AuditError
 from textlabel.review.queue import Filter, Key, LogQueue, Mask, Question

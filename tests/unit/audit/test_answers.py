@@ -41,6 +41,21 @@ def test_answers_count_for_every_drawn_copy_and_no_other(drawn):
     assert gold.reviewers == ("anna",)
 
 
+def test_a_sheet_is_read_where_a_url_says_it_is(drawn):
+    folder, _, path, truth = drawn
+    made.fill(path, truth)
+    with pytest.raises(AuditError, match=r"file://.*gone\.csv: cannot be read"):
+        audit.import_answers(folder, path.with_name("gone.csv").as_uri())
+    with pytest.raises(AuditError, match="is a URL: copy what the tool exported"):
+        audit.import_answers(folder, path.as_uri(), tool="label_studio")
+    told = audit.import_answers(folder, path.as_uri(), reviewer="anna")
+    assert told.answered == len(path.read_text().splitlines()) - 1
+    edit(path, lambda rows: rows[0].update(label="nonsense"))
+    with pytest.raises(AuditError, match=r"file://.*, row 2, column 'label': unknown label"):
+        audit.import_answers(folder, path.as_uri())
+    assert audit_answers(open_sealed(folder)).reviewers == ("anna",)
+
+
 def test_blank_and_undecided_rows(drawn):
     folder, _, path, truth = drawn
     made.fill(path, truth, blank=3)
