@@ -182,15 +182,13 @@ def test_python_says_so_too():
     [
         ["audit", "draw", "labeled", "--size", "5", "--out", "s3://bucket/sheet.csv"],
         ["audit", "sheet", "labeled", "--out", "s3://bucket/sheet.csv"],
-        ["audit", "import", "labeled", "s3://bucket/sheet.csv"],
         ["audit", "release", "labeled", "--out", "s3://bucket/sheet.csv"],
-        ["answers", "import", "labeled", "s3://bucket/sheet.csv"],
         ["plan", "labeled", "--plot", "s3://bucket/sheet.csv"],
         ["todo", "labeled", "--out", "s3://bucket/sheet.csv"],
         ["finish", "labeled", "--out", "s3://bucket/sheet.csv"],
     ],
 )
-def test_sheets_and_finished_rows_are_on_a_disk(words, tmp_path, monkeypatch):
+def test_sheets_and_finished_rows_are_written_to_a_disk(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = run(*words, code=1).stderr
     assert told.startswith("textlabel: s3://bucket/sheet.csv is a URL; expected a path on this machine")
