@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from commands import run, told
 from datasets import load_from_disk
-from tiny import write_backbone
+from tiny import write_backbone, write_static
 
-from textlabel import registry
+from textlabel import Labeler, registry
 from textlabel.audit.seal import open_sealed
 from textlabel.engine.rule_head import RuleRows, learn
-from textlabel.errors import CorpusError
+from textlabel.errors import CorpusError, RecipeError
 from textlabel.rule_steps import CheckRules, cast_votes, names_voter
 from textlabel.rule_steps.votes import NAMES
 
@@ -54,6 +54,16 @@ def test_check_tells_of_each_rule(files):
     assert "does not beat the majority" in found["label_models"]["verdict"]
     shown = run("rules", "check", files / "rules.toml", "--on", files / "corpus.csv").stdout
     assert "dead" in shown
+
+
+def test_a_model_of_several_classes_a_row_is_no_voter(files):
+    rows = [{"text": f"fine {i}", "label": ["good", "bad"][: i % 3]} for i in range(30)]
+    backbone = write_static(files / "static")
+    Labeler(backbone, "multilabel", cache=False).fit(rows).save(files / "several")
+    with pytest.raises(RecipeError, match=r"voter .*several: its labels are of kind 'multi'; expected"):
+        CheckRules(
+            (str(files / "rules.toml"),), str(files / "corpus.csv"), voters=(str(files / "several"),)
+        ).run()
 
 
 def test_labeled_by_rules_can_be_audited(files):

@@ -151,10 +151,19 @@ def _gold(known: Dataset | None) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def model_voter(folder: str | Path) -> Callable[[Sequence[str]], Sequence[str | None]]:
-    """Return the labels of a saved model as votes; it should not have trained on the gold rows."""
+    """Return the labels of a saved model as votes; it should not have trained on the gold rows.
+
+    When it votes it raises a `RecipeError` for a model of scores or of several classes a row.
+    """
 
     def vote(texts: Sequence[str]) -> Sequence[str | None]:
-        return _label_names(Labeler.from_pretrained(folder), texts)
+        labeler = Labeler.from_pretrained(folder)
+        if labeler.schema.kind != "single":
+            raise RecipeError(
+                f"voter {folder}: its labels are of kind {labeler.schema.kind!r}; expected a model that "
+                "gives each row one class"
+            )
+        return _label_names(labeler, texts)
 
     return vote
 
